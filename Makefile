@@ -1,0 +1,53 @@
+# make study · make test are all that a newcomer needs; both make .venv and install into it when that is not done yet.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Where no NVIDIA driver is found, the CPU build of torch is tried from here first; plain PyPI serves where it fails.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+BITS ?= 16 32 64 128
+
+.PHONY: install study test lint generate wheel clean
+
+study: $(VENV)/.core          ## train four models on the embedded data set and print their scores
+	$(VENV)/bin/relahash sweep --bits $(BITS)
+
+test: $(VENV)/.dev            ## run all tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generated is up to date
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/python tools/generate.py --check
+
+generate: $(VENV)/.dev        ## write parameters, badges and tables into notebooks and README
+	$(VENV)/bin/python tools/generate.py
+
+wheel: $(VENV)/.dev           ## dist/relahash_nb-….whl, notebooks and embedded data included
+	$(VENV)/bin/python -m build --wheel
+
+install: $(VENV)/.dev         ## everything, without running anything
+
+clean:                        ## remove the environment and what was built; results stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "no venv module; on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+
+$(VENV)/.torch: | $(VENV)/bin/python
+	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+	  echo "no NVIDIA driver: trying the CPU build of torch from $(TORCH_INDEX)"; \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --retries 0 --timeout 10 --index-url $(TORCH_INDEX) \
+	    torch torchvision 2>/dev/null || echo "not reachable; PyPI's build of torch serves as well"; \
+	fi
+	@touch $@
+
+$(VENV)/.core: pyproject.toml | $(VENV)/.torch
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.torch
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.core

@@ -1,0 +1,1 @@
+"""relahash-nb: a notebook-driven study of RelaHash, deep hashing with relative position."""

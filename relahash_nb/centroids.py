@@ -1,0 +1,312 @@
+"""Centroids: one fixed code of K bits for each of C classes, far from the others in Hamming distance.
+
+`make_centroids` draws them, `describe_centroids` says how good they are, `vote_centroids` merges those of an item
+with several labels. A further method is one function `(num_classes, bits, rng) -> (C, K) array` in `CENTROIDS`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 10 classes on the first one nearly always serves
+POOL = 2048  # sign masks among which those of the Hadamard cosets are chosen
+SWEEPS = 50  # over all classes, while max_hamming still finds a bit to flip; ten are usually enough
+MOST_CLASSES = 2048  # that max_hamming improves: beyond, sums leave float64's exact integers, and C² takes long
+
+
+def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", seed: int = 0) -> torch.Tensor:
+    """Draw one centroid of ±1 for each class, as compared in RelaHash (doi 10.1109/ACCESS.2023.3259104).
+
+    A seed means the same centroids on every machine: all that decides is a sum of whole numbers, exact in float64.
+
+    Args:
+        num_classes: C, at least 1.
+        bits: K, at least 1; it need not be a power of two.
+        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H.
+        seed: At least 0. It feeds a generator of its own; no global random state is read or changed.
+
+    Returns:
+        (C, K) float32 on the CPU, every entry −1 or +1.
+
+    Raises:
+        ValueError: A number is not whole or is too small, or the method is unknown.
+
+    Example:
+        >>> describe_centroids(make_centroids(10, 64)).minimum_distance
+        35
+    """
+    _require_whole("num_classes", num_classes, least=1)
+    _require_whole("bits", bits, least=1)
+    _require_whole("seed", seed, least=0)
+    name = LETTERS.get(method, method)
+    if name not in CENTROIDS:
+        raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}")
+    codes = CENTROIDS[name](num_classes, bits, np.random.default_rng(seed))  # (C, K)
+    return torch.from_numpy(codes.astype(np.float32))
+
+
+def normal(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Signs of normal draws; once the sign is taken, the same distribution as `uniform` and `bernoulli`."""
+    return np.copysign(1.0, rng.standard_normal((num_classes, bits)))
+
+
+def uniform(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Signs of uniform draws from [−0.5, 0.5)."""
+    return np.copysign(1.0, rng.random((num_classes, bits)) - 0.5)
+
+
+def bernoulli(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Fair coins: two centroids differ in K/2 bits on average, the closest two in far fewer."""
+    return rng.choice([-1.0, 1.0], (num_classes, bits))
+
+
+def hadamard(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of ±H: K/2 or K bits apart while C ≤ 2K and K is a power of two (CSQ, Yuan et al., CVPR 2020).
+
+    Rows and columns are shuffled and each row has a random sign; first come different rows, then their opposites,
+    then both again under sign masks (`_coset_masks`). Other K take K columns of the next larger H. A row that
+    repeats another is drawn at random from the codes not yet taken. The whole is drawn again, up to `DRAWS` times,
+    while a bit is redundant: constant, or equal or opposite to another.
+    """
+    if num_classes > 2 ** (bits - 1):
+        return _all_codes(num_classes, bits, rng)
+    matrix = np.ones((1, 1))
+    while len(matrix) < bits:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])  # (order, order)
+    masks = _coset_masks(matrix, -(-num_classes // (2 * len(matrix))), rng)  # (cosets, order)
+    draws = []
+    while len(draws) < DRAWS and (not draws or any(_redundant_bits(draws[-1]))):
+        rows = rng.permutation(matrix) * bernoulli(len(matrix), 1, rng)
+        codes = (masks[:, None] * np.concatenate([rows, -rows])).reshape(-1, len(matrix))[:num_classes]
+        codes = rng.permutation(codes)[:, rng.permutation(len(matrix))[:bits]]  # (C, K)
+        draws.append(_without_repeats(codes, rng))
+    return min(draws, key=lambda codes: sum(_redundant_bits(codes)))
+
+
+def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Maximise the minimum distance; then few redundant bits, then the mean distance. The best of several climbs.
+
+    A climb starts from `hadamard` rows, whose minimum is seldom beaten where C is large, and flips single bits while
+    that lowers Σ base^(−distance) over all pairs (Cohn & Zhao 2014, "Energy-minimizing error-correcting codes"):
+    base 2 reaches far, base 16 then minds little but the closest pairs. Of four climbs, three spare the bits
+    that would become redundant. Codes are distinct where 2^K ≥ C; a small distance is never an error.
+    """
+    if num_classes == 1 or num_classes > min(MOST_CLASSES, 2 ** (bits - 1)):
+        return hadamard(num_classes, bits, rng)
+    found = []
+    for climb in range(max(2, min(64, 40_000 // (num_classes * bits)))):  # three seconds at most
+        start = hadamard(num_classes, bits, rng)
+        coarse = _climb(start, base=2, spare=climb % 4 > 0)
+        found += [start, coarse, _climb(coarse, base=16, spare=climb % 4 > 0)]
+    return max(found, key=_quality)
+
+
+CENTROIDS = {method.__name__: method for method in (normal, uniform, bernoulli, max_hamming, hadamard)}
+LETTERS = {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"}
+
+
+@dataclass(frozen=True)
+class CentroidDescription:
+    """How far apart centroids are, and whether every bit earns its place; printed, it is one line."""
+
+    num_classes: int
+    bits: int
+    minimum_distance: int
+    plotkin_bound: int  # no C codes of K bits have a larger minimum
+    mean_distance: float
+    histogram: tuple[int, ...]  # (K + 1,) pairs of classes at distance 0 … K
+    constant_bits: int  # the same in all classes
+    duplicate_bits: int  # equal or opposite to an earlier one; a second constant bit counts here too
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_classes} × {self.bits} bits: minimum distance {self.minimum_distance} "
+            f"(bound {self.plotkin_bound}), mean {self.mean_distance:.2f}, "
+            f"{self.constant_bits} constant and {self.duplicate_bits} duplicate bits"
+        )
+
+
+def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
+    """Describe the pairwise Hamming distances and the bits of centroids.
+
+    Args:
+        centroids: (C, K), C at least 2, K at least 1, every entry −1 or +1, any signed dtype, any device.
+
+    Raises:
+        ValueError: The shape is another, or an entry is neither −1 nor +1.
+
+    Example:
+        >>> print(describe_centroids(torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1]])))
+        3 × 4 bits: minimum distance 2 (bound 2), mean 2.00, 1 constant and 0 duplicate bits
+    """
+    if centroids.ndim != 2 or len(centroids) < 2 or centroids.shape[1] < 1:
+        raise ValueError(f"centroids have shape {tuple(centroids.shape)}; allowed: (C, K) with C ≥ 2 and K ≥ 1")
+    if (centroids.abs() != 1).any():
+        raise ValueError(f"centroids hold {centroids[centroids.abs() != 1][0].item()}; allowed: -1 and 1")
+    codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
+    pairs = _pairs_at_distance(codes)  # (K + 1,)
+    constant, duplicate = _redundant_bits(codes)
+    return CentroidDescription(
+        *codes.shape,
+        minimum_distance=int(pairs.nonzero()[0][0]),
+        plotkin_bound=plotkin_bound(*codes.shape),
+        mean_distance=float(np.average(range(len(pairs)), weights=pairs)),
+        histogram=tuple(pairs.tolist()),
+        constant_bits=constant,
+        duplicate_bits=duplicate,
+    )
+
+
+def plotkin_bound(num_classes: int, bits: int) -> int:
+    """Bound the minimum distance of C codes of K bits (Plotkin 1960; MacWilliams & Sloane 1977, chapter 2).
+
+    A bit differs in at most ⌊C/2⌋⌈C/2⌉ of the C(C−1)/2 pairs, so the mean distance, and the minimum with it, is at
+    most K ⌊C/2⌋⌈C/2⌉ / (C(C−1)/2). Of the codes, ⌈C/2^s⌉ or more agree in s bits and differ only in the K − s
+    others: the bound for these holds as well, and the smallest over s is returned (0 … K, not always attained).
+
+    Args:
+        num_classes: C, at least 2.
+        bits: K, at least 1.
+
+    Raises:
+        ValueError: A number is not whole or is too small.
+
+    Example:
+        >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
+        (35, 32, 2)
+    """
+    _require_whole("num_classes", num_classes, least=2)
+    _require_whole("bits", bits, least=1)
+    bounds, codes = [], num_classes
+    for free in range(bits, -1, -1):
+        if codes > 1:
+            bounds.append(2 * free * (codes // 2) * ((codes + 1) // 2) // (codes * (codes - 1)))
+        codes = (codes + 1) // 2  # at least so many agree in one bit more
+    return min(bounds)
+
+
+def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Give each item the majority, bit by bit, of its classes' centroids (CSQ, Yuan et al., CVPR 2020).
+
+    Args:
+        targets: (N, C) multi-hot, any integer, boolean or float dtype, on the centroids' device.
+        centroids: (C, K) of ±1, float.
+        seed: At least 0. It draws the one vector of ±1 that decides ties, the same for all items.
+
+    Returns:
+        (N, K) of ±1, dtype and device of the centroids. An item without a label is all ties.
+
+    Raises:
+        ValueError: The shapes do not fit, or the seed is not whole or is negative.
+
+    Example:
+        >>> centroids = torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, -1, 1]])
+        >>> vote_centroids(torch.tensor([[1, 1, 1], [0, 0, 1]]), centroids)
+        tensor([[ 1., -1.,  1.],
+                [-1., -1.,  1.]])
+    """
+    _require_whole("seed", seed, least=0)
+    if targets.ndim != 2 or centroids.ndim != 2 or targets.shape[1] != len(centroids):
+        shapes = f"{tuple(targets.shape)} and {tuple(centroids.shape)}"
+        raise ValueError(f"targets and centroids have shapes {shapes}; allowed: (N, C) and (C, K)")
+    votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
+    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(seed))).to(centroids)  # (1, K)
+    return torch.where(votes == 0, tie, votes.sign())
+
+
+def _require_whole(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} is {value!r}; allowed: whole numbers from {least}")
+
+
+def _all_codes(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    # Above half of all codes two must be neighbours, so any choice serves that takes none twice before its time.
+    rounds = -(-num_classes // 2**bits)
+    numbers = np.concatenate([rng.permutation(2**bits) for _ in range(rounds)])[:num_classes]  # (C,)
+    return 1.0 - 2 * (numbers[:, None] >> np.arange(bits) & 1)  # (C, K)
+
+
+def _coset_masks(matrix: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose sign masks greedily so that the codes m·(±H) of different masks m stay far apart.
+
+    Codes of m and m' are at least (order − max |H (m·m')|)/2 bits apart. For m = (−1)^q, q a quadratic form in the
+    binary digits of the column's number, that reaches (order − √order)/2 (MacWilliams & Sloane 1977, chapter 15).
+    """
+    order = len(matrix)
+    if count == 1:
+        return np.ones((1, order))
+    digits = np.arange(order)[:, None] >> np.arange(order.bit_length() - 1) & 1  # (order, log2 order)
+    forms = np.triu(rng.integers(0, 2, (POOL, digits.shape[1], digits.shape[1])), 1)
+    pool = 1.0 - 2 * (((digits @ forms) * digits).sum(2) & 1)  # (POOL, order)
+    chosen, overlap = [np.ones(order)], np.zeros(POOL)
+    while len(chosen) < count:
+        overlap = np.maximum(overlap, np.abs(pool * chosen[-1] @ matrix).max(1))
+        chosen.append(pool[overlap.argmin()])
+    return np.stack(chosen)  # (count, order)
+
+
+def _without_repeats(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    while True:  # at most half of all codes are taken, so a draw succeeds every other time
+        first = np.unique(codes, axis=0, return_index=True)[1]
+        repeats = np.setdiff1d(np.arange(len(codes)), first)
+        if not len(repeats):
+            return codes
+        codes[repeats] = bernoulli(len(repeats), codes.shape[1], rng)
+
+
+def _climb(codes: np.ndarray, base: int, spare: bool) -> np.ndarray:
+    codes, bits = codes.copy(), codes.shape[1]
+    top = 36 // (base.bit_length() - 1)  # 2^36 (base + 1) MOST_CLASSES < 2^53, so that all sums are exact
+    weights = np.array([base ** (top - step) if step <= top else 0 for step in range(bits + 1)], dtype=float)
+    for _ in range(SWEEPS):
+        before = codes.copy()
+        for row in range(len(codes)):
+            while (bit := _best_flip(codes, row, base, weights, spare)) is not None:
+                codes[row, bit] *= -1
+        if (codes == before).all():
+            break
+    return codes
+
+
+def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, spare: bool) -> int | None:
+    """Find the bit of one centroid whose flip lowers Σ base^(−distance) most.
+
+    A flip moves the classes with the same bit one step away and the others one step closer: in units of
+    (base − 1)/base, the former's terms fall by 1 and the latter's rise by base. That is linear in the product of
+    the two bits, so one product with the whole matrix gives the gains of all flips.
+    """
+    distances = ((codes.shape[1] - codes @ codes[row]) / 2).astype(int)  # (C,)
+    distances[row] = codes.shape[1]  # no code is its own neighbour
+    terms = weights[distances - distances.min()]
+    terms[row] = 0
+    gains = (base + 1) * codes[row] * (terms @ codes) - (base - 1) * terms.sum()  # (K,) twice the fall
+    for bit in np.argsort(-gains, kind="stable"):
+        if gains[bit] <= 0:
+            return None
+        flipped = codes[:, bit].copy()  # (C,)
+        flipped[row] *= -1
+        agreement = max(abs(flipped.sum()), np.abs(flipped @ codes).max())
+        if not spare or agreement < len(codes):  # all classes agree: constant, or equal or opposite to another
+            return bit
+    return None
+
+
+def _redundant_bits(codes: np.ndarray) -> tuple[int, int]:
+    constant = np.abs(codes.sum(0)) == len(codes)  # (K,)
+    same = np.abs(codes.T @ codes) == len(codes)  # (K, K)
+    return int(constant.sum()), int(np.triu(same, 1).any(0).sum())
+
+
+def _pairs_at_distance(codes: np.ndarray) -> np.ndarray:
+    pairs = np.zeros(codes.shape[1] + 1, dtype=np.int64)
+    for block in np.array_split(codes, -(-len(codes) // 256)):  # 40,000 classes would not fit at once
+        distances = (codes.shape[1] - block @ codes.T) / 2  # (256, C)
+        pairs += np.bincount(distances.astype(int).ravel(), minlength=len(pairs))
+    pairs[0] -= len(codes)  # each code and itself
+    return pairs // 2  # (K + 1,)
+
+
+def _quality(codes: np.ndarray) -> tuple[int, int, int]:
+    pairs = _pairs_at_distance(codes)
+    return int(pairs.nonzero()[0][0]), -sum(_redundant_bits(codes)), int(pairs @ np.arange(len(pairs)))

@@ -1,0 +1,167 @@
+"""`relahash …`: the command line, generated from `RunConfig`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allowed
+
+ALIASES = {"dataset": "--ds", "bits": "--nbit"}
+"""Names of the published code that are understood too."""
+
+HELP = """usage: relahash COMMAND [options]
+
+  train    train and score one hash model
+  sweep    the same for every combination of several values
+  report   the finished runs as a table
+
+relahash COMMAND --help lists the options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: Instead of `sys.argv[1:]`.
+
+    Returns:
+        Exit code: 0; 1 where a run failed; 2 where the command was wrong; 130 where it was interrupted.
+    """
+    command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if command in ("--help", "-h"):
+        print(HELP)
+        return 0
+    if command not in COMMANDS:
+        print(f"relahash: {command!r} given; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[command](rest)
+    except ValueError as error:
+        print(f"relahash {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: no half result was left; the same command again goes on with what is missing",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def train(arguments: Sequence[str]) -> int:
+    """`relahash train`: one run, its lines printed as they come."""
+    from relahash_nb.sweep import RunFailed, describe_run, execute
+
+    config = RunConfig.from_dict(parse("train", "Train and score one hash model.", arguments))
+    print(config.run_id, flush=True)
+    try:
+        run = execute(config, sys.stdout)
+    except RunFailed as error:
+        print(f"relahash train: {error}", file=sys.stderr)
+        return 1
+    print(f"{describe_run(run)}\n{run.folder}")
+    return 0
+
+
+def sweep(arguments: Sequence[str]) -> int:
+    """`relahash sweep`: every combination of the values given."""
+    from relahash_nb.results import load_runs
+    from relahash_nb.sweep import expand, table
+    from relahash_nb.sweep import sweep as run_all
+
+    values = parse("sweep", "Train and score every combination of the values.", arguments, several=True)
+    configs = expand(values)
+    failed = run_all(configs)
+    runs = load_runs(configs[0].results_dir)
+    if len(runs):
+        runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
+        print(f"\n{table(runs)}\n\nnotebooks and results: {configs[0].results_dir}/runs")
+    if failed:
+        print(f"{len(failed)} of {len(configs)} runs failed; the same command again tries just those", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """`relahash report`: all finished runs."""
+    import tyro
+
+    from relahash_nb.results import load_runs
+    from relahash_nb.sweep import table
+
+    def show(results_dir: str = "results") -> int:
+        """The finished runs as a table."""
+        runs = load_runs(results_dir)
+        print(table(runs) if len(runs) else f"no finished run in {results_dir}/runs; relahash train makes one")
+        return 0
+
+    return tyro.cli(show, prog="relahash report", args=list(arguments))
+
+
+def parse(command: str, description: str, arguments: Sequence[str], several: bool = False) -> dict[str, Any]:
+    """The values given on the command line, by tyro; a wrong one ends the program with exit code 2.
+
+    Args:
+        command: Its name.
+        description: For the help text.
+        arguments: After the command's name.
+        several: Whether each option takes several values.
+
+    Returns:
+        Values, or lists of values, by the names of `RunConfig`'s fields.
+    """
+    import tyro
+
+    hints = typing.get_type_hints(RunConfig)
+    fields = []
+    for knob in dataclasses.fields(RunConfig):
+        hint, default = hints[knob.name], knob.default
+        if "choices" in knob.metadata:
+            hint = Literal[knob.metadata["choices"]] | (None if default is None else Literal[default])
+        if knob.name == "loss_options":
+            hint = str | None
+        aliases = [ALIASES[knob.name]] if knob.name in ALIASES else None
+        argument = tyro.conf.arg(help=explain(knob), aliases=aliases)
+        if several:
+            hint, default = tuple[hint, ...], (default,)
+        fields.append((knob.name, Annotated[hint, argument], dataclasses.field(default=default)))
+    options = dataclasses.make_dataclass("Options", fields, kw_only=True)
+    options.__doc__ = description
+    given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagConversionOff,))
+    values = vars(given)
+    values["loss_options"] = _from_json(values["loss_options"])
+    return values
+
+
+def explain(knob: dataclasses.Field) -> str:
+    """A field of `RunConfig` in a help text: meaning, range, and what None stands for in each recipe.
+
+    Example:
+        >>> explain(RunConfig.__dataclass_fields__["epochs"])
+        'passes over the training images; an integer from 1 up; None: 100 with paper, 12 with quick'
+    """
+    parts = [knob.metadata["meaning"]]
+    if knob.metadata.keys() & {"names", "minimum", "above"}:
+        parts.append(describe_allowed(knob).removesuffix(", or None"))
+    stands_for = [f"{recipe[knob.name]} with {name}" for name, recipe in RECIPES.items() if knob.name in recipe]
+    stands_for += [f"{loss[knob.name]} with {name}" for name, loss in LOSS_DEFAULTS.items() if knob.name in loss]
+    return "; ".join(parts + (["None: " + ", ".join(stands_for)] if stands_for else []))
+
+
+def _from_json(value: Any) -> Any:
+    """The options of a loss from their JSON text, or several of them."""
+    if isinstance(value, tuple):
+        return tuple(_from_json(one) for one in value)
+    try:
+        return None if value is None else json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"loss_options: {value!r} given; allowed: JSON, as in '{{\"scale\": 8}}' ({error})") from None
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sweep": sweep, "report": report}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Metrics of binary codes: Hamming distances, tie-aware retrieval scores, and what the codes look like.
+
+Arguments are PyTorch tensors on any device or NumPy arrays; scores and statistics come back as NumPy arrays and
+floats. Ranks by Hamming distance are full of ties, and every score says how it treats them.
+"""
+
+from relahash_nb.metrics.codes import binarize, hamming_distances, pack, unpack
+from relahash_nb.metrics.histograms import distance_histograms
+from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_scores
+from relahash_nb.metrics.statistics import (
+    ClassDistances,
+    bit_balance,
+    bit_correlation,
+    bit_entropy,
+    centroid_distances,
+    class_distances,
+    code_cosine,
+    constant_bits,
+    distinct_codes,
+    duplicate_bits,
+    quantization_error,
+)
+from relahash_nb.metrics.ties import average_precision
+
+__all__ = [
+    "ClassDistances",
+    "RetrievalScores",
+    "average_precision",
+    "binarize",
+    "bit_balance",
+    "bit_correlation",
+    "bit_entropy",
+    "centroid_distances",
+    "class_distances",
+    "code_cosine",
+    "constant_bits",
+    "distance_histograms",
+    "distinct_codes",
+    "duplicate_bits",
+    "hamming_distances",
+    "pack",
+    "quantization_error",
+    "retrieval_scores",
+    "unpack",
+]

@@ -1,0 +1,125 @@
+"""Writes what is not typed by hand: the notebooks' parameters, their badges and Colab cells, the README's tables.
+
+    python tools/generate.py           # write
+    python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
+
+Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers from `results/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+from relahash_nb.config import RunConfig
+from relahash_nb.sweep import table
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
+<https://colab.research.google.com>, *File → Upload notebook*, choose this file, and upload the wheel in the file
+panel on the left; then run all cells."""
+
+
+def main() -> int:
+    """Writes, or checks, every generated place."""
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
+    wanted = {path: notebook_text(path, address) for path in NOTEBOOKS}
+    wanted[ROOT / "README.md"] = readme_text((ROOT / "README.md").read_text(), address)
+    stale = [path for path, text in wanted.items() if path.read_text() != text]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'out of date; run make generate' if '--check' in sys.argv else 'written'}")
+        if "--check" not in sys.argv:
+            path.write_text(wanted[path])
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+def notebook_text(path: Path, address: str) -> str:
+    """A notebook with its tagged cells written anew: `parameters`, `colab`, `badge`."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags and path.name.startswith("01"):
+            cell.source = parameters_cell()
+        if "colab" in tags:
+            cell.source = colab_cell(address)
+        if "badge" in tags:
+            cell.source = badge(address, path)
+    return nbformat.writes(notebook) + "\n"
+
+
+def parameters_cell() -> str:
+    """Every field of `RunConfig` as a literal, a Colab form field and one comment."""
+    lines = ["# @title Parameters: None means what the recipe, the data set or the loss says", "# fmt: off"]
+    for knob in dataclasses.fields(RunConfig):
+        default = json.dumps(knob.default) if isinstance(knob.default, str) else repr(knob.default)
+        lines.append(f"{knob.name} = {default}  # @param {form_field(knob)} # {knob.metadata['meaning']}")
+    return "\n".join(lines)
+
+
+def form_field(knob: dataclasses.Field) -> str:
+    """How Colab shows a field: a menu, a check box, a number, a text, or a literal where None is allowed.
+
+    Example:
+        >>> form_field(RunConfig.__dataclass_fields__["bits"])
+        '{type:"integer"}'
+    """
+    if knob.default is None:
+        return '{type:"raw"}'
+    if "choices" in knob.metadata:
+        return json.dumps(list(knob.metadata["choices"]))
+    if "names" in knob.metadata:
+        return json.dumps(list(knob.metadata["names"])) + " {allow-input: true}"
+    return {bool: '{type:"boolean"}', int: '{type:"integer"}', str: '{type:"string"}'}[type(knob.default)]
+
+
+def colab_cell(address: str) -> str:
+    """The cell that installs the package in Colab, and does nothing elsewhere."""
+    source = f'"git+{address}"' if address else 'next(Path().glob("relahash_nb-*.whl"), None)'
+    return f"""# @title Set-up for Colab; does nothing elsewhere
+import importlib.util
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules and importlib.util.find_spec("relahash_nb") is None:
+    source = {source}
+    assert source, "upload relahash_nb-….whl, made by `make wheel`, in the file panel on the left, and run this again"
+    %pip install --quiet {{source}}"""
+
+
+def badge(address: str, path: Path) -> str:
+    """The badge that opens a notebook in Colab, or how to upload it while there is no address."""
+    if not address:
+        return UPLOAD
+    link = f"{address.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/main/notebooks/{path.name}"
+    return f"[![Open in Colab]({BADGE})]({link})"
+
+
+def readme_text(text: str, address: str) -> str:
+    """The README with its marked blocks written anew."""
+    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables()}
+    for name, block in blocks.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
+    return text
+
+
+def result_tables() -> dict[str, str]:
+    """A Markdown table a data set, from the committed `results/summary.csv`."""
+    summary = ROOT / "results" / "summary.csv"
+    if not summary.exists():
+        return {}
+    runs = pd.read_csv(summary)
+    return {f"results {name}": table(chosen) for name, chosen in runs.groupby("dataset")}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
