@@ -10,9 +10,10 @@ Three ways to rank a database by Hamming distance, on made-up codes that cluster
 - ours: `retrieval_scores`, with the average precision of each query and both bounds.
 - scan: FAISS looks at every code and keeps one item a query; no labels, no scores. A floor for comparison.
 
-Targets are int64, as `torch.nn.functional.one_hot` gives them and the published code compares them (with float32 it
-takes less than half the time). The ways take turns, and medians are printed, since other work on the machine slows all three. Where the published
-algorithm would take minutes it gets a share of the queries, and its seconds are multiplied ("× 50"); its memory is not.
+Targets are int64, as `torch.nn.functional.one_hot` gives them and the published code compares them; float32 takes it
+about half the time. The ways take turns, and medians are printed, since other work on the machine slows all three.
+Where the published algorithm would take minutes it gets a share of the queries, and its seconds are multiplied
+("× 50"); its memory is not.
 """
 
 from __future__ import annotations

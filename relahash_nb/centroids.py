@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 10 classes on the first one nearly always serves
+DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 20 classes on the first one nearly always serves
 POOL = 2048  # sign masks among which those of the Hadamard cosets are chosen
 SWEEPS = 50  # over all classes, while max_hamming still finds a bit to flip; ten are usually enough
-MOST_CLASSES = 2048  # that max_hamming improves: beyond, sums leave float64's exact integers, and C² takes long
+MOST_CLASSES = 2048  # that max_hamming improves: the time grows with C², and the sums must stay exact in float64
 
 
 def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", seed: int = 0) -> torch.Tensor:
     """Draw one centroid of ±1 for each class, as compared in RelaHash (doi 10.1109/ACCESS.2023.3259104).
 
-    A seed means the same centroids on every machine: all that decides is a sum of whole numbers, exact in float64.
+    A seed means the same centroids on every machine: what decides is a sum of whole numbers, exact in float64.
 
     Args:
         num_classes: C, at least 1.
@@ -36,14 +36,12 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
         >>> describe_centroids(make_centroids(10, 64)).minimum_distance
         35
     """
-    _require_whole("num_classes", num_classes, least=1)
-    _require_whole("bits", bits, least=1)
-    _require_whole("seed", seed, least=0)
+    num_classes, bits = _whole("num_classes", num_classes, least=1), _whole("bits", bits, least=1)
+    rng = np.random.default_rng(_whole("seed", seed, least=0))
     name = LETTERS.get(method, method)
     if name not in CENTROIDS:
         raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}")
-    codes = CENTROIDS[name](num_classes, bits, np.random.default_rng(seed))  # (C, K)
-    return torch.from_numpy(codes.astype(np.float32))
+    return torch.from_numpy(CENTROIDS[name](num_classes, bits, rng).astype(np.float32))  # (C, K)
 
 
 def normal(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -89,13 +87,13 @@ def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.nda
 
     A climb starts from `hadamard` rows, whose minimum is seldom beaten where C is large, and flips single bits while
     that lowers Σ base^(−distance) over all pairs (Cohn & Zhao 2014, "Energy-minimizing error-correcting codes"):
-    base 2 reaches far, base 16 then minds little but the closest pairs. Of four climbs, three spare the bits
-    that would become redundant. Codes are distinct where 2^K ≥ C; a small distance is never an error.
+    base 2 reaches far, base 16 then minds little but the closest pairs. Of four climbs, three flip nothing that
+    would make a bit redundant. Codes are distinct where 2^K ≥ C; a small distance is never an error.
     """
     if num_classes == 1 or num_classes > min(MOST_CLASSES, 2 ** (bits - 1)):
         return hadamard(num_classes, bits, rng)
     found = []
-    for climb in range(max(2, min(64, 40_000 // (num_classes * bits)))):  # three seconds at most
+    for climb in range(max(2, min(64, 40_000 // (num_classes * bits)))):  # seconds at most
         start = hadamard(num_classes, bits, rng)
         coarse = _climb(start, base=2, spare=climb % 4 > 0)
         found += [start, coarse, _climb(coarse, base=16, spare=climb % 4 > 0)]
@@ -120,11 +118,9 @@ class CentroidDescription:
     duplicate_bits: int  # equal or opposite to an earlier one; a second constant bit counts here too
 
     def __str__(self) -> str:
-        return (
-            f"{self.num_classes} × {self.bits} bits: minimum distance {self.minimum_distance} "
-            f"(bound {self.plotkin_bound}), mean {self.mean_distance:.2f}, "
-            f"{self.constant_bits} constant and {self.duplicate_bits} duplicate bits"
-        )
+        distances = f"minimum distance {self.minimum_distance} (bound {self.plotkin_bound})"
+        redundant = f"{self.constant_bits} constant and {self.duplicate_bits} duplicate bits"
+        return f"{self.num_classes} × {self.bits} bits: {distances}, mean {self.mean_distance:.2f}, {redundant}"
 
 
 def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
@@ -145,7 +141,12 @@ def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
     if (centroids.abs() != 1).any():
         raise ValueError(f"centroids hold {centroids[centroids.abs() != 1][0].item()}; allowed: -1 and 1")
     codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
-    pairs = _pairs_at_distance(codes)  # (K + 1,)
+    pairs = np.zeros(codes.shape[1] + 1, dtype=np.int64)  # (K + 1,)
+    for block in np.array_split(codes, -(-len(codes) // 256)):  # all of 40,000 classes would not fit at once
+        distances = (codes.shape[1] - block @ codes.T) / 2  # (256, C)
+        pairs += np.bincount(distances.astype(int).ravel(), minlength=len(pairs))
+    pairs[0] -= len(codes)  # each code and itself
+    pairs //= 2  # each pair came twice
     constant, duplicate = _redundant_bits(codes)
     return CentroidDescription(
         *codes.shape,
@@ -176,10 +177,8 @@ def plotkin_bound(num_classes: int, bits: int) -> int:
         >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
         (35, 32, 2)
     """
-    _require_whole("num_classes", num_classes, least=2)
-    _require_whole("bits", bits, least=1)
-    bounds, codes = [], num_classes
-    for free in range(bits, -1, -1):
+    codes, bounds = _whole("num_classes", num_classes, least=2), []
+    for free in range(_whole("bits", bits, least=1), -1, -1):
         if codes > 1:
             bounds.append(2 * free * (codes // 2) * ((codes + 1) // 2) // (codes * (codes - 1)))
         codes = (codes + 1) // 2  # at least so many agree in one bit more
@@ -206,18 +205,19 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0
         tensor([[ 1., -1.,  1.],
                 [-1., -1.,  1.]])
     """
-    _require_whole("seed", seed, least=0)
+    rng = np.random.default_rng(_whole("seed", seed, least=0))
     if targets.ndim != 2 or centroids.ndim != 2 or targets.shape[1] != len(centroids):
         shapes = f"{tuple(targets.shape)} and {tuple(centroids.shape)}"
         raise ValueError(f"targets and centroids have shapes {shapes}; allowed: (N, C) and (C, K)")
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
-    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(seed))).to(centroids)  # (1, K)
+    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], rng)).to(centroids)  # (1, K)
     return torch.where(votes == 0, tie, votes.sign())
 
 
-def _require_whole(name: str, value: int, least: int) -> None:
+def _whole(name: str, value: int, least: int) -> int:
     if not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} is {value!r}; allowed: whole numbers from {least}")
+    return int(value)
 
 
 def _all_codes(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -262,7 +262,9 @@ def _climb(codes: np.ndarray, base: int, spare: bool) -> np.ndarray:
     for _ in range(SWEEPS):
         before = codes.copy()
         for row in range(len(codes)):
-            while (bit := _best_flip(codes, row, base, weights, spare)) is not None:
+            for _ in range(bits):
+                if (bit := _best_flip(codes, row, base, weights, spare)) is None:
+                    break
                 codes[row, bit] *= -1
         if (codes == before).all():
             break
@@ -281,9 +283,7 @@ def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, spar
     terms = weights[distances - distances.min()]
     terms[row] = 0
     gains = (base + 1) * codes[row] * (terms @ codes) - (base - 1) * terms.sum()  # (K,) twice the fall
-    for bit in np.argsort(-gains, kind="stable"):
-        if gains[bit] <= 0:
-            return None
+    for bit in np.argsort(-gains, kind="stable")[: (gains > 0).sum()]:
         flipped = codes[:, bit].copy()  # (C,)
         flipped[row] *= -1
         agreement = max(abs(flipped.sum()), np.abs(flipped @ codes).max())
@@ -298,15 +298,6 @@ def _redundant_bits(codes: np.ndarray) -> tuple[int, int]:
     return int(constant.sum()), int(np.triu(same, 1).any(0).sum())
 
 
-def _pairs_at_distance(codes: np.ndarray) -> np.ndarray:
-    pairs = np.zeros(codes.shape[1] + 1, dtype=np.int64)
-    for block in np.array_split(codes, -(-len(codes) // 256)):  # 40,000 classes would not fit at once
-        distances = (codes.shape[1] - block @ codes.T) / 2  # (256, C)
-        pairs += np.bincount(distances.astype(int).ravel(), minlength=len(pairs))
-    pairs[0] -= len(codes)  # each code and itself
-    return pairs // 2  # (K + 1,)
-
-
-def _quality(codes: np.ndarray) -> tuple[int, int, int]:
-    pairs = _pairs_at_distance(codes)
-    return int(pairs.nonzero()[0][0]), -sum(_redundant_bits(codes)), int(pairs @ np.arange(len(pairs)))
+def _quality(codes: np.ndarray) -> tuple[int, int, float]:
+    seen = describe_centroids(torch.from_numpy(codes))
+    return seen.minimum_distance, -seen.constant_bits - seen.duplicate_bits, seen.mean_distance

@@ -141,7 +141,7 @@ def explain(knob: dataclasses.Field) -> str:
 
     Example:
         >>> explain(RunConfig.__dataclass_fields__["epochs"])
-        'passes over the training images; an integer from 1 up; None: 100 with paper, 12 with quick'
+        'passes over the training images; an integer from 1 up; None: 100 with paper, 20 with quick'
     """
     parts = [knob.metadata["meaning"]]
     if knob.metadata.keys() & {"names", "minimum", "above"}:

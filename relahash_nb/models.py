@@ -134,23 +134,22 @@ def alexnet(weights: str) -> nn.Module:
 
 
 def small_cnn(weights: str) -> nn.Module:
-    """A small residual network for small images, to be trained from scratch in seconds on a CPU."""
+    """Five convolutions, 64 features: for small images, to be trained from scratch in seconds on a CPU."""
     if weights != "none":
         raise ValueError(
             f"weights: {weights!r} given; small_cnn has none of its own; allowed: none, or a safetensors file"
         )
-    widths = (32, 64, 128)
-    layers: list[nn.Module] = []
-    for before, after in zip((3, *widths), widths, strict=False):
-        layers += [
-            nn.Conv2d(before, after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        ]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
-    network.mean, network.std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # for any data set; batch norm does the rest
+    network = nn.Sequential(
+        *_convolution(3, 16), nn.MaxPool2d(2),
+        *_convolution(16, 32), *_convolution(32, 32), nn.MaxPool2d(2),
+        *_convolution(32, 64), *_convolution(64, 64), nn.AdaptiveAvgPool2d(1),
+    )  # fmt: skip
+    network.mean, network.std = (0.285,) * 3, (0.353,) * 3  # Fashion-MNIST's; batch norm does the rest for other images
     return network
+
+
+def _convolution(before: int, after: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
 
 
 def torchvision_names() -> list[str]:

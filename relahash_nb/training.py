@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
-from relahash_nb.metrics import RetrievalScores, binarize, retrieval_scores
+from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
 
 # The learning rate's factor, at a progress of the run from 0 to 1.
@@ -270,7 +270,10 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
     """Centroid accuracy, and quantization error of z and of z − μ, of codes (B, K), as scalars on the device."""
     nearest = (codes @ centroids.to(codes.dtype).T).argmax(1, keepdim=True)  # (B, 1)
     accuracy = (targets.gather(1, nearest) > 0).float().mean()
-    errors = (1 - nn.functional.cosine_similarity(z, binarize(z), dim=1).mean() for z in (codes, codes - codes.mean()))
+    # cos(z, sign z) is the 1-norm over √K times the 2-norm.
+    errors = (
+        1 - (z.norm(1, dim=1) / z.norm(2, dim=1)).mean() / z.shape[1] ** 0.5 for z in (codes, codes - codes.mean())
+    )
     return accuracy, *errors
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from relahash_nb.config import LOSS_DEFAULTS, LOSS_NAMES
 from relahash_nb.losses import LOSSES, RelaHashLoss, soft_cross_entropy
 

@@ -54,7 +54,7 @@ def orders_of(relevant, total):
 
 
 def test_sign_of_zero_is_plus_one():
-    assert metrics.binarize(np.array([[0.0, -0.0, -1e-30, 2]])).tolist() == [[1, 1, -1, 1]]
+    assert metrics.binarize([[0.0, -0.0, -1e-30, 2]]).tolist() == [[1, 1, -1, 1]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int8])
@@ -105,6 +105,15 @@ def test_histograms_count_pairs(bits, classes, block_size):
         assert relevant[query, distance] == np.sum(shared[query] & (distances[query] == distance))
 
 
+def test_distances_that_take_more_than_sixteen_bits():
+    codes, targets = np.outer([1, -1, 1], np.ones(70_000)), np.array([[0], [1], [1]])
+    relevant, total = distance_histograms(codes[2:], codes, targets[2:], targets, self_matches=[2])
+    assert np.flatnonzero(total).tolist() == [0, 70_000] and np.flatnonzero(relevant).tolist() == [70_000]
+    for ties in TIES:
+        scores = retrieval_scores(codes[2:], codes, targets[2:], targets, ties=ties, self_matches=[2])
+        assert scores.mean_average_precision == pytest.approx(1 / 2)
+
+
 def test_memory_does_not_grow_with_pairs():
     data = random_set(queries=500, items=30_000, bits=16)
     retrieval_scores(*data)  # what is loaded once is not counted
@@ -124,9 +133,7 @@ def test_self_matches_are_left_out(ties, top_k):
     scores = retrieval_scores(queries, database, labels, targets, top_k, ties, self_matches=own)
     for query, item in enumerate(own):
         others = np.arange(30) != item
-        alone = retrieval_scores(
-            queries[[query]], database[others], labels[[query]], targets[others], top_k, ties
-        )
+        alone = retrieval_scores(queries[[query]], database[others], labels[[query]], targets[others], top_k, ties)
         assert scores.average_precision[query] == pytest.approx(alone.mean_average_precision, abs=1e-15)
         np.testing.assert_array_equal(scores.total[query], alone.total[0])
     graded = retrieval_scores(queries[[0]], database, labels[[0]], targets, self_matches=own[:1]).ndcg_at(7)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Generator, Tensor
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as V
 from tqdm.auto import tqdm
 
@@ -27,7 +27,7 @@ class FileImages:
 
     Args:
         root: The folder that every path stays under.
-        paths: Relative to the root, of JPEG, PNG, WebP or GIF files.
+        paths: Relative to the root, of files that Pillow reads; of an animation the first frame.
         image_size: Pixels wanted by the model. Smaller images are kept as they are, and enlarged on the device.
 
     Raises:
@@ -37,7 +37,7 @@ class FileImages:
     def __init__(self, root: Path, paths: Sequence[str], image_size: int) -> None:
         self.root, self.paths = root.resolve(), list(paths)
         step = max(1, len(self.paths) // SMALLEST_SIDE_SAMPLE)
-        self.size = min(image_size, max(min(self._header(path)) for path in self.paths[::step]))
+        self.size = min(image_size, max(self._shorter_side(path) for path in self.paths[::step]))
         self.shape = (len(self.paths), 3, self.size, self.size)
         self._threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
 
@@ -69,25 +69,25 @@ class FileImages:
             raise ValueError(f"{full}: no such image")
         return full
 
-    def _header(self, path: str) -> tuple[int, int]:
+    def _shorter_side(self, path: str) -> int:
+        with self._open(path) as image:  # the header alone
+            return min(image.size)
+
+    def _decode(self, index: int) -> Tensor:
+        with self._open(self.paths[index]) as image:
+            image = ImageOps.exif_transpose(image).convert("RGB")
+        if image.size != (self.size, self.size):
+            image = V.center_crop(V.resize(image, [self.size]), [self.size, self.size])
+        return V.pil_to_tensor(image)  # (3, size, size)
+
+    @contextmanager
+    def _open(self, path: str) -> Iterator[Image.Image]:
         full = self._path(path)
         try:
             with Image.open(full) as image:
-                return image.size
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+                yield image
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"{full}: not a readable image ({str(error).splitlines()[0]})") from None
-
-    def _decode(self, index: int) -> Tensor:
-        full = self._path(self.paths[index])
-        try:
-            image = decode_image(str(full), ImageReadMode.RGB, apply_exif_orientation=True)  # (3, H, W)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{full}: not a readable image ({str(error).splitlines()[0]})") from None
-        if image.ndim == 4:  # an animation: its first frame
-            image = image[0]
-        if image.shape[-2:] != (self.size, self.size):
-            image = V.center_crop(V.resize(image, [self.size], antialias=True), [self.size, self.size])
-        return image
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:

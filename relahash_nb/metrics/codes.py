@@ -25,6 +25,8 @@ def binarize(codes):
         >>> print(binarize(np.array([[0.3, 0.0, -2.0]])))
         [[ 1.  1. -1.]]
     """
+    if not hasattr(codes, "detach"):
+        codes = np.asarray(codes)
     check_codes(codes)
     signs = 2 * (codes >= 0) - 1
     return signs.astype(codes.dtype) if isinstance(codes, np.ndarray) else signs.to(codes.dtype)
@@ -107,9 +109,9 @@ def hamming_distances(query_codes, database_codes):
         rows = slice(start, start + step)
         for word in range(queries.shape[1]):
             distances[rows] += np.bitwise_count(queries[rows, None, word] ^ database[None, :, word])
-    if not hasattr(query_codes, "device") or isinstance(query_codes, np.ndarray):
+    if not hasattr(query_codes, "detach"):
         return distances
-    import torch  # whoever has a tensor has it loaded; arrays do without
+    import torch  # whoever has a tensor has loaded it; arrays do without
 
     return torch.from_numpy(distances).to(query_codes.device)
 

@@ -102,11 +102,14 @@ class Pairs:
         Items that share `grades` labels or more are counted together.
         """
         counts = np.zeros((len(self.query_codes), grades + 1, self.bits + 1), np.int64)
+        # Narrow numbers let a core compare more items at a time.
+        scratch = np.dtype(np.uint16 if counts[0].size <= 1 << 16 else np.uint32)
         threads = numba.config.NUMBA_NUM_THREADS
         parts = (np.array_split(rows, threads) for rows in (self.query_codes, self.query_labels, counts))
 
         def count_part(codes: np.ndarray, labels: np.ndarray, part: np.ndarray) -> None:
-            _count(codes, self.database_codes, labels, self.database_labels, self.block_size, part)
+            buffers = np.empty((2, self.block_size), scratch)
+            _count(codes, self.database_codes, labels, self.database_labels, buffers, part)
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(count_part, *parts))
@@ -152,7 +155,8 @@ def _own_items(self_matches, queries: int, items: int) -> np.ndarray:
 
 
 def _distances(words: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.bitwise_count(words ^ others).sum(0, dtype=np.uint16)
+    narrow = np.min_scalar_type(64 * len(words))  # 8 or 16 bits, which NumPy sorts fastest
+    return np.bitwise_count(words ^ others).sum(0, dtype=narrow)
 
 
 @intrinsic
@@ -162,14 +166,14 @@ def _popcount(_, word):
 
 # Not cached on disk: it compiles in about a second, and a cache fails where an installation is read-only.
 @numba.njit(nogil=True)
-def _count(query_codes, database_codes, query_labels, database_labels, block_size, counts):
-    grades, bins = counts.shape[1] - 1, counts.shape[2]
-    keys, shares = np.empty(block_size, np.uint32), np.empty(block_size, np.uint32)
+def _count(query_codes, database_codes, query_labels, database_labels, buffers, counts):
+    grades, bins, block_size = counts.shape[1] - 1, counts.shape[2], buffers.shape[1]
+    most, step = buffers.dtype.type(grades), buffers.dtype.type(bins)  # of the buffers' type, so that no item widens
     # Neighbours often fall into one bin, and a core waits for its own last write: four tallies take turns.
-    tallies = np.zeros((4, (grades + 1) * bins), np.int64)
+    tallies = np.zeros((4, (grades + 1) * bins), np.int32)
     for start in range(0, database_codes.shape[1], block_size):
         stop = min(start + block_size, database_codes.shape[1])
-        key, shared = keys[: stop - start], shares[: stop - start]
+        key, shared = buffers[0, : stop - start], buffers[1, : stop - start]
         for query in range(len(query_codes)):
             key[:] = 0
             for word in range(query_codes.shape[1]):
@@ -183,7 +187,7 @@ def _count(query_codes, database_codes, query_labels, database_labels, block_siz
                     for item in range(len(items)):
                         shared[item] += _popcount(labels & items[item])
             for item in range(len(key)):
-                key[item] += bins * min(shared[item], grades)
+                key[item] += step * min(shared[item], most)
             for item in range(len(key)):
                 tallies[item & 3, key[item]] += 1
             for bin in range(tallies.shape[1]):

@@ -77,7 +77,7 @@ def retrieval_scores(
     pairs = Pairs.of(query_codes, database_codes, query_targets, database_targets, self_matches, block_size)
     counts = pairs.count(grades=1)  # (Q, 2, K + 1)
     relevant, total = counts[:, 1], counts.sum(1)  # (Q, K + 1)
-    blocks = [slice(start, start + _QUERIES_AT_A_TIME) for start in range(0, max(1, len(total)), _QUERIES_AT_A_TIME)]
+    blocks = [slice(start, start + _QUERIES_AT_A_TIME) for start in range(0, len(total), _QUERIES_AT_A_TIME)]
     scores = [average_precision(relevant[rows], total[rows], top_k, denominator) for rows in blocks]
     orders = dict(zip(TIES, np.hstack(scores), strict=False))  # each (Q,)
     if ties == "index":

@@ -105,24 +105,21 @@ def _reciprocals(rank, count):
 
 
 def _series(x):
-    return 1 / (24 * x**2) - 7 / (960 * x**4)  # harmonic number n less log(n + ½) and Euler's constant, x = n + ½
+    y = 1 / (x * x)
+    return y * (1 / 24 - y * (7 / 960))  # harmonic number n less log(n + ½) and Euler's constant, for x = n + ½
 
 
 def _hypergeometric_mean(score, items, wanted, slots):
     """Mean of score(j) when `slots` of `items` are drawn and j of the `wanted` ones are among them."""
+    spare = items - wanted - slots
+    more = lambda j: (wanted - j) * (slots - j) / ((j + 1) * (spare + j + 1))  # chance of j + 1 over that of j
+    fewer = lambda j: j * (spare + j) / ((wanted - j + 1) * (slots - j + 1))  # chance of j - 1 over that of j
     mode = (slots + 1) * (wanted + 1) // (items + 2)
-    unwanted_left = items - wanted - slots
-    mean, weights = score(mode), np.ones(len(mode))
-    for step in (1, -1):  # outwards from the likeliest j, until nothing is left to add
-        j, weight = mode, np.ones(len(mode))
-        while True:
-            if step > 0:
-                weight = weight * ((wanted - j) * (slots - j) / ((j + 1) * (unwanted_left + j + 1)))
-            else:
-                weight = weight * (j * (unwanted_left + j) / ((wanted - j + 1) * (slots - j + 1)))
+    mean, weights = score(mode), 1.0
+    for step, ratio in ((1, more), (-1, fewer)):  # outwards from the likeliest j, until nothing is left to add
+        j, weight = mode, 1.0
+        while (weight := weight * ratio(j)).max(initial=0) > 1e-20:
             j = j + step
-            if not (weight > 1e-20).any():
-                break
             mean, weights = mean + weight * score(j), weights + weight
     return mean / weights
 

@@ -1,0 +1,132 @@
+"""The command line as a stranger types it: what is printed, where, and the exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relahash_nb import sweep
+from relahash_nb.cli import main
+from relahash_nb.config import RunConfig
+from relahash_nb.results import Run, find_run
+from relahash_nb.sweep import RunFailed, expand, table
+
+TINY = ["--epochs", "1", "--image-size", "14", "--bits", "16"]
+
+
+def relahash(*arguments, cwd):
+    command = [sys.executable, "-m", "relahash_nb.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--dataset", "cifar"], "dataset: 'cifar' given; allowed: fashion_mini"),
+        (["train", "--bits", "0"], "relahash train: bits: 0 given; allowed: an integer from 1 to 4096"),
+        (["train", "--bits", "x"], "invalid literal for int"),
+        (["train", "--bitz", "3"], "Perhaps you meant"),
+        (["train", "--precision", "fp61"], "invalid choice 'fp61'"),
+        (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: JSON"),
+        (["sweep", "--bits", "16", "0"], "bits: 0 given"),
+        (["trian"], "relahash: 'trian' given; allowed: train, sweep, report"),
+    ],
+)
+def test_a_wrong_command_is_a_short_message_and_exit_code_2(arguments, said, tmp_path):
+    done = relahash(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr and not done.stdout and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
+    done = relahash("train", "--help", cwd=tmp_path)
+    text = " ".join(done.stdout.replace("│", " ").split())
+    for name in RunConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')} " in text
+    assert "length of a hash code; an integer from 1 to 4096 (default: 64)" in text
+    assert "passes over the training images; an integer from 1 up; None: 100 with paper" in text
+    assert "--ds" in text and "--nbit" in text
+
+
+def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_path):
+    done = relahash("train", "--ds", "fashion_mini", "--nbit", 16, *TINY[:4], "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = find_run(RunConfig(bits=16, epochs=1, image_size=14, results_dir=str(tmp_path / "results")))
+    assert run is not None and run.config.bits == 16
+    assert f"mAP {run.report['scores']['mean_average_precision']:.4f}" in done.stdout
+    assert "epoch   1/1" in done.stdout
+    names = {file.name for file in run.folder.iterdir()}
+    assert names == {"01_train.ipynb", "config.json", "history.csv", "codes.npz", "weights.safetensors", "run.json"}
+
+
+def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = relahash("train", "--dataset", "folder", "--root", "empty", "--backbone", "small_cnn", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "relahash train: ValueError: empty: no sub-folder; expected a sub-folder a class" in done.stderr
+    assert "Traceback" not in done.stderr
+    notebook = Path(done.stderr.rsplit("The partial notebook: ", 1)[1].strip())
+    assert (tmp_path / notebook).is_file()
+    assert [file.name for file in (tmp_path / notebook).parent.iterdir()] == ["01_train.ipynb"]
+
+
+def test_report_without_runs_says_what_makes_them(tmp_path):
+    done = relahash("report", cwd=tmp_path)
+    assert done.returncode == 0 and "no finished run in results/runs; relahash train makes one" in done.stdout
+
+
+def finished(config):
+    scores = dict(mean_average_precision=0.8, best=0.9, worst=0.7)
+    return Run(Path("folder"), {"scores": scores, "seconds": {"training": 2.0}, "config": config.to_dict()})
+
+
+def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypatch, capsys):
+    configs = expand({"bits": [16, 32, 64]})
+    executed = []
+
+    def execute(config, output):
+        executed.append(config.bits)
+        if config.bits == 32:
+            raise RunFailed("ValueError: broken\nThe partial notebook: there")
+        return finished(config)
+
+    monkeypatch.setattr(sweep, "execute", execute)
+    monkeypatch.setattr(sweep, "find_run", lambda config: finished(config) if config.bits == 16 else None)
+    failed = sweep.sweep(configs)
+    assert executed == [32, 64]
+    assert [(config.bits, error.splitlines()[0]) for config, error in failed] == [(32, "ValueError: broken")]
+    output = capsys.readouterr()
+    assert "16bits" in output.out and "done before, mAP 0.8000" in output.out and "broken" in output.err
+
+
+def test_an_interrupted_run_leaves_nothing_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    import papermill
+
+    def interrupted(source, target, parameters, **options):
+        Path(target).write_text("half a notebook")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TINY]) == 130
+    assert "the same command again goes on" in capsys.readouterr().err
+    assert not list(tmp_path.glob("results/runs/*"))
+
+
+def test_every_combination_is_expanded_once():
+    configs = expand({"bits": [16, 32], "seed": [0, 1, 2], "dataset": ["fashion_mini"]})
+    assert [(config.bits, config.seed) for config in configs] == [(16, 0), (16, 1), (16, 2), (32, 0), (32, 1), (32, 2)]
+    with pytest.raises(ValueError, match="bitz: no such parameter"):
+        expand({"bitz": [1]})
+
+
+def test_the_table_is_markdown_in_the_order_of_the_bits():
+    import pandas as pd
+
+    row = dict(dataset="toy", loss="relahash", seed=0, mean_average_precision=0.5, worst=0.4, best=0.6)
+    row |= dict(precision_within_2=0.1, quantization_error=0.2, seconds_training=3.0)
+    lines = table(pd.DataFrame([row | dict(bits=64), row | dict(bits=16)])).splitlines()
+    assert lines[0].startswith("| data set | bits |") and lines[2].startswith("| toy | 16 |")
+    assert "| 0.5000 | 0.4000 | 0.6000 |" in lines[3]

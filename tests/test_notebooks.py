@@ -1,0 +1,93 @@
+"""The notebooks as files, and as papermill runs them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from relahash_nb.config import RunConfig
+from relahash_nb.results import load_runs
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TRAIN = ROOT / "notebooks" / "01_train.ipynb"
+TINY = dict(bits=16, epochs=1, image_size=14)
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_committed_without_outputs_and_in_short_cells(path):
+    cells = code_cells(path)
+    assert not [cell for cell in cells if cell.outputs or cell.execution_count]
+    assert 10 <= len(cells) <= 18
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    set_up = [cell for cell in cells if "import" in cell.source]
+    long = [cell.source for cell in cells if cell not in tagged + set_up and len(cell.source.splitlines()) > 10]
+    assert not long
+    for cell in cells:
+        assert not cell.source.startswith("class ") and "\nclass " not in cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_opens_in_colab_with_a_gpu(path):
+    metadata = nbformat.read(path, as_version=4).metadata
+    assert metadata["accelerator"] == "GPU" and metadata["colab"]["gpuType"] == "T4"
+    assert metadata["kernelspec"]["name"] == "python3" and "widgets" not in metadata
+
+
+def test_the_parameters_cell_has_the_names_and_defaults_of_the_config():
+    (cell,) = [cell for cell in code_cells(TRAIN) if "parameters" in cell.metadata.get("tags", [])]
+    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+    assert assigned == RunConfig().to_dict()
+    assert list(assigned) == list(RunConfig().to_dict())
+    inferred = papermill.inspect_notebook(str(TRAIN))
+    assert set(inferred) == set(assigned)
+    assert all(line.count("#") == 2 for line in cell.source.splitlines()[2:])  # a form field, and one comment
+
+
+def test_what_is_generated_is_up_to_date():
+    done = subprocess.run([sys.executable, ROOT / "tools" / "generate.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_papermill_runs_the_training_notebook_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    papermill.execute_notebook(str(TRAIN), "out.ipynb", TINY | {"save_weights": "none"}, progress_bar=False)
+    runs = load_runs("results")
+    assert runs["bits"].tolist() == [16] and 0.1 < runs["mean_average_precision"][0] <= 1
+    assert runs["worst"][0] <= runs["mean_average_precision"][0] <= runs["best"][0]
+    executed = nbformat.read("out.ipynb", as_version=4)
+    figures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(figures) == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"bitz": 32}, "bitz: no such parameter (did you mean bits?)"),
+        ({"bits": "32"}, "bits: '32' given; allowed: an integer from 1 to 4096"),
+        ({"dataset": "cifar"}, "dataset: 'cifar' given"),
+    ],
+)
+def test_what_papermill_only_warns_of_is_refused(parameters, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PapermillExecutionError) as error:
+        papermill.execute_notebook(str(TRAIN), "out.ipynb", parameters, progress_bar=False)
+    assert error.value.ename == "ValueError" and said in error.value.evalue
+    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+def test_several_labels_train_too(list_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = dict(dataset="lists", root=str(list_folder), recipe="quick", batch_size=4, device="cpu")
+    papermill.execute_notebook(str(TRAIN), "out.ipynb", TINY | own, progress_bar=False)
+    assert load_runs("results")["dataset"].tolist() == ["lists"]

@@ -1,0 +1,158 @@
+"""A run is there as a whole or not at all, and its files are enough to score it again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Dataset, Pool
+from relahash_nb.metrics import retrieval_scores, unpack
+from relahash_nb.results import find_run, load_run, load_runs, save_run, write
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A run of made-up codes: 40 database items, 12 queries, 3 classes, 20 bits."""
+    generator = np.random.default_rng(0)
+    targets = torch.eye(3, dtype=torch.uint8)[torch.arange(52) % 3]
+    images = torch.from_numpy(generator.integers(0, 256, (52, 3, 80, 80), dtype=np.uint8))
+    pool = Pool(images, targets, np.array([f"image {number}" for number in range(52)]), 80)
+    rows = dict(train=range(20), database=range(40), query=range(40, 52))
+    data = Dataset.from_pool("toy", ("a", "b", "c"), pool, rows)
+    codes = {
+        name: generator.standard_normal((len(getattr(data, name)), 20)).astype(np.float32)
+        for name in ("query", "database")
+    }
+    config = RunConfig(bits=20, results_dir=str(tmp_path))
+    scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
+    history = [{"epoch": 1, "loss": 2.0, "seconds": 0.5}, {"epoch": 2, "loss": 1.5, "seconds": 0.5}]
+    tensors = {
+        "hash_layer.0.weight": torch.ones(20, 4),
+        "backbone.0.weight": torch.ones(9),
+        "loss.centroids": torch.ones(3, 20),
+    }
+
+    def save(**options):
+        chosen = RunConfig.from_dict(config.to_dict() | options)
+        return save_run(
+            chosen, data, codes, scores, history, np.ones((3, 20)), tensors, {"training": 1.0, "encoding": 0.5}
+        )
+
+    return save, data, codes, scores
+
+
+def test_what_is_saved_is_enough_to_score_again(finished):
+    save, data, codes, scores = finished
+    run = load_run(save())
+    arrays = run.arrays
+    again = retrieval_scores(
+        unpack(arrays["query_codes"], 20),
+        unpack(arrays["database_codes"], 20),
+        np.unpackbits(arrays["query_targets"], axis=1, count=3),
+        np.unpackbits(arrays["database_targets"], axis=1, count=3),
+    )
+    assert again.mean_average_precision == scores.mean_average_precision
+    assert run.report["scores"]["mean_average_precision"] == scores.mean_average_precision
+    assert arrays["query_ids"].tolist() == data.query.ids.tolist()
+    assert np.abs(arrays["query_raw"] - codes["query"]).max() < 2e-3  # float16
+    assert np.array_equal(np.sign(arrays["sample_raw"]), np.sign(codes["database"][arrays["sample_rows"]]))
+    assert run.history.to_dict("list") == {"epoch": [1, 2], "loss": [2.0, 1.5], "seconds": [0.5, 0.5]}
+    assert run.config.bits == 20 and run.config.beta == 8.0
+
+
+def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
+    save, data, codes, _ = finished
+    run = load_run(save())
+    queries, nearest, relevant, names = run.neighbours(most=5)
+    assert queries.shape == (5, 3, 64, 64) and nearest.shape == (5, 10, 3, 64, 64) and relevant.shape == (5, 10)
+    assert len(set(names[:3])) == 3  # one of each class first
+    rows = run.arrays["nearest"]
+    signs = {name: np.where(values >= 0, 1, -1) for name, values in codes.items()}
+    for query in range(12):
+        distances = (signs["query"][query] != signs["database"]).sum(1)
+        assert (np.diff(distances[rows[query]]) >= 0).all()
+        assert distances[rows[query]].max() <= np.sort(distances)[9]
+    first = int(data.query.targets[:, 0].argmax())
+    assert relevant[0].tolist() == (data.database.targets[rows[first]].argmax(1) == 0).tolist()
+
+
+def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_path, monkeypatch):
+    import relahash_nb.results as results
+
+    save, *_ = finished
+    written = []
+
+    def fails_at_the_end(path, writer):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device")
+        written.append(path.name)
+        write(path, writer)
+
+    monkeypatch.setattr(results, "write", fails_at_the_end)
+    with pytest.raises(OSError, match="No space left"):
+        save()
+    assert written == ["config.json", "history.csv", "codes.npz", "weights.safetensors"]
+    assert find_run(RunConfig(bits=20, results_dir=str(tmp_path))) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', '{"format": 1, "run_id": "another"}'])
+def test_a_torn_or_foreign_run_json_is_no_run(finished, text):
+    save, *_ = finished
+    folder = save()
+    assert load_run(folder) is not None
+    (folder / "run.json").write_text(text)
+    assert load_run(folder) is None
+    assert load_runs(folder.parent.parent).empty
+
+
+def test_all_runs_are_one_table(finished):
+    save, *_ = finished
+    folders = [save(), save(seed=1), save(seed=2)]
+    (folders[2] / "run.json").unlink()
+    runs = load_runs(folders[0].parent.parent)
+    assert isinstance(runs, pd.DataFrame)
+    assert sorted(runs["seed"]) == [0, 1]
+    assert {"run_id", "bits", "mean_average_precision", "best", "worst", "seconds_training", "folder"} <= set(runs)
+
+
+@pytest.mark.parametrize(
+    ("keep", "names"),
+    [
+        ("hash_layer", {"hash_layer.0.weight", "loss.centroids"}),
+        ("all", {"hash_layer.0.weight", "loss.centroids", "backbone.0.weight"}),
+        ("none", None),
+    ],
+)
+def test_weights_are_kept_as_asked(finished, keep, names):
+    from safetensors.numpy import load_file
+
+    save, *_ = finished
+    file = save(save_weights=keep) / "weights.safetensors"
+    assert file.exists() == (names is not None)
+    assert names is None or set(load_file(file)) == names
+
+
+def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "file.txt"
+    write(path, lambda temporary: temporary.write_text("old"))
+
+    def breaks(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write(path, breaks)
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_where_a_result_came_from_is_written_down(finished):
+    save, data, *_ = finished
+    report = load_run(save()).report
+    assert report["data"]["fingerprint"] == data.fingerprint()
+    assert (
+        report["data"] | {"train": 20, "query": 12, "database": 40, "validation": 0, "class_names": ["a", "b", "c"]}
+        == report["data"]
+    )
+    assert report["versions"].keys() >= {"python", "torch", "numpy", "relahash-nb"}
+    assert report["hardware"]["cores"] >= 1 and report["seconds"] == {"training": 1.0, "encoding": 0.5}

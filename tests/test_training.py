@@ -1,0 +1,201 @@
+"""Training is deterministic, stops at nonsense, and the queries never choose."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from relahash_nb.centroids import make_centroids
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Split, load_dataset
+from relahash_nb.losses import build_loss
+from relahash_nb.models import HashModel, build_model
+from relahash_nb.training import SCHEDULES, Training, encode, estimate_seconds, evaluate, find_device, fit, score
+
+QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """A tenth of the embedded set."""
+    whole = load_dataset(RunConfig(image_size=14))
+    parts = {name: getattr(whole, name) for name in ("train", "query", "database")}
+    return dataclasses.replace(whole, **{name: Split(part.pool, part.indices[::10]) for name, part in parts.items()})
+
+
+def run(data, **options):
+    config = RunConfig(**QUICK | options)
+    model = build_model(config)
+    loss = build_loss(config, make_centroids(10, config.bits))
+    return model, fit(model, loss, data, config), config
+
+
+def test_the_same_config_gives_the_same_codes_bit_for_bit_whatever_the_global_state(data):
+    torch.manual_seed(1)
+    first, history, _ = run(data)
+    torch.manual_seed(2)
+    torch.rand(100)
+    second, again, _ = run(data)
+    assert torch.equal(encode(first, data.query)[0], encode(second, data.query)[0])
+    assert [record["loss"] for record in history] == [record["loss"] for record in again]
+    other, _, _ = run(data, seed=1)
+    assert not torch.equal(encode(first, data.query)[0], encode(other, data.query)[0])
+
+
+def test_training_leaves_the_global_random_state_alone(data):
+    before = torch.get_rng_state()
+    run(data, epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_record_an_epoch(data):
+    _, history, _ = run(data)
+    assert [record["epoch"] for record in history] == [1, 2]
+    for record in history:
+        assert 0 < record["loss"] < 20 and 0 <= record["centroid_accuracy"] <= 1 and record["seconds"] > 0
+        assert 0 <= record["quantization_error"] <= 1 and 0 <= record["quantization_error_centred"] <= 1
+    assert history[1]["loss"] < history[0]["loss"]
+    assert history[1]["centroid_accuracy"] > history[0]["centroid_accuracy"]
+
+
+def test_codes_do_not_depend_on_the_batch_that_they_are_encoded_in(data):
+    model, _, _ = run(data, epochs=1)
+    together, targets = encode(model, data.query, batch_size=256)
+    alone, _ = encode(model, data.query, batch_size=1)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.equal(targets, data.query.targets)
+    assert not together.is_inference()
+
+
+def test_bf16_trains(data):
+    _, history, _ = run(data, precision="bf16")
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_fixed_features_train_the_hash_layer_alone(data):
+    config = RunConfig(**QUICK | dict(finetune=False, lr=0.01))
+    model = build_model(config)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    history = fit(model, build_loss(config, make_centroids(10, 16)), data, config)
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed and all(name.startswith("hash_layer.") for name in changed)
+    assert history[1]["loss"] < history[0]["loss"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(data):
+    class Explodes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("centroids", make_centroids(10, 16))
+            self.calls = 0
+
+        def forward(self, codes, targets):
+            self.calls += 1
+            return codes.sum() * (float("nan") if self.calls > 7 else 0.0)
+
+    config = RunConfig(**QUICK)
+    with pytest.raises(FloatingPointError, match="the loss is not finite at epoch 2, batch 1 to 6 of 6"):
+        fit(build_model(config), Explodes(), data, config)
+
+
+def test_pretrained_tensors_learn_at_their_own_rate_and_fresh_ones_at_the_full_one(data):
+    config = RunConfig(**QUICK | dict(lr=0.5, backbone_lr_scale=0.1)).resolve()
+    model = build_model(config)
+    model.pretrained = frozenset(list(dict(model.backbone.named_parameters()))[:3])
+    training = Training(model, build_loss(config, make_centroids(10, 16)), data, config)
+    rates = {id(p): group["base_lr"] for group in training.optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        is_pretrained = name.removeprefix("backbone.") in model.pretrained
+        assert rates[id(parameter)] == pytest.approx(0.05 if is_pretrained else 0.5), name
+
+
+def test_the_step_schedule_is_a_tenth_from_eighty_percent_on():
+    assert [SCHEDULES["step"](epoch / 100) for epoch in (0, 79, 80, 99)] == [1.0, 1.0, 0.1, 0.1]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_between_nothing_and_the_full_rate(name):
+    factors = [SCHEDULES[name](step / 1000) for step in range(1001)]
+    assert min(factors) >= 0 and max(factors) == pytest.approx(1.0, abs=1e-2)
+
+
+def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, monkeypatch):
+    """Scores are made up: the second of three epochs is the best by validation; its weights must come back."""
+    import relahash_nb.training as training
+
+    asked, states = [], []
+
+    def made_up(model, query, database, config):
+        asked.append((len(query), len(database)))
+        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return type("Scores", (), {"mean_average_precision": [0.1, 0.9, 0.5][len(asked) - 1]})
+
+    monkeypatch.setattr(training, "evaluate", made_up)
+    chosen = data.with_validation(2, seed=0)
+    model, history, _ = run(chosen, epochs=3)
+    assert asked == [(20, len(data.database) - 20)] * 3
+    assert [record["validation_map"] for record in history] == [0.1, 0.9, 0.5]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in model.state_dict().items())
+    asked.clear()
+    states.clear()
+    model, history, _ = run(data, epochs=3, eval_interval=1)
+    assert [record["query_map"] for record in history] == [0.1, 0.9, 0.5]
+    assert all(torch.equal(tensor, states[2][name]) for name, tensor in model.state_dict().items())
+
+
+def test_scores_on_the_way_come_at_their_interval(data):
+    _, history, _ = run(data, epochs=3, eval_interval=2)
+    assert ["query_map" in record for record in history] == [False, True, False]
+
+
+def test_self_matches_are_left_out_when_asked_for(data):
+    """Codes that are all different: a query in the database finds itself first, and nothing else counts."""
+    query = Split(data.pool, data.database.indices[:20])
+    codes = torch.randn(len(data.database), 64, generator=torch.Generator().manual_seed(0))
+    kept = score(codes[:20], codes, query, data.database, RunConfig())
+    dropped = score(codes[:20], codes, query, data.database, RunConfig(drop_self_matches=True))
+    assert (kept.total[:, 0] == 1).all() and (dropped.total[:, 0] == 0).all()
+    assert dropped.mean_average_precision < kept.mean_average_precision
+
+
+def test_the_estimate_changes_nothing(data):
+    config = RunConfig(**QUICK)
+    model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
+    before, state = {name: tensor.clone() for name, tensor in model.state_dict().items()}, torch.get_rng_state()
+    estimate = estimate_seconds(model, loss, data, config)
+    assert estimate.keys() == {"training", "encoding"} and all(0 < value < 1e4 for value in estimate.values())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_evaluate_scores_perfect_codes_perfectly(data):
+    """A backbone that reads the class off a pixel: every code is its own centroid."""
+
+    class Oracle(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)
+
+    centroids = make_centroids(10, 16)
+    targets = torch.eye(10, dtype=torch.uint8)[torch.arange(40) % 10]
+    pixels = (targets.float() @ centroids).clamp(0, 1).mul(255).to(torch.uint8).view(40, 1, 4, 4)
+    pool = dataclasses.replace(data.pool, images=pixels, targets=targets, image_size=4)
+    model = HashModel(Oracle(), feature_size=48, bits=16)
+    with torch.no_grad():
+        model.hash_layer[0].weight.copy_(torch.eye(16).repeat(1, 3))
+    split = Split(pool, torch.arange(40))
+    assert evaluate(model, split, split, RunConfig(bits=16)).mean_average_precision == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["tpu9", "cuda:99", "cpux"])
+def test_a_device_that_is_not_here_is_said(name):
+    with pytest.raises(ValueError, match=f"device: '{name}' given, and not to be had here"):
+        find_device(name)
+
+
+def test_one_cycle_rises_and_falls():
+    factors = [SCHEDULES["one_cycle"](step / 100) for step in range(101)]
+    top = factors.index(max(factors))
+    assert factors[:top] == sorted(factors[:top]) and factors[top:] == sorted(factors[top:], reverse=True)
+    assert math.isclose(factors[-1], 0, abs_tol=1e-9)
