@@ -7,6 +7,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allowed
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0; 1 where a run failed; 2 where the command was wrong; 130 where it was interrupted.
     """
+    sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("--help", "-h"):
         print(HELP)
@@ -70,7 +72,7 @@ def train(arguments: Sequence[str]) -> int:
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
     from relahash_nb.results import load_runs
-    from relahash_nb.sweep import expand, table
+    from relahash_nb.sweep import expand, summarize, table
     from relahash_nb.sweep import sweep as run_all
 
     values = parse("sweep", "Train and score every combination of the values.", arguments, several=True)
@@ -79,7 +81,7 @@ def sweep(arguments: Sequence[str]) -> int:
     runs = load_runs(configs[0].results_dir)
     if len(runs):
         runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
-        print(f"\n{table(runs)}\n\nnotebooks and results: {configs[0].results_dir}/runs")
+        print(f"\n{table(summarize(runs))}\n\nnotebooks and results: {configs[0].results_dir}/runs")
     if failed:
         print(f"{len(failed)} of {len(configs)} runs failed; the same command again tries just those", file=sys.stderr)
     return 1 if failed else 0
@@ -89,13 +91,18 @@ def report(arguments: Sequence[str]) -> int:
     """`relahash report`: all finished runs."""
     import tyro
 
-    from relahash_nb.results import load_runs
-    from relahash_nb.sweep import table
+    from relahash_nb.results import load_runs, write
+    from relahash_nb.sweep import summarize, table
 
     def show(results_dir: str = "results") -> int:
-        """The finished runs as a table."""
+        """The finished runs as a table, and as `summary.csv` in the results folder."""
         runs = load_runs(results_dir)
-        print(table(runs) if len(runs) else f"no finished run in {results_dir}/runs; relahash train makes one")
+        if runs.empty:
+            print(f"no finished run in {results_dir}/runs; relahash train makes one")
+            return 0
+        summary = summarize(runs)
+        write(Path(results_dir, "summary.csv"), lambda path: summary.to_csv(path, index=False))
+        print(f"{table(summary)}\n\nevery run: {results_dir}/summary.csv")
         return 0
 
     return tyro.cli(show, prog="relahash report", args=list(arguments))

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import re
+import shlex
 import types
 import typing
 from collections.abc import Mapping
@@ -156,6 +157,24 @@ class RunConfig:
         name = f"{data}-{self.bits}bits-{self.loss}-seed{self.seed}-{digest}"
         return re.sub(r"[^A-Za-z0-9._-]+", ".", name)
 
+    @property
+    def command(self) -> str:
+        """The command line that repeats the run: what differs from what `None` stands for.
+
+        Example:
+            >>> RunConfig(bits=32, seed=1).command
+            'relahash train --bits 32 --seed 1'
+        """
+        values = self.resolve().to_dict()
+        given = {name: values[name] for name in ("dataset", "loss")}
+        usual = RunConfig(recipe=values["recipe"], **given).resolve().to_dict()
+        usual |= RunConfig().to_dict() | {
+            name: usual[name] for name, value in RunConfig().to_dict().items() if value is None
+        }
+        usual["recipe"] = RunConfig(**given).resolve().recipe
+        options = [(name, value) for name, value in values.items() if value != usual[name]]
+        return shlex.join(["relahash", "train", *(text for name, value in options for text in _option(name, value))])
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON and papermill."""
         return dataclasses.asdict(self)
@@ -285,6 +304,11 @@ def _allows(hint: Any, rule: Mapping[str, Any], value: Any) -> bool:
     # Written so that NaN is refused as well.
     above, low, high = rule.get("above"), rule.get("minimum"), rule.get("maximum")
     return (above is None or value > above) and (low is None or value >= low) and (high is None or value <= high)
+
+
+def _option(name: str, value: Any) -> tuple[str, str]:
+    """As it is typed on the command line."""
+    return f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _nearest(value: Any, rule: Mapping[str, Any]) -> str:

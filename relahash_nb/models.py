@@ -55,7 +55,7 @@ class HashModel(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, F) of images (B, 3, H, W) float from 0 to 1."""
-        return self.backbone((images - self.mean) / self.std).flatten(1)
+        return self.backbone(images.sub(self.mean).div_(self.std)).flatten(1)
 
     def hash(self, features: Tensor) -> Tensor:
         """Codes (B, K), before the sign, of features (B, F)."""

@@ -147,7 +147,7 @@ def load_run(folder: Path) -> Run | None:
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
-    """All finished runs, one a row: run id, config, scores, seconds and the folder. Empty where there are none.
+    """All finished runs, one a row: run id, config, scores, seconds, hardware, versions, command, folder.
 
     Args:
         results_dir: The folder that holds `runs/`.
@@ -163,6 +163,10 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
             **run.report["config"],
             **run.report["scores"],
             **{f"seconds_{stage}": value for stage, value in run.report["seconds"].items()},
+            **run.report["hardware"],
+            **run.report["versions"],
+            "command": run.config.command,
+            "fingerprint": run.report["data"]["fingerprint"],
             "folder": str(run.folder),
         }
         for run in runs

@@ -14,21 +14,10 @@ from typing import Any, TextIO
 import pandas as pd
 
 from relahash_nb.config import RunConfig, shipped
-from relahash_nb.results import Run, find_run, load_runs, run_folder
+from relahash_nb.results import Run, find_run, run_folder
 
 NOTEBOOK = "01_train.ipynb"
-TABLE = {  # columns of the table, and what they are called there
-    "dataset": "data set",
-    "bits": "bits",
-    "loss": "loss",
-    "seed": "seed",
-    "mean_average_precision": "mAP",
-    "worst": "worst ties",
-    "best": "best ties",
-    "precision_within_2": "precision r ≤ 2",
-    "quantization_error": "quantization error",
-    "seconds_training": "training s",
-}
+PLACES = ["root", "device", "data_dir", "results_dir", "folder"]  # of this machine; they stay out of the summary
 
 
 class RunFailed(Exception):
@@ -154,21 +143,31 @@ def describe_run(run: Run) -> str:
     return f"mAP {scores['mean_average_precision']:.4f} ({bounds}), {sum(run.report['seconds'].values()):.0f} s"
 
 
-def table(runs: pd.DataFrame) -> str:
-    """The runs as a Markdown table, a run a row.
+def summarize(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs without what names a place on this machine, with the command that repeats each; `results/summary.csv`.
 
     Args:
-        runs: As `load_runs` gives them.
+        runs: As `load_runs` gives them, at least one.
     """
-    rows = runs.sort_values(["dataset", "loss", "bits", "seed"])[list(TABLE)].rename(columns=TABLE)
-    cells = [
-        [f"{value:.4f}" if isinstance(value, float) else str(value) for value in row]
-        for row in rows.itertuples(index=False)
-    ]
-    lines = [list(rows.columns), ["---"] * len(rows.columns), *cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    roots = runs["root"].map(lambda root: "" if root is None else f" {Path(root).name}")
+    summary = runs.drop(columns=PLACES).assign(data=runs["dataset"] + roots)
+    return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
 
 
-def report(results_dir: str) -> pd.DataFrame:
-    """All finished runs of a results folder."""
-    return load_runs(results_dir)
+def table(summary: pd.DataFrame) -> str:
+    """Mean and deviation over the seeds, as a Markdown table: data and settings a row, in the order of the bits.
+
+    Args:
+        summary: As `summarize` gives it.
+    """
+    settings = ["data", "backbone", "image_size", "epochs", "loss", "bits"]
+    names = ["data", "backbone", "pixels", "epochs", "loss", "bits", "seeds", "mAP", "worst … best order of ties"]
+    names += ["quantization error", "training s"]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    for keys, rows in summary.groupby(settings, sort=False):
+        spread = f" ± {rows['mean_average_precision'].std():.4f}" if len(rows) > 1 else ""
+        means = rows[["mean_average_precision", "worst", "best", "quantization_error", "seconds_training"]].mean()
+        cells = [*keys, len(rows), f"**{means.iloc[0]:.4f}**{spread}", f"{means.iloc[1]:.4f} … {means.iloc[2]:.4f}"]
+        cells += [f"{means.iloc[3]:.4f}", f"{means.iloc[4]:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)

@@ -113,12 +113,32 @@ def readme_text(text: str, address: str) -> str:
 
 
 def result_tables() -> dict[str, str]:
-    """A Markdown table a data set, from the committed `results/summary.csv`."""
-    summary = ROOT / "results" / "summary.csv"
-    if not summary.exists():
+    """The study on the embedded data set, and all other runs, from the committed `results/summary.csv`."""
+    path = ROOT / "results" / "summary.csv"
+    if not path.exists():
         return {}
-    runs = pd.read_csv(summary)
-    return {f"results {name}": table(chosen) for name, chosen in runs.groupby("dataset")}
+    summary = pd.read_csv(path)
+    study = summary["data"] == "fashion_mini"
+    parts = {"results fashion_mini": summary[study], "results other": summary[~study]}
+    return {name: block(runs) for name, runs in parts.items() if len(runs)}
+    return {}
+
+
+def block(runs: pd.DataFrame) -> str:
+    """A table, and below it what it takes to believe it: seeds, hardware, versions, and a command."""
+    facts = runs[["processor", "cores", "python", "torch", "torchvision", "numpy"]].drop_duplicates()
+    machines = "; ".join(
+        f"{row.processor}, {row.cores} cores, Python {row.python}, torch {row.torch}, torchvision {row.torchvision}, "
+        f"NumPy {row.numpy}"
+        for row in facts.itertuples()
+    )
+    weights = ", ".join(sorted({Path(name).name for name in runs["weights"]}))
+    commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
+    seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
+    return (
+        f"{table(runs)}\n\nMean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}. "
+        f"One seed of each, repeated by:\n\n{commands}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -108,13 +108,16 @@ def prepare(images: Tensor, image_size: int, augment: str = "none", generator: G
         >>> prepare(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8), 4).unique()
         tensor([0.2000])
     """
-    batch = images.float() / 255  # (B, C, H, W)
-    for step in AUGMENTATIONS[augment]:
-        batch = step(batch, generator)
-    if batch.shape[-2:] != (image_size, image_size):
-        shrinks = batch.shape[-1] > image_size
-        batch = F.interpolate(batch, (image_size, image_size), mode="bilinear", antialias=shrinks)
-    return batch.expand(-1, 3, -1, -1)
+    if AUGMENTATIONS[augment]:
+        batch = images.float() / 255  # (B, C, H, W)
+        for step in AUGMENTATIONS[augment]:
+            batch = step(batch, generator)
+        images = (batch * 255).round().to(torch.uint8)
+    if images.shape[-2:] != (image_size, image_size):
+        # As uint8 and channels last it takes a tenth of the time that floats take on a CPU.
+        images = images.contiguous(memory_format=torch.channels_last)
+        images = V.resize(images, [image_size, image_size], antialias=True)
+    return (images.float() / 255).expand(-1, 3, -1, -1)
 
 
 def flip(batch: Tensor, generator: Generator) -> Tensor:
