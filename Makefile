@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Where no NVIDIA driver is found, the CPU build of torch is tried from here first; plain PyPI serves where it fails.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
 .PHONY: install study test lint generate wheel clean
@@ -36,18 +37,21 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "no venv module; on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 
+# A torch and a torchvision that were not built for one another install without complaint, so they are tried as well.
 $(VENV)/.torch: | $(VENV)/bin/python
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
 	  echo "no NVIDIA driver: trying the CPU build of torch from $(TORCH_INDEX)"; \
-	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --retries 0 --timeout 10 --index-url $(TORCH_INDEX) \
-	    torch torchvision 2>/dev/null || echo "not reachable; PyPI's build of torch serves as well"; \
+	  $(PIP) --retries 0 --timeout 10 --index-url $(TORCH_INDEX) torch torchvision >/dev/null 2>&1 && \
+	    $(VENV)/bin/python -c "import torchvision" >/dev/null 2>&1 || \
+	    { echo "not to be had there; PyPI's build serves as well"; \
+	      $(VENV)/bin/pip uninstall --quiet --yes torch torchvision >/dev/null 2>&1; true; }; \
 	fi
 	@touch $@
 
 $(VENV)/.core: pyproject.toml | $(VENV)/.torch
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.torch
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.core
