@@ -2,7 +2,7 @@
 
 import os
 
-# How long an OpenMP thread spins before it sleeps. torch's default is long, and where anything else runs it spins in its
-# way: beside two busy processes on two cores an epoch took 42 s, and 2 s with this; on a quiet machine it costs nothing.
-# It has to be said before torch loads.
+# How long an OpenMP thread spins before it sleeps. torch's default is long, and where anything else runs it spins in
+# the way: beside two busy processes on two cores an epoch took 42 s, and 2 s with this; on a quiet machine it costs
+# nothing. It has to be said before torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
