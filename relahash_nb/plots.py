@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 RIGHT, WRONG = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[3]  # told apart by the colour-blind
 
@@ -32,6 +33,7 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     loss_colour, accuracy_colour, map_colour = sns.color_palette("colorblind")[:3]
     (loss,) = ax.plot(history["epoch"], history["loss"], color=loss_colour, marker=".", label="loss")
     ax.set(xlabel="epoch", ylabel="loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     right = ax.twinx()
     lines = [
         loss,

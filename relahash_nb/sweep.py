@@ -73,7 +73,7 @@ def execute(config: RunConfig, output: TextIO | None = None) -> Run:
             chosen,
             progress_bar=False,
             stdout_file=output,
-            extra_arguments=["--log-level=40"],  # ipykernel warns at every start that its sockets are local and plain
+            extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
         )
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":

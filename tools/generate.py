@@ -2,6 +2,7 @@
 
     python tools/generate.py           # write
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
+    python tools/generate.py --figure  # the README's figure too, from the 64-bit run of `make study`
 
 Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers from `results/`.
 """
@@ -18,7 +19,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+from relahash_nb import plots
 from relahash_nb.config import RunConfig
+from relahash_nb.results import find_run
 from relahash_nb.sweep import table
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +37,8 @@ def main() -> int:
     address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
     wanted = {path: notebook_text(path, address) for path in NOTEBOOKS}
     wanted[ROOT / "README.md"] = readme_text((ROOT / "README.md").read_text(), address)
+    if "--figure" in sys.argv:
+        draw_neighbours(ROOT / "docs" / "neighbours.png")
     stale = [path for path, text in wanted.items() if path.read_text() != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'out of date; run make generate' if '--check' in sys.argv else 'written'}")
@@ -110,6 +115,14 @@ def readme_text(text: str, address: str) -> str:
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
     return text
+
+
+def draw_neighbours(path: Path) -> None:
+    """Queries with their nearest images, of the study's run at 64 bits."""
+    run = find_run(RunConfig(results_dir=str(ROOT / "results")))
+    plots.set_style()
+    path.parent.mkdir(exist_ok=True)
+    plots.plot_retrieval(*run.neighbours(most=10)).savefig(path, dpi=110)
 
 
 def result_tables() -> dict[str, str]:
