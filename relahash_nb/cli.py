@@ -15,6 +15,14 @@ from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allow
 ALIASES = {"dataset": "--ds", "bits": "--nbit"}
 """Names of the published code that are understood too."""
 
+SWEEP_OPTIONS = (
+    ("plan", bool, False, "only print the runs, which are done, and what the rest will take"),
+    ("file", str | None, None, "a YAML file with names and values; what is given here goes before it"),
+    ("workers", int, 0, "processes of a local Dask cluster; 0: one run after another, in this one"),
+    ("scheduler", str | None, None, "address of a running Dask scheduler, such as tcp://host:8786"),
+    ("minutes", float | None, None, "that one cell of a run may take"),
+)
+
 HELP = """usage: relahash COMMAND [options]
 
   train    train and score one hash model
@@ -71,19 +79,34 @@ def train(arguments: Sequence[str]) -> int:
 
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
-    from relahash_nb.results import load_runs
-    from relahash_nb.sweep import expand, summarize, table
+    from relahash_nb.results import load_runs, summarize, table
+    from relahash_nb.sweep import expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
 
-    values = parse("sweep", "Train and score every combination of the values.", arguments, several=True)
-    configs = expand(values)
-    failed = run_all(configs)
-    runs = load_runs(configs[0].results_dir)
+    given = parse(
+        "sweep", "Train and score every combination of the values.", arguments, several=True, extra=SWEEP_OPTIONS
+    )
+    options = {name: given.pop(name) for name, *_ in SWEEP_OPTIONS}
+    if options["file"] is not None:
+        usual = {knob.name: (knob.default,) for knob in dataclasses.fields(RunConfig)}
+        chosen = {name: values for name, values in given.items() if values != usual[name]}
+        given = read_grid(Path(options["file"])) | chosen
+    configs = expand(given)
+    results_dir = configs[0].results_dir
+    if options["plan"]:
+        print(plan(configs, load_runs(results_dir)))
+        return 0
+    outcomes = run_all(configs, options["workers"], options["scheduler"], options["minutes"])
+    runs = load_runs(results_dir)
     if len(runs):
         runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
-        print(f"\n{table(summarize(runs))}\n\nnotebooks and results: {configs[0].results_dir}/runs")
+        print(f"\n{table(summarize(runs))}" if len(runs) else "")
+    print(f"\nnotebooks and results: {results_dir}/runs")
+    failed = [outcome for outcome in outcomes if outcome.run is None]
     if failed:
-        print(f"{len(failed)} of {len(configs)} runs failed; the same command again tries just those", file=sys.stderr)
+        lines = "\n".join(f"{outcome.config.command}\n  {outcome.error}" for outcome in failed)
+        retry = "the same sweep again tries just these, or each by its command"
+        print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:\n{lines}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -91,8 +114,7 @@ def report(arguments: Sequence[str]) -> int:
     """`relahash report`: all finished runs."""
     import tyro
 
-    from relahash_nb.results import load_runs, write
-    from relahash_nb.sweep import summarize, table
+    from relahash_nb.results import load_runs, summarize, table, write
 
     def show(results_dir: str = "results") -> int:
         """The finished runs as a table, and as `summary.csv` in the results folder."""
@@ -108,7 +130,13 @@ def report(arguments: Sequence[str]) -> int:
     return tyro.cli(show, prog="relahash report", args=list(arguments))
 
 
-def parse(command: str, description: str, arguments: Sequence[str], several: bool = False) -> dict[str, Any]:
+def parse(
+    command: str,
+    description: str,
+    arguments: Sequence[str],
+    several: bool = False,
+    extra: Sequence[tuple[str, Any, Any, str]] = (),
+) -> dict[str, Any]:
     """The values given on the command line, by tyro; a wrong one ends the program with exit code 2.
 
     Args:
@@ -116,6 +144,7 @@ def parse(command: str, description: str, arguments: Sequence[str], several: boo
         description: For the help text.
         arguments: After the command's name.
         several: Whether each option takes several values.
+        extra: Further options: name, type, default, meaning.
 
     Returns:
         Values, or lists of values, by the names of `RunConfig`'s fields.
@@ -127,7 +156,9 @@ def parse(command: str, description: str, arguments: Sequence[str], several: boo
     for knob in dataclasses.fields(RunConfig):
         hint, default = hints[knob.name], knob.default
         if "choices" in knob.metadata:
-            hint = Literal[knob.metadata["choices"]] | (None if default is None else Literal[default])
+            hint = Literal[knob.metadata["choices"]] | None if default is None else Literal[knob.metadata["choices"]]
+        if hint is bool:
+            hint = tyro.conf.FlagConversionOff[bool]  # a value, as all others have
         if knob.name == "loss_options":
             hint = str | None
         aliases = [ALIASES[knob.name]] if knob.name in ALIASES else None
@@ -135,9 +166,12 @@ def parse(command: str, description: str, arguments: Sequence[str], several: boo
         if several:
             hint, default = tuple[hint, ...], (default,)
         fields.append((knob.name, Annotated[hint, argument], dataclasses.field(default=default)))
+    for name, hint, default, meaning in extra:
+        argument = tyro.conf.arg(help=meaning)
+        fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True)
     options.__doc__ = description
-    given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagConversionOff,))
+    given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
     values = vars(given)
     values["loss_options"] = _from_json(values["loss_options"])
     return values

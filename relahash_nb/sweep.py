@@ -1,27 +1,41 @@
-"""The grid: a notebook executed by papermill once a run, what is done is not done again, and a table at the end."""
+"""The grid: a notebook executed by papermill once a run; what is done is not done again, here or on a cluster."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from relahash_nb.config import RunConfig, shipped
-from relahash_nb.results import Run, find_run, run_folder
+from relahash_nb.results import Run, find_run, run_folder, write
 
 NOTEBOOK = "01_train.ipynb"
-PLACES = ["root", "device", "data_dir", "results_dir", "folder"]  # of this machine; they stay out of the summary
+LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
+LOG_LINES = 15  # of the log that are kept with a failure
+PATIENCE = 2.0  # seconds between looks at a run that another process is writing
 
 
 class RunFailed(Exception):
     """A run that did not come to its end: the cell's error in one paragraph, and where the partial notebook is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run of a sweep: it is there, or it failed with an error."""
+
+    config: RunConfig
+    run: Run | None
+    error: str = ""
 
 
 def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
@@ -37,28 +51,151 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         >>> [config.bits for config in expand({"bits": [16, 32], "seed": [0]})]
         [16, 32]
     """
-    return [
+    configs = [
         RunConfig.from_dict(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())
     ]
+    return list({config.run_id: config for config in configs}.values())
 
 
-def execute(config: RunConfig, output: TextIO | None = None) -> Run:
+def sweep(
+    configs: Sequence[RunConfig], workers: int = 0, scheduler: str | None = None, minutes: float | None = None
+) -> list[Outcome]:
+    """Executes the runs that are not there yet, one after another or on a Dask cluster, and says so line by line.
+
+    Args:
+        configs: What to run.
+        workers: Processes of a local Dask cluster; 0: this process alone.
+        scheduler: Address of a Dask scheduler, such as `tcp://host:8786`, instead.
+        minutes: That one cell may take; None: as long as it likes.
+
+    Returns:
+        An outcome a config, in the order of the configs.
+    """
+    outcomes = {config.run_id: Outcome(config, find_run(config)) for config in configs}
+    missing = [config for config in configs if outcomes[config.run_id].run is None]
+    for outcome in outcomes.values():
+        if outcome.run is not None:
+            print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
+    start = time.perf_counter()
+    finished = on_cluster(missing, workers, scheduler, minutes) if workers or scheduler else here(missing, minutes)
+    for number, outcome in enumerate(finished, 1):
+        outcomes[outcome.config.run_id] = outcome
+        left = (time.perf_counter() - start) / number * (len(missing) - number)
+        what = describe_run(outcome.run) if outcome.run else f"failed: {outcome.error.splitlines()[0]}"
+        print(f"[{number}/{len(missing)}] {outcome.config.run_id}: {what}; {left:.0f} s to go", flush=True)
+    return list(outcomes.values())
+
+
+def here(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
+    """The runs one after another in this process; what another process is writing is waited for at the end."""
+    waiting, passed = deque(configs), 0
+    while waiting:
+        outcome = attempt(waiting[0], minutes)
+        if outcome is not None:
+            waiting.popleft()
+            passed = 0
+            yield outcome
+        else:
+            waiting.rotate(-1)
+            passed += 1
+            if passed >= len(waiting):
+                time.sleep(PATIENCE)
+
+
+def on_cluster(
+    configs: Sequence[RunConfig], workers: int, scheduler: str | None, minutes: float | None
+) -> Iterator[Outcome]:
+    """The runs on a Dask cluster, one at a time on each worker, each tried twice; a lost worker's run starts elsewhere.
+
+    Raises:
+        ValueError: Dask is not installed, or there is no scheduler at the address.
+    """
+    try:
+        from dask.distributed import Client, LocalCluster, as_completed
+    except ImportError:
+        raise ValueError("workers: needs Dask; pip install 'relahash-nb[cluster]'") from None
+    try:
+        # One thread a worker: a run at a time, and as many OpenMP threads as its share of the cores.
+        cluster = scheduler or LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        client = Client(cluster)
+    except OSError as error:
+        raise ValueError(f"scheduler: {scheduler!r} given, and not to be reached ({error})") from None
+    with client:
+        resources = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+        needs = {"GPU": 1} if any("GPU" in resource for resource in resources) else None
+        by_key = {config.run_id: config for config in configs}
+        futures = [
+            client.submit(attempt_on_worker, config.to_dict(), minutes, key=key, retries=1, resources=needs)
+            for key, config in by_key.items()
+        ]
+        for future in as_completed(futures):
+            config = by_key[future.key]
+            error = future.exception()
+            yield Outcome(config, find_run(config), "" if error is None else f"{error}")
+    if not scheduler:
+        cluster.close()
+
+
+def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
+    """One run on a Dask worker; plain values in, files out.
+
+    Raises:
+        RunFailed: So that Dask tries it once more.
+    """
+    config = RunConfig.from_dict(values)
+    while (outcome := attempt(config, minutes)) is None:
+        time.sleep(PATIENCE)
+    if outcome.run is None:
+        raise RunFailed(outcome.error)
+
+
+def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
+    """One run of a sweep: its printed lines go to `log.txt` beside the notebook, and its error to `failed.txt`.
+
+    Returns:
+        The outcome, or None where another process is at it.
+    """
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".sweep.lock", timeout=0):  # the system lets go of it when its process dies
+            run = find_run(config)  # another sweep may have finished it meanwhile
+            if run is not None:
+                return Outcome(config, run)
+            (folder / FAILURE).unlink(missing_ok=True)
+            try:
+                with (folder / LOG).open("w", buffering=1) as log:
+                    return Outcome(config, execute(config, log, minutes))
+            except RunFailed as error:
+                lines = (folder / LOG).read_text().splitlines()[-LOG_LINES:]
+                text = "\n".join([str(error), "", "The last lines of its log:", *lines, ""])
+                write(folder / FAILURE, lambda path: path.write_text(text))
+                return Outcome(config, None, str(error))
+    except Timeout:
+        return None
+
+
+def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
     """Executes the training notebook for one config, into the run's folder.
 
     Args:
         config: What to run.
         output: Where the notebook's printed lines go while it runs, such as `sys.stdout`; None: nowhere else.
+        minutes: That one cell may take; None: as long as it likes.
 
     Returns:
         The finished run.
 
     Raises:
-        RunFailed: A cell raised, or the kernel died.
+        RunFailed: A cell raised or took too long, or the kernel died.
         KeyboardInterrupt: Interrupted; the partial notebook is removed.
     """
     import papermill  # a second of imports that a help text need not wait for
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    for name in ("papermill", "asyncio", "traitlets"):  # what they log of a failure, we say in our own words
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     folder = run_folder(config)
     notebook = folder / NOTEBOOK
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,61 +210,95 @@ def execute(config: RunConfig, output: TextIO | None = None) -> Run:
             chosen,
             progress_bar=False,
             stdout_file=output,
+            execution_timeout=None if minutes is None else max(1, round(60 * minutes)),
             extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
         )
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":
             discard(folder)
             raise KeyboardInterrupt from None
-        raise RunFailed(f"{error.ename}: {error.evalue}\nThe partial notebook: {notebook}") from None
+        what = f"{error.ename}: {error.evalue}"
     except KeyboardInterrupt:
         discard(folder)
         raise
-    except RuntimeError as error:  # the kernel died, or a time limit was passed
-        raise RunFailed(f"{type(error).__name__}: {error}\nThe partial notebook: {notebook}") from None
-    run = find_run(config)
-    if run is None:
-        raise RunFailed(f"the notebook came to its end without writing {folder / 'run.json'}")
-    return run
+    except DeadKernelError:
+        what = "the kernel died; it may have been killed for the memory it took"
+    except CellTimeoutError:
+        what = f"a cell took longer than {minutes:g} minutes"
+    else:
+        run = find_run(config)
+        if run is not None:
+            return run
+        what = f"the notebook came to its end without writing {folder / 'run.json'}"
+    raise RunFailed(f"{what}\nThe partial notebook: {notebook}")
 
 
 def discard(folder: Path) -> None:
-    """Removes the partial notebook of an interrupted run, and its folder if nothing else is in it."""
-    (folder / NOTEBOOK).unlink(missing_ok=True)
+    """Removes what an interrupted run has left but its checkpoint, and the folder if nothing else is in it."""
+    for name in (NOTEBOOK, LOG, ".sweep.lock", ".run.lock"):
+        (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 
 
-def sweep(configs: Sequence[RunConfig], output: TextIO | None = None) -> list[tuple[RunConfig, str]]:
-    """Executes one run after another; those that are done already are left as they are.
+def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
+    """The runs, which of them are done, and what the rest will take, from the seconds of finished runs like them.
 
     Args:
         configs: What to run.
-        output: As for `execute`.
-
-    Returns:
-        The configs that failed, each with its error.
+        finished: As `load_runs` gives it.
     """
-    failed = []
-    start, executed = time.perf_counter(), 0
-    for number, config in enumerate(configs, 1):
-        head = f"[{number}/{len(configs)}] {config.run_id}"
-        run = find_run(config)
-        if run is not None:
-            print(f"{head}: done before, {describe_run(run)}", flush=True)
+    lines, total, unknown = [], 0.0, 0
+    for config in configs:
+        if find_run(config) is not None:
+            lines.append(f"{config.run_id}: done")
             continue
-        print(head, flush=True)
-        try:
-            run = execute(config, output)
-        except RunFailed as error:
-            failed.append((config, str(error)))
-            print(f"{head}: failed\n{error}", file=sys.stderr, flush=True)
-            continue
-        executed += 1
-        seconds = (time.perf_counter() - start) / executed
-        left = seconds * sum(find_run(later) is None for later in configs[number:])
-        print(f"{head}: {describe_run(run)}; {left:.0f} s to go", flush=True)
-    return failed
+        seconds = expected_seconds(config, finished)
+        total, unknown = total + (seconds or 0), unknown + (seconds is None)
+        lines.append(f"{config.run_id}: to do" + ("" if seconds is None else f", about {seconds:.0f} s"))
+    to_do = sum(": to do" in line for line in lines)
+    more = f", and {unknown} of which nothing like them has been run" if unknown else ""
+    return "\n".join([*lines, f"{len(lines) - to_do} done, {to_do} to do: about {total:.0f} s{more}"])
+
+
+def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
+    """Median over the finished runs with the same data, model and epochs; None where there are none."""
+    if finished.empty:
+        return None
+    resolved = config.resolve()
+    alike = pd.Series(True, index=finished.index)
+    for name in ("dataset", "root", "backbone", "finetune", "image_size", "epochs", "batch_size", "precision"):
+        value = getattr(resolved, name)
+        alike &= finished[name].isna() if value is None else finished[name] == value
+    seconds = finished.loc[alike, [name for name in finished if name.startswith("seconds_")]].sum(axis=1)
+    return float(seconds.median()) if len(seconds) else None
+
+
+def read_grid(path: Path) -> dict[str, list[Any]]:
+    """Names and values of a sweep from a YAML file with the names of `RunConfig`'s fields; a value or a list of them.
+
+    Raises:
+        ValueError: There is no such file, or it holds something else.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected names and values, as in 'bits: [16, 32]'")
+    return {
+        name: [_number(one) for one in (value if isinstance(value, list) else [value])]
+        for name, value in values.items()
+    }
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e-3 for a text; whoever wrote it meant a number."""
+    with suppress(ValueError, TypeError):
+        return float(value) if isinstance(value, str) and "e" in value.lower() else value
+    return value
 
 
 def describe_run(run: Run) -> str:
@@ -141,33 +312,3 @@ def describe_run(run: Run) -> str:
     scores = run.report["scores"]
     bounds = f"{scores['worst']:.4f} to {scores['best']:.4f} by the order of ties"
     return f"mAP {scores['mean_average_precision']:.4f} ({bounds}), {sum(run.report['seconds'].values()):.0f} s"
-
-
-def summarize(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs without what names a place on this machine, with the command that repeats each; `results/summary.csv`.
-
-    Args:
-        runs: As `load_runs` gives them, at least one.
-    """
-    roots = runs["root"].map(lambda root: "" if root is None else f" {Path(root).name}")
-    summary = runs.drop(columns=PLACES).assign(data=runs["dataset"] + roots)
-    return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
-
-
-def table(summary: pd.DataFrame) -> str:
-    """Mean and deviation over the seeds, as a Markdown table: data and settings a row, in the order of the bits.
-
-    Args:
-        summary: As `summarize` gives it.
-    """
-    settings = ["data", "backbone", "image_size", "epochs", "loss", "bits"]
-    names = ["data", "backbone", "pixels", "epochs", "loss", "bits", "seeds", "mAP", "worst … best order of ties"]
-    names += ["quantization error", "training s"]
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for keys, rows in summary.groupby(settings, sort=False):
-        spread = f" ± {rows['mean_average_precision'].std():.4f}" if len(rows) > 1 else ""
-        means = rows[["mean_average_precision", "worst", "best", "quantization_error", "seconds_training"]].mean()
-        cells = [*keys, len(rows), f"**{means.iloc[0]:.4f}**{spread}", f"{means.iloc[1]:.4f} … {means.iloc[2]:.4f}"]
-        cells += [f"{means.iloc[3]:.4f}", f"{means.iloc[4]:.0f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)

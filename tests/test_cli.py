@@ -9,8 +9,8 @@ import pytest
 from relahash_nb import sweep
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
-from relahash_nb.results import Run, find_run
-from relahash_nb.sweep import RunFailed, expand, table
+from relahash_nb.results import Run, find_run, table
+from relahash_nb.sweep import RunFailed, expand
 
 TINY = ["--epochs", "1", "--image-size", "14", "--bits", "16"]
 

@@ -8,7 +8,7 @@ import torch
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.metrics import retrieval_scores, unpack
-from relahash_nb.results import find_run, load_run, load_runs, save_run, write
+from relahash_nb.results import files, find_run, load_run, load_runs, save_run, write
 
 
 @pytest.fixture
@@ -78,8 +78,6 @@ def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
 
 
 def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_path, monkeypatch):
-    import relahash_nb.results as results
-
     save, *_ = finished
     written = []
 
@@ -89,7 +87,7 @@ def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_pa
         written.append(path.name)
         write(path, writer)
 
-    monkeypatch.setattr(results, "write", fails_at_the_end)
+    monkeypatch.setattr(files, "write", fails_at_the_end)
     with pytest.raises(OSError, match="No space left"):
         save()
     assert written == ["config.json", "history.csv", "codes.npz", "weights.safetensors"]

@@ -21,8 +21,7 @@ import pandas as pd
 
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
-from relahash_nb.results import find_run
-from relahash_nb.sweep import table
+from relahash_nb.results import find_run, table
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

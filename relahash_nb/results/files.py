@@ -1,0 +1,250 @@
+"""What a run leaves behind in its folder, and how it is read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from relahash_nb.config import RunConfig
+from relahash_nb.results.facts import describe_data, describe_hardware, describe_scores, describe_versions
+
+FORMAT = 1  # of the files of a run
+PARTS = {"config", "scores", "data", "seconds", "hardware", "versions"}  # of `run.json`
+SAMPLE = 2_000  # database items whose codes before the sign are kept
+SHOWN_QUERIES, SHOWN_ITEMS, THUMBNAIL = 100, 10, 64  # queries with thumbnails, nearest items of each, pixels
+CLAIMED: dict[Path, FileLock] = {}  # by this process; a lock that nobody refers to is let go
+
+
+def save_run(
+    config: RunConfig,
+    data: Any,
+    codes: Mapping[str, Any],
+    scores: Any,
+    history: Sequence[Mapping[str, float]],
+    centroids: Any,
+    tensors: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> Path:
+    """Writes a run to `<results_dir>/runs/<run_id>/`, `run.json` last: the run exists when that does.
+
+    Args:
+        config: What was run; the resolved values are written.
+        data: The `Dataset`.
+        codes: `query` (Q, K) and `database` (D, K) float, before the sign.
+        scores: `RetrievalScores` of these codes.
+        history: A record an epoch, as `fit` gave it; empty for a run without training.
+        centroids: (C, K) ±1.
+        tensors: By name, all of the model and the loss, on any device; `save_weights` says which are kept.
+        seconds: By stage.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: The folder cannot be written; no `run.json` is left then.
+    """
+    config = config.resolve()
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)  # a run that is done again does not exist meanwhile
+    codes = {name: np.asarray(values, dtype=np.float32) for name, values in codes.items()}
+    report = {
+        "format": FORMAT,
+        "run_id": config.run_id,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "config": config.to_dict(),
+        "scores": describe_scores(scores, codes),
+        "data": describe_data(data),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "hardware": describe_hardware(config.device),
+        "versions": describe_versions(),
+    }
+    write(folder / "config.json", lambda path: path.write_text(json.dumps(config.to_dict(), indent=1)))
+    write(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
+    write(folder / "codes.npz", lambda path: np.savez_compressed(path, **collect_arrays(data, codes, centroids)))
+    kept = {name: np.asarray(tensor.cpu()) for name, tensor in tensors.items() if keeps(config.save_weights, name)}
+    if kept:
+        from safetensors.numpy import save
+
+        write(folder / "weights.safetensors", lambda path: path.write_bytes(save(kept)))
+    write(folder / "run.json", lambda path: path.write_text(json.dumps(report, indent=1)))
+    return folder
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run, read from its folder.
+
+    Attributes:
+        folder: Where it lies.
+        report: `run.json`.
+        config: The resolved config.
+        history: An epoch a row.
+        arrays: `codes.npz`, read when asked for.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def config(self) -> RunConfig:
+        """What was run."""
+        return RunConfig.from_dict(self.report["config"])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """An epoch a row."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Packed codes and targets, ids, centroids, codes before the sign, thumbnails; see `collect_arrays`."""
+        with np.load(self.folder / "codes.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    def neighbours(self, most: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+        """Some queries with the images nearest to them, from the thumbnails; one of each class first.
+
+        Args:
+            most: Queries at most.
+
+        Returns:
+            Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the S queries' classes.
+        """
+        arrays, names = self.arrays, self.report["data"]["class_names"]
+        targets = {
+            name: np.unpackbits(arrays[f"{name}_targets"], axis=1, count=len(names)) for name in ("query", "database")
+        }
+        shown = targets["query"][arrays["shown_queries"]]  # (S, C)
+        first = [rows[0] for rows in (np.flatnonzero(column) for column in shown.T) if len(rows)]  # one of each class
+        chosen = list(dict.fromkeys([*first, *range(len(shown))]))[:most]
+        nearest = targets["database"][arrays["nearest"][chosen]]  # (S, R, C)
+        labels = [", ".join(np.array(names)[row > 0]) for row in shown[chosen]]
+        return (
+            arrays["thumbnails"][arrays["query_thumbnails"][chosen]],
+            arrays["thumbnails"][arrays["nearest_thumbnails"][chosen]],
+            (nearest & shown[chosen][:, None]).any(2),
+            labels,
+        )
+
+
+def load_run(folder: Path) -> Run | None:
+    """The finished run in a folder, or None where there is none.
+
+    None too where `run.json` is torn, of another format, or of another config than the folder's name says.
+    """
+    try:
+        run = Run(folder, json.loads((folder / "run.json").read_text()))
+        is_whole = run.report["format"] == FORMAT and run.report.keys() >= PARTS
+        return run if is_whole and run.config.run_id == folder.name else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Where a config's run lies, or will."""
+    return Path(config.results_dir, "runs", config.run_id)
+
+
+def find_run(config: RunConfig) -> Run | None:
+    """The finished run of a config, or None."""
+    return load_run(run_folder(config))
+
+
+def collect_arrays(data: Any, codes: Mapping[str, np.ndarray], centroids: Any) -> dict[str, np.ndarray]:
+    """What the analysis notebooks need without the data set.
+
+    Returns:
+        For query and database: `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `centroids`
+        (C, K) int8. `query_raw` and `sample_raw` float16, codes before the sign of all queries and of a fixed sample of
+        the database at `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,)
+        are at `query_thumbnails` (S,), and those of their nearest items `nearest` (S, R), rows of the database in the
+        order of distance, then of the database, at `nearest_thumbnails` (S, R).
+    """
+    from relahash_nb.metrics import hamming_distances, pack
+
+    arrays: dict[str, np.ndarray] = {}
+    for name in ("query", "database"):
+        split = getattr(data, name)
+        arrays |= {
+            f"{name}_codes": pack(codes[name]),
+            f"{name}_targets": np.packbits(np.asarray(split.targets), axis=1),
+            f"{name}_ids": split.ids,
+        }
+    rows = np.linspace(0, len(data.database) - 1, min(SAMPLE, len(data.database))).round().astype(int)
+    shown = np.linspace(0, len(data.query) - 1, min(SHOWN_QUERIES, len(data.query))).round().astype(int)  # (S,)
+    distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]))  # (S, D)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :SHOWN_ITEMS]  # (S, R)
+    items, nearest_thumbnails = np.unique(nearest, return_inverse=True)
+    thumbnails = np.concatenate([small(data.query.images(shown)), small(data.database.images(items))])
+    return arrays | {
+        "centroids": np.asarray(centroids).astype(np.int8),
+        "query_raw": codes["query"].astype(np.float16),
+        "sample_raw": codes["database"][rows].astype(np.float16),
+        "sample_rows": rows,
+        "thumbnails": thumbnails,
+        "shown_queries": shown,
+        "query_thumbnails": np.arange(len(shown)),
+        "nearest": nearest,
+        "nearest_thumbnails": len(shown) + nearest_thumbnails.reshape(nearest.shape),
+    }
+
+
+def small(images: Any) -> np.ndarray:
+    """Thumbnails (N, C, h, w) uint8 of images (N, C, H, W), at most 64 pixels high."""
+    if images.shape[-1] > THUMBNAIL:
+        from torchvision.transforms.v2.functional import resize
+
+        images = resize(images, [THUMBNAIL, THUMBNAIL], antialias=True)
+    return np.asarray(images.cpu())
+
+
+def keeps(save_weights: str, name: str) -> bool:
+    """Whether a tensor is kept: all, none, or those that are not the backbone's."""
+    return save_weights == "all" or (save_weights == "hash_layer" and not name.startswith("backbone."))
+
+
+def claim(config: RunConfig, seconds: float = 20.0) -> None:
+    """Makes this process the only one that may write a run, until it ends; the system lets go when it dies.
+
+    Args:
+        config: The run.
+        seconds: To wait for another process, such as the kernel of a sweep that was killed a moment ago.
+
+    Raises:
+        ValueError: Another process is still writing the run.
+    """
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".run.lock", is_singleton=True)  # a notebook that claims twice is let through
+    try:
+        if not lock.is_locked:
+            lock.acquire(timeout=seconds)
+    except Timeout:
+        raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
+    except (OSError, NotImplementedError) as error:  # some mounted drives have no locks
+        print(f"{folder}: cannot be locked here ({error}); do not run it twice at a time")
+    CLAIMED[folder] = lock
+
+
+def write(path: Path, writer: Callable[[Path], Any]) -> None:
+    """Lets `writer` fill a temporary file beside `path`, then puts it in place: whole or not at all."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        writer(temporary)
+        try:
+            temporary.replace(path)
+        except FileExistsError:  # some mounted drives do not rename over a file
+            path.unlink()
+            temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)

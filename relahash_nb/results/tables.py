@@ -1,0 +1,70 @@
+"""All finished runs as one table: for pandas, for `results/summary.csv`, and for a reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from relahash_nb.results.files import load_run
+
+PLACES = ["root", "device", "data_dir", "results_dir", "folder"]  # of this machine; they stay out of the summary
+
+
+def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
+    """All finished runs, one a row: run id, config, scores, seconds, hardware, versions, command, folder.
+
+    Args:
+        results_dir: The folder that holds `runs/`.
+
+    Example:
+        >>> load_runs("no/such/folder").empty
+        True
+    """
+    runs = [load_run(folder) for folder in sorted(Path(results_dir, "runs").glob("*"))]
+    rows = [
+        {
+            "run_id": run.report["run_id"],
+            **run.report["config"],
+            **run.report["scores"],
+            **{f"seconds_{stage}": value for stage, value in run.report["seconds"].items()},
+            **run.report["hardware"],
+            **run.report["versions"],
+            "command": run.config.command,
+            "fingerprint": run.report["data"]["fingerprint"],
+            "folder": str(run.folder),
+        }
+        for run in runs
+        if run is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def summarize(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs without what names a place on this machine, with the command that repeats each; `results/summary.csv`.
+
+    Args:
+        runs: As `load_runs` gives them, at least one.
+    """
+    roots = runs["root"].map(lambda root: "" if root is None else f" {Path(root).name}")
+    summary = runs.drop(columns=PLACES).assign(data=runs["dataset"] + roots)
+    return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
+
+
+def table(summary: pd.DataFrame) -> str:
+    """Mean and deviation over the seeds, as a Markdown table: data and settings a row, in the order of the bits.
+
+    Args:
+        summary: As `summarize` gives it.
+    """
+    settings = ["data", "backbone", "image_size", "epochs", "loss", "bits"]
+    names = ["data", "backbone", "pixels", "epochs", "loss", "bits", "seeds", "mAP", "worst … best order of ties"]
+    names += ["quantization error", "training s"]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    for keys, rows in summary.groupby(settings, sort=False):
+        spread = f" ± {rows['mean_average_precision'].std():.4f}" if len(rows) > 1 else ""
+        means = rows[["mean_average_precision", "worst", "best", "quantization_error", "seconds_training"]].mean()
+        cells = [*keys, len(rows), f"**{means.iloc[0]:.4f}**{spread}", f"{means.iloc[1]:.4f} … {means.iloc[2]:.4f}"]
+        cells += [f"{means.iloc[3]:.4f}", f"{means.iloc[4]:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)

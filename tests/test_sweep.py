@@ -1,0 +1,189 @@
+"""The grid: planned, shared, gone on with, and honest about what failed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from relahash_nb import sweep
+from relahash_nb.config import RunConfig
+from relahash_nb.results import Run, claim, find_run, load_run, run_folder, write
+from relahash_nb.sweep import Outcome, RunFailed, attempt, expand, here, plan, read_grid
+
+TINY = ["--epochs", "1", "--image-size", "14"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "relahash_nb.cli", "sweep", *TINY, *map(str, arguments)]
+
+
+def fake(config, mean=0.8):
+    """A finished run's `run.json`, without the work."""
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = dict(mean_average_precision=mean, best=0.9, worst=0.7)
+    scores |= dict(quantization_error=0.1)
+    report = {"format": 1, "config": config.resolve().to_dict(), "scores": scores, "seconds": {"training": 20.0}}
+    report |= {"hardware": {}, "versions": {}, "data": {"fingerprint": "0"}}
+    write(folder / "run.json", lambda path: path.write_text(json.dumps(report | {"run_id": config.run_id})))
+    return load_run(folder)
+
+
+@pytest.fixture
+def configs(tmp_path):
+    return expand({"bits": [16, 32, 64], "results_dir": [str(tmp_path)]})
+
+
+def test_a_run_of_another_config_does_not_count(configs):
+    run = fake(configs[0])
+    assert find_run(configs[0]) is not None
+    report = run.report | {"config": run.report["config"] | {"epochs": 7}}
+    (run.folder / "run.json").write_text(json.dumps(report))
+    assert find_run(configs[0]) is None
+
+
+def test_what_another_sweep_writes_is_waited_for_and_not_run_twice(configs, monkeypatch):
+    """The first run is locked by somebody else, who finishes it after the others are done here."""
+    executed = []
+    other = FileLock(run_folder(configs[0]) / ".sweep.lock")
+    run_folder(configs[0]).mkdir(parents=True)
+    other.acquire()
+
+    def execute(config, output, minutes):
+        executed.append(config.bits)
+        return fake(config)
+
+    def somebody_finishes(seconds):
+        fake(configs[0], mean=0.5)
+        other.release()
+
+    monkeypatch.setattr(sweep, "execute", execute)
+    monkeypatch.setattr(sweep.time, "sleep", somebody_finishes)
+    outcomes = list(here(configs, None))
+    assert executed == [32, 64]
+    assert [outcome.config.bits for outcome in outcomes] == [32, 64, 16]
+    assert outcomes[-1].run.report["scores"]["mean_average_precision"] == 0.5
+
+
+def test_a_failure_is_kept_with_the_end_of_its_log_and_forgotten_when_it_works(configs, monkeypatch):
+    def breaks(config, output, minutes):
+        output.write("".join(f"line {number}\n" for number in range(40)))
+        raise RunFailed("ValueError: broken\nThe partial notebook: there")
+
+    monkeypatch.setattr(sweep, "execute", breaks)
+    assert attempt(configs[0]) == Outcome(configs[0], None, "ValueError: broken\nThe partial notebook: there")
+    text = (run_folder(configs[0]) / "failed.txt").read_text()
+    assert text.startswith("ValueError: broken") and "line 39" in text and "line 24\n" not in text
+    monkeypatch.setattr(sweep, "execute", lambda config, output, minutes: fake(config))
+    assert attempt(configs[0]).run is not None
+    assert not (run_folder(configs[0]) / "failed.txt").exists()
+
+
+def test_the_plan_knows_what_is_done_and_what_the_rest_takes(configs):
+    finished = fake(configs[0])
+    row = finished.report["config"] | {"seconds_training": 20.0, "seconds_encoding": 1.0}
+    lines = plan(configs, pd.DataFrame([row])).splitlines()
+    assert lines[0] == f"{configs[0].run_id}: done"
+    assert lines[1] == f"{configs[1].run_id}: to do, about 21 s"
+    assert lines[3] == "1 done, 2 to do: about 42 s"
+    other = expand({"epochs": [3], "results_dir": [configs[0].results_dir]})
+    assert "and 1 of which nothing like them has been run" in plan(other, pd.DataFrame([row]))
+
+
+def test_a_yaml_file_is_a_grid(tmp_path):
+    (tmp_path / "grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
+    assert read_grid(tmp_path / "grid.yml") == dict(bits=[16, 32], lr=[1e-3], dataset=["fashion_mini"], seed=[0, 1])
+    for text, said in (("- 1", "expected names and values"), ("bits: [", "grid.yml: while parsing")):
+        (tmp_path / "grid.yml").write_text(text)
+        with pytest.raises(ValueError, match=said):
+            read_grid(tmp_path / "grid.yml")
+    with pytest.raises(ValueError, match="No such file"):
+        read_grid(tmp_path / "none.yml")
+
+
+def test_a_grid_names_a_run_once(tmp_path):
+    assert len(expand({"bits": [16, 16], "device": ["cpu", "auto"]})) == 1
+
+
+def test_a_run_has_one_writer(configs, tmp_path):
+    code = f"""
+import sys, time
+from relahash_nb.config import RunConfig
+from relahash_nb.results import claim
+claim(RunConfig(bits=16, results_dir={str(tmp_path)!r}))
+print("claimed", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "claimed\n"
+        with pytest.raises(ValueError, match="another process is writing this run"):
+            claim(configs[0], seconds=0.1)
+        claim(configs[1], seconds=0.1)
+        other.kill()
+        other.wait()
+    claim(configs[0], seconds=10)  # a dead process does not hold it
+    claim(configs[0], seconds=0.1)  # and the same process may ask again
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def test_ctrl_c_stops_at_once_leaves_no_half_result_and_the_same_command_goes_on(tmp_path):
+    done = fake(RunConfig(bits=16, epochs=1, image_size=14, results_dir=str(tmp_path / "results")))
+    notebooks = tmp_path / "results" / "runs"
+    process = subprocess.Popen(
+        command("--bits", 16, 20), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    wait_for(lambda: list(notebooks.glob("*20bits*/*.ipynb")))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted: no half result was left; the same command again goes on with what is missing"
+    assert [folder.name for folder in notebooks.iterdir()] == [done.folder.name]
+    again = subprocess.run(command("--bits", 16, 20), cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (
+        f"{done.folder.name}: done before, mAP 0.8000" in again.stdout and "[1/1] fashion_mini-20bits" in again.stdout
+    )
+
+
+def test_failing_runs_do_not_stop_the_others(tmp_path):
+    """One raises, one runs out of time, one's kernel dies, one works; the end says what failed and how to retry it."""
+    (tmp_path / "own.py").write_text(
+        "import os, time\n"
+        "from relahash_nb.datasets import fashion_mini\n"
+        "def raises(config): raise ValueError('no such data')\n"
+        "def hangs(config): time.sleep(600)\n"
+        "def dies(config): os.kill(os.getpid(), 9)\n"
+        "def starves(config): return bytearray(1 << 60)\n"
+        "def works(config): return fashion_mini(config)\n"
+    )
+    names = [f"own:{name}" for name in ("raises", "hangs", "dies", "starves", "works")]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        command("--dataset", *names, "--recipe", "quick", "--minutes", 0.5),
+        cwd=tmp_path, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 1
+    for said in ("ValueError: no such data", "a cell took longer than 0.5 minutes", "the kernel died", "MemoryError"):
+        assert said in done.stdout and said in done.stderr
+    assert "4 of 5 runs failed" in done.stderr
+    assert "relahash train --recipe quick --dataset own:raises" in done.stderr
+    assert "Traceback" not in done.stderr
+    folders = {folder.name.split("-")[0]: folder for folder in Path(tmp_path, "results", "runs").iterdir()}
+    for name in ("own.raises", "own.hangs", "own.dies", "own.starves"):
+        assert {"failed.txt", "log.txt", "01_train.ipynb"} <= {file.name for file in folders[name].iterdir()}
+        assert load_run(folders[name]) is None
+    assert isinstance(load_run(folders["own.works"]), Run)
