@@ -7,13 +7,16 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study test lint generate wheel clean
+.PHONY: install study test slow lint generate wheel clean
 
 study: $(VENV)/.core          ## train four models on the embedded data set and print their scores
 	$(VENV)/bin/relahash sweep --bits $(BITS)
 
 test: $(VENV)/.dev            ## run all tests
 	$(VENV)/bin/python -m pytest
+
+slow: $(VENV)/.dev            ## the tests that take minutes: sweeps killed and gone on with
+	$(VENV)/bin/python -m pytest -m slow
 
 lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generated is up to date
 	$(VENV)/bin/ruff check

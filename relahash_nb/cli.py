@@ -114,7 +114,8 @@ def report(arguments: Sequence[str]) -> int:
     """`relahash report`: all finished runs."""
     import tyro
 
-    from relahash_nb.results import load_runs, summarize, table, write
+    from relahash_nb.files import write
+    from relahash_nb.results import load_runs, summarize, table
 
     def show(results_dir: str = "results") -> int:
         """The finished runs as a table, and as `summary.csv` in the results folder."""

@@ -45,7 +45,7 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
 LOSS_DEFAULTS: dict[str, dict[str, Any]] = {"relahash": dict(beta=8.0, margin=0.5)}
 
 # Where and how a run is carried out, not what comes out of it. What the data were, a fingerprint in run.json says.
-NOT_IN_RUN_ID = ("recipe", "device", "root", "data_dir", "results_dir")
+NOT_IN_RUN_ID = ("recipe", "device", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh")
 
 
 def knob(default: Any, meaning: str, **allowed: Any) -> Any:
@@ -117,6 +117,10 @@ class RunConfig:
     split_seed: int = knob(0, "of the split, and of nothing else", minimum=0)
     centroid_seed: int = knob(0, "of the centroids, and of nothing else", minimum=0)
     save_weights: str = knob("hash_layer", "weights kept after the run", choices=("hash_layer", "all", "none"))
+    checkpoint_minutes: float = knob(
+        5.0, "minutes between checkpoints of the training, each at the end of an epoch; 0: none", minimum=0
+    )
+    fresh: bool = knob(False, "start anew where a checkpoint is there that cannot be used")
     data_dir: str = knob("data", "downloads and caches")
     results_dir: str = knob("results", "runs and tables")
 

@@ -17,7 +17,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from relahash_nb.config import RunConfig, shipped
-from relahash_nb.results import Run, find_run, run_folder, write
+from relahash_nb.files import run_folder, write
+from relahash_nb.results import Run, find_run
 
 NOTEBOOK = "01_train.ipynb"
 LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep

@@ -57,7 +57,7 @@ def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_
     assert run is not None and run.config.bits == 16
     assert f"mAP {run.report['scores']['mean_average_precision']:.4f}" in done.stdout
     assert "epoch   1/1" in done.stdout
-    names = {file.name for file in run.folder.iterdir()}
+    names = {file.name for file in run.folder.iterdir() if not file.name.startswith(".")}
     assert names == {"01_train.ipynb", "config.json", "history.csv", "codes.npz", "weights.safetensors", "run.json"}
 
 
@@ -69,7 +69,8 @@ def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_
     assert "Traceback" not in done.stderr
     notebook = Path(done.stderr.rsplit("The partial notebook: ", 1)[1].strip())
     assert (tmp_path / notebook).is_file()
-    assert [file.name for file in (tmp_path / notebook).parent.iterdir()] == ["01_train.ipynb"]
+    files = [file.name for file in (tmp_path / notebook).parent.iterdir() if not file.name.startswith(".")]
+    assert files == ["01_train.ipynb"]
 
 
 def test_report_without_runs_says_what_makes_them(tmp_path):

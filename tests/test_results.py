@@ -7,8 +7,9 @@ import torch
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
+from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
-from relahash_nb.results import files, find_run, load_run, load_runs, save_run, write
+from relahash_nb.results import files, find_run, load_run, load_runs, save_run
 
 
 @pytest.fixture

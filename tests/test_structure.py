@@ -14,7 +14,7 @@ from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parent
 ROWS = (
-    *("config", "centroids", "metrics", "plots", "datasets", "losses", "models", "features"),
+    *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "features"),
     *("training", "baselines", "results", "search", "widgets", "sweep", "cli"),
 )
 

@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from relahash_nb import sweep
 from relahash_nb.config import RunConfig
-from relahash_nb.results import Run, claim, find_run, load_run, run_folder, write
+from relahash_nb.files import run_folder, write
+from relahash_nb.results import Run, claim, find_run, load_run
 from relahash_nb.sweep import Outcome, RunFailed, attempt, expand, here, plan, read_grid
 
 TINY = ["--epochs", "1", "--image-size", "14"]

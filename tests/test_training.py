@@ -123,7 +123,7 @@ def test_schedules_stay_between_nothing_and_the_full_rate(name):
 
 def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, monkeypatch):
     """Scores are made up: the second of three epochs is the best by validation; its weights must come back."""
-    import relahash_nb.training as training
+    from relahash_nb.training import fitting
 
     asked, states = [], []
 
@@ -132,7 +132,7 @@ def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, mon
         states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return type("Scores", (), {"mean_average_precision": [0.1, 0.9, 0.5][len(asked) - 1]})
 
-    monkeypatch.setattr(training, "evaluate", made_up)
+    monkeypatch.setattr(fitting, "evaluate", made_up)
     chosen = data.with_validation(2, seed=0)
     model, history, _ = run(chosen, epochs=3)
     assert asked == [(20, len(data.database) - 20)] * 3

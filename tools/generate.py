@@ -82,7 +82,8 @@ def form_field(knob: dataclasses.Field) -> str:
         return json.dumps(list(knob.metadata["choices"]))
     if "names" in knob.metadata:
         return json.dumps(list(knob.metadata["names"])) + " {allow-input: true}"
-    return {bool: '{type:"boolean"}', int: '{type:"integer"}', str: '{type:"string"}'}[type(knob.default)]
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    return f'{{type:"{kinds[type(knob.default)]}"}}'
 
 
 def colab_cell(address: str) -> str:

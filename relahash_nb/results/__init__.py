@@ -1,7 +1,7 @@
 """Runs as files, and all runs as one table. Arrays and JSON; no torch at the top, no pickle."""
 
 from relahash_nb.results.facts import describe_hardware, describe_versions
-from relahash_nb.results.files import Run, claim, find_run, load_run, run_folder, save_run, write
+from relahash_nb.results.files import Run, claim, find_run, load_run, save_run
 from relahash_nb.results.tables import load_runs, summarize, table
 
 __all__ = [
@@ -12,9 +12,7 @@ __all__ = [
     "find_run",
     "load_run",
     "load_runs",
-    "run_folder",
     "save_run",
     "summarize",
     "table",
-    "write",
 ]

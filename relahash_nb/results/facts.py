@@ -47,7 +47,7 @@ def describe_data(data: Any) -> dict[str, Any]:
 
 
 def describe_hardware(device: str) -> dict[str, Any]:
-    """Processor, cores, and the accelerator where one was used."""
+    """Processor, cores, threads of torch (on which the last bits of a result depend), and the accelerator if used."""
     torch = sys.modules.get("torch")
     uses_cuda = torch is not None and torch.cuda.is_available() and device != "cpu"
     info = Path("/proc/cpuinfo")
@@ -56,6 +56,7 @@ def describe_hardware(device: str) -> dict[str, Any]:
     return {
         "processor": names[0] if names else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads() if torch else None,
         "accelerator": torch.cuda.get_device_name() if uses_cuda else None,
     }
 

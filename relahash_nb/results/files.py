@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from relahash_nb.config import RunConfig
+from relahash_nb.files import remove_checkpoint, run_folder, write
 from relahash_nb.results.facts import describe_data, describe_hardware, describe_scores, describe_versions
 
 FORMAT = 1  # of the files of a run
@@ -77,6 +77,7 @@ def save_run(
 
         write(folder / "weights.safetensors", lambda path: path.write_bytes(save(kept)))
     write(folder / "run.json", lambda path: path.write_text(json.dumps(report, indent=1)))
+    remove_checkpoint(config)
     return folder
 
 
@@ -148,11 +149,6 @@ def load_run(folder: Path) -> Run | None:
         return run if is_whole and run.config.run_id == folder.name else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def run_folder(config: RunConfig) -> Path:
-    """Where a config's run lies, or will."""
-    return Path(config.results_dir, "runs", config.run_id)
 
 
 def find_run(config: RunConfig) -> Run | None:
@@ -234,17 +230,3 @@ def claim(config: RunConfig, seconds: float = 20.0) -> None:
     except (OSError, NotImplementedError) as error:  # some mounted drives have no locks
         print(f"{folder}: cannot be locked here ({error}); do not run it twice at a time")
     CLAIMED[folder] = lock
-
-
-def write(path: Path, writer: Callable[[Path], Any]) -> None:
-    """Lets `writer` fill a temporary file beside `path`, then puts it in place: whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        writer(temporary)
-        try:
-            temporary.replace(path)
-        except FileExistsError:  # some mounted drives do not rename over a file
-            path.unlink()
-            temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,21 +1,23 @@
-"""The only loops over data: `fit` trains, `encode` gives codes, `evaluate` scores them."""
+"""`fit` trains: the loop over epochs and batches, and all the state that changes in it."""
 
 from __future__ import annotations
 
 import copy
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
-from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
+from relahash_nb.training.checkpoints import Checkpoints, State
+from relahash_nb.training.encoding import autocast, encode, evaluate, find_device
+from relahash_nb.training.progress import describe_epoch, say, watch
 
 # The learning rate's factor, at a progress of the run from 0 to 1.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -24,7 +26,6 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
     "one_cycle": lambda progress: min(progress / 0.2, (1 - progress) / 0.8),
 }
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHECK_INTERVAL = 50  # steps between looks at the loss: each look makes the host wait for the device
 
 
@@ -32,7 +33,8 @@ def fit(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> 
     """Trains a model, and the loss where it has parameters, in place.
 
     Adam at `lr` for the hash layer, the loss and what of the backbone was drawn anew; at `lr × backbone_lr_scale` for
-    the backbone's pretrained tensors. On a CPU the same config gives the same weights, bit for bit.
+    the backbone's pretrained tensors. On a CPU the same config gives the same weights, bit for bit, also where the run
+    was killed and goes on from its checkpoint, which is then looked for in the run's folder.
 
     Args:
         model: Moved to the config's device, and left in evaluation mode.
@@ -48,14 +50,20 @@ def fit(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> 
 
     Raises:
         FloatingPointError: The loss is not finite; the message says at which epoch and batch.
+        CheckpointError: The run's folder has a checkpoint that cannot be used; with `fresh` the run starts anew.
         ValueError: There is no such device.
     """
+    checkpoints = Checkpoints(model, loss, data, config.resolve())
+    state = checkpoints.find()  # first, so that one that is refused costs no time
     training = Training(model, loss, data, config)
     with torch.random.fork_rng(devices=[training.device] if training.device.type == "cuda" else []):
         torch.manual_seed(config.seed)  # of dropout, and of a loss that draws
+        if state is not None:
+            training.restore(state)
         while training.epoch < training.config.epochs:
             training.run_epoch()
-            tqdm.write(describe_epoch(training.history, training.config.epochs), file=sys.stdout)
+            say(describe_epoch(training.history, training.config.epochs))
+            checkpoints.write_when_due(training.state)
     training.finish()
     return training.history
 
@@ -164,68 +172,60 @@ class Training:
         database = self.data.validation_database if chooses else self.data.database
         score = evaluate(self.model, query, database, self.config).mean_average_precision
         if chooses and (self.best is None or score > self.best[0]):
-            self.best = score, copy.deepcopy(self.model.state_dict())
+            self.best = score, copy.deepcopy(self.learned())
         return {"validation_map" if chooses else "query_map": score}
 
     def finish(self) -> None:
         """Evaluation mode; and the weights of the epoch that the validation images chose, where there were any."""
         self.model.eval()
         if self.best is not None:
-            self.model.load_state_dict(self.best[1])
+            self.model.load_state_dict(self.best[1], strict=False)  # a fixed backbone is as it was
 
+    def learned(self) -> dict[str, Tensor]:
+        """The model's tensors, without those of a backbone that is not trained."""
+        tensors = self.model.state_dict()
+        return {name: tensors[name] for name in tensors if self.config.finetune or not name.startswith("backbone.")}
 
-def encode(
-    model: HashModel, split: Split, precision: str = "fp32", batch_size: int = 256, output: str = "codes"
-) -> tuple[Tensor, Tensor]:
-    """Codes of a whole split, in its order, in evaluation mode.
+    def state(self) -> State:
+        """All that changes, between two epochs; the learning rate follows from the epoch."""
+        moments = self.optimizer.state_dict()["state"]  # by the parameter's number
+        score, best = self.best or (None, {})
+        tensors = {
+            "model": self.learned(),
+            "loss": self.loss.state_dict(),
+            "optimizer": {f"{index}.{name}": moment for index in moments for name, moment in moments[index].items()},
+            "random": {"torch": torch.get_rng_state(), "batches": self.generator.get_state()},
+            "best": best,
+        }
+        if self.device.type == "cuda":
+            tensors["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
+        return State(tensors, {"history": self.history, "scaler": self.scaler.state_dict(), "best_score": score})
 
-    Args:
-        model: Where it is; it is left in evaluation mode.
-        split: N items.
-        precision: fp32, bf16 or fp16.
-        batch_size: Images at a time. It changes the speed alone: in evaluation mode an item's code is its own.
-        output: `codes`, or `features` before the hash layer.
+    def restore(self, state: State) -> None:
+        """Puts everything as it was when `state` gave this."""
+        tensors, values = state
+        self.model.load_state_dict(tensors["model"], strict=False)
+        self.loss.load_state_dict(tensors["loss"])
+        self.restore_optimizer(tensors["optimizer"])
+        self.scaler.load_state_dict(values["scaler"])
+        self.generator.set_state(tensors["random"]["batches"])
+        torch.set_rng_state(tensors["random"]["torch"])
+        if self.device.type == "cuda" and "cuda" in tensors["random"]:
+            torch.cuda.set_rng_state(tensors["random"]["cuda"], self.device)
+        self.history = values["history"]
+        self.best = None if values["best_score"] is None else (values["best_score"], tensors["best"])
 
-    Returns:
-        Codes (N, K), before the sign, or features (N, F), float32, and targets (N, C) uint8, on the CPU.
-    """
-    model.eval()
-    device = model.mean.device
-    network = model if output == "codes" else model.features
-    blocks = []
-    with torch.inference_mode(), autocast(device, precision):
-        for images, _ in watch(split.batches(batch_size, device), math.ceil(len(split) / batch_size), "encoding"):
-            blocks.append(network(images.contiguous(memory_format=torch.channels_last)).float())
-    return torch.cat(blocks).cpu().clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
-
-
-def evaluate(model: HashModel, query: Split, database: Split, config: RunConfig) -> RetrievalScores:
-    """Tie-aware retrieval scores of a model, where it is.
-
-    Args:
-        model: It is left in evaluation mode.
-        query: What is searched with.
-        database: What is searched in.
-        config: Of it count `precision`, `top_k`, `denominator` and `drop_self_matches`.
-    """
-    query_codes, database_codes = (encode(model, split, config.precision)[0] for split in (query, database))
-    return score(query_codes, database_codes, query, database, config)
-
-
-def score(
-    query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
-) -> RetrievalScores:
-    """Retrieval scores of codes (Q, K) and (D, K) of two splits, as a config wants them."""
-    config = config.resolve()
-    return retrieval_scores(
-        query_codes,
-        database_codes,
-        query.targets,
-        database.targets,
-        top_k=None if config.top_k == "all" else config.top_k,
-        denominator=config.denominator,
-        self_matches=query.positions_in(database) if config.drop_self_matches else None,
-    )
+    def restore_optimizer(self, moments: Mapping[str, Tensor]) -> None:
+        """Adam's moments and step counters, each moment laid out in memory as its parameter: a fused step asks that."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, Any]] = defaultdict(dict)
+        for full_name, moment in moments.items():
+            index, name = full_name.split(".")
+            parameter = parameters[int(index)]
+            if moment.shape == parameter.shape:
+                moment = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+            state[int(index)][name] = moment
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": dict(state)})
 
 
 def estimate_seconds(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> dict[str, float]:
@@ -275,50 +275,6 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
         1 - (z.norm(1, dim=1) / z.norm(2, dim=1)).mean() / z.shape[1] ** 0.5 for z in (codes, codes - codes.mean())
     )
     return accuracy, *errors
-
-
-def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: No such device here.
-
-    Example:
-        >>> find_device("cpu")
-        device(type='cpu')
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
-    return device
-
-
-def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """Mixed precision as the config says; off for fp32."""
-    return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "fp32")
-
-
-def watch(batches: Iterable, total: int, what: str) -> Iterable:
-    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
-    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
-        return batches
-    return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
-
-
-def describe_epoch(history: list[dict[str, float]], epochs: int) -> str:
-    """One line on the last epoch, and how long the rest will take."""
-    record = history[-1]
-    left = record["seconds"] * (epochs - len(history))
-    scores = "".join(f"  {name} {record[name]:.4f}" for name in ("validation_map", "query_map") if name in record)
-    return (
-        f"epoch {len(history):3d}/{epochs}  loss {record['loss']:.4f}"
-        f"  centroid accuracy {record['centroid_accuracy']:.4f}  quantization error {record['quantization_error']:.4f}"
-        f"{scores}  {record['seconds']:.1f} s, {left:.0f} s to go"
-    )
 
 
 def _median_seconds(work: Callable[[], object], times: int) -> float:

@@ -1,0 +1,95 @@
+"""`encode` gives the codes of a split, `evaluate` and `score` say how well they retrieve."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Split
+from relahash_nb.metrics import RetrievalScores, retrieval_scores
+from relahash_nb.models import HashModel
+from relahash_nb.training.progress import watch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def encode(
+    model: HashModel, split: Split, precision: str = "fp32", batch_size: int = 256, output: str = "codes"
+) -> tuple[Tensor, Tensor]:
+    """Codes of a whole split, in its order, in evaluation mode.
+
+    Args:
+        model: Where it is; it is left in evaluation mode.
+        split: N items.
+        precision: fp32, bf16 or fp16.
+        batch_size: Images at a time. It changes the speed alone: in evaluation mode an item's code is its own.
+        output: `codes`, or `features` before the hash layer.
+
+    Returns:
+        Codes (N, K), before the sign, or features (N, F), float32, and targets (N, C) uint8, on the CPU.
+    """
+    model.eval()
+    device = model.mean.device
+    network = model if output == "codes" else model.features
+    blocks = []
+    with torch.inference_mode(), autocast(device, precision):
+        for images, _ in watch(split.batches(batch_size, device), math.ceil(len(split) / batch_size), "encoding"):
+            blocks.append(network(images.contiguous(memory_format=torch.channels_last)).float())
+    return torch.cat(blocks).cpu().clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
+
+
+def evaluate(model: HashModel, query: Split, database: Split, config: RunConfig) -> RetrievalScores:
+    """Tie-aware retrieval scores of a model, where it is.
+
+    Args:
+        model: It is left in evaluation mode.
+        query: What is searched with.
+        database: What is searched in.
+        config: Of it count `precision`, `top_k`, `denominator` and `drop_self_matches`.
+    """
+    query_codes, database_codes = (encode(model, split, config.precision)[0] for split in (query, database))
+    return score(query_codes, database_codes, query, database, config)
+
+
+def score(
+    query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
+) -> RetrievalScores:
+    """Retrieval scores of codes (Q, K) and (D, K) of two splits, as a config wants them."""
+    config = config.resolve()
+    return retrieval_scores(
+        query_codes,
+        database_codes,
+        query.targets,
+        database.targets,
+        top_k=None if config.top_k == "all" else config.top_k,
+        denominator=config.denominator,
+        self_matches=query.positions_in(database) if config.drop_self_matches else None,
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: No such device here.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """Mixed precision as the config says; off for fp32."""
+    return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "fp32")

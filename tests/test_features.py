@@ -1,0 +1,264 @@
+"""Features of a fixed backbone: right, kept once, found again by what decides them, and never half written."""
+
+import copy
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from torch import nn
+
+from relahash_nb import features
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Dataset, FileImages, Pool, prepare
+from relahash_nb.features import FeatureFile, pool_features
+from relahash_nb.models import HashModel
+
+ITEMS, SIZE = 22, 8  # five blocks of four, and one of two
+
+
+class Backbone(nn.Module):
+    """Six features; it notes the items that it sees, by their first pixel, and stops at one of them if told to."""
+
+    mean, std = (0.0,) * 3, (1.0,) * 3
+
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1))
+        nn.init.normal_(self.layers[0].weight, std=scale)
+
+    def forward(self, images):
+        items = (images[:, 0, 0, 0].float() * 255).round().int().tolist()
+        SEEN.extend(items)
+        if STOP & set(items):
+            raise RuntimeError("interrupted")
+        return self.layers(images)
+
+
+SEEN: list[int] = []
+STOP: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    SEEN.clear(), STOP.clear()
+    monkeypatch.setattr(features, "BLOCK", 4)
+    monkeypatch.setattr(features, "CPU_BATCH", 3)
+
+
+@pytest.fixture
+def model() -> HashModel:
+    return make_model()
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return make_data()
+
+
+@pytest.fixture
+def config(tmp_path) -> RunConfig:
+    return RunConfig(data_dir=str(tmp_path))
+
+
+def make_model(seed: int = 0, **options) -> HashModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return HashModel(Backbone(**options), feature_size=6, bits=16)
+
+
+def make_data(seed: int = 0, image_size: int = SIZE, queries: int = 2) -> Dataset:
+    images = torch.randint(0, 256, (ITEMS, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(seed))
+    images[:, 0, 0, 0] = torch.arange(ITEMS)
+    return over(Pool(images.to(torch.uint8), torch.eye(ITEMS).byte(), np.arange(ITEMS), image_size), queries)
+
+
+def over(pool: Pool, queries: int = 2) -> Dataset:
+    rest = range(queries, len(pool.ids))
+    return Dataset.from_pool("noise", ["a"], pool, {"train": rest, "query": range(queries), "database": rest})
+
+
+def files(config: RunConfig, suffix: str = ".npy") -> list[Path]:
+    return sorted(Path(config.data_dir, "features").glob(f"*{suffix}"))
+
+
+def test_a_row_is_what_a_forward_pass_of_its_item_gives(model, data, config):
+    rows = pool_features(model, data, config)
+    direct = copy.deepcopy(model).eval()
+    for row, image in zip(rows, data.pool.images, strict=True):
+        torch.testing.assert_close(row.float(), direct.features(prepare(image[None], SIZE))[0], rtol=1e-3, atol=1e-3)
+    assert rows.shape == (ITEMS, 6) and rows.dtype == torch.float16
+
+
+def test_images_are_resized_and_bf16_is_near(model, config):
+    data = make_data(image_size=12)
+    rows = pool_features(model, data, RunConfig(data_dir=config.data_dir, precision="bf16"))
+    direct = model.eval().features(prepare(data.pool.images, 12))
+    torch.testing.assert_close(rows.float(), direct, rtol=0.03, atol=0.03)
+
+
+def test_the_second_call_runs_no_backbone(model, data, config):
+    first = pool_features(model, data, config)
+    assert sorted(SEEN) == list(range(ITEMS))
+    second = pool_features(make_model(), data, config)
+    assert len(SEEN) == ITEMS and torch.equal(first, second)
+
+
+def test_the_model_and_the_process_are_left_as_they_were(model, data, config):
+    before, threads = copy.deepcopy(model.state_dict()), torch.get_num_threads()
+    pool_features(model, data, config)
+    assert model.training and model.backbone.training and torch.get_num_threads() == threads
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_written_into_the_features_stays_out_of_the_file(model, data, config, recwarn):
+    rows = pool_features(model, data, config)
+    kept = rows.clone()
+    rows.zero_()
+    assert torch.equal(pool_features(model, data, config), kept) and not recwarn.list
+
+
+def test_the_rows_of_a_split_are_found_by_its_indices_and_can_be_trained_on(model, data, config):
+    rows = pool_features(model, data, config)[data.train.indices].float()
+    model.hash(rows).sum().backward()
+    assert model.hash_layer[0].weight.grad is not None and len(rows) == ITEMS - 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(model=make_model(seed=1)),
+        dict(data=make_data(seed=1)),
+        dict(data=make_data(image_size=12)),
+        dict(precision="bf16"),
+        dict(dtype=torch.float32),
+    ],
+    ids=["weights", "pool", "image size", "precision", "dtype"],
+)
+def test_what_changes_the_features_has_a_file_of_its_own(change, model, data, config):
+    pool_features(model, data, config)
+    given = dict(model=model, data=data, precision="fp32") | change
+    other = RunConfig(data_dir=config.data_dir, precision=given.pop("precision"))
+    pool_features(config=other, **given)
+    assert len(files(config)) == 2 and len(SEEN) == 2 * ITEMS
+
+
+def test_normalisation_and_parameterless_layers_have_files_of_their_own(model, data, config):
+    brighter, other = copy.deepcopy(model), copy.deepcopy(model)
+    brighter.mean += 0.5
+    other.backbone.layers[3] = nn.AdaptiveMaxPool2d(1)
+    for network in (model, brighter, other):
+        pool_features(network, data, config)
+    assert len(files(config)) == 3
+
+
+def test_splits_seeds_labels_and_the_hash_layer_change_nothing(model, data, config):
+    pool_features(model, data, config)
+    other = RunConfig(data_dir=config.data_dir, seed=5, split_seed=5, bits=32, protocol="2", epochs=3)
+    wider = HashModel(model.backbone, feature_size=6, bits=32)
+    pool_features(wider, make_data(queries=7).with_validation(0, 1), other)
+    assert len(files(config)) == 1 and len(SEEN) == ITEMS
+
+
+def test_files_are_known_by_path_size_and_time_of_change(model, config, image_folder, tmp_path):
+    root = shutil.copytree(image_folder, tmp_path / "images")
+    paths = sorted(str(path.relative_to(root)) for path in root.rglob("*.png"))
+    pool = Pool(FileImages(root, paths, SIZE), torch.ones(len(paths), 1), np.array(paths), SIZE)
+    first = pool_features(model, over(pool), config)
+    direct = model.eval().features(prepare(pool.images[torch.arange(len(paths))], SIZE))
+    torch.testing.assert_close(first.float(), direct, rtol=1e-3, atol=1e-3)
+    assert torch.equal(first, pool_features(model, over(pool), config)) and len(files(config)) == 1
+    (root / paths[0]).touch()
+    pool_features(model, over(pool), config)
+    assert len(files(config)) == 2
+
+
+def test_an_interrupted_call_is_continued_to_the_same_bytes(model, data, config, tmp_path):
+    STOP.add(13)  # in the fourth block
+    with pytest.raises(RuntimeError, match="interrupted"):
+        pool_features(model, data, config)
+    assert not files(config) and len(files(config, ".partial")) == 1
+    STOP.clear(), SEEN.clear()
+    pool_features(model, data, config)
+    assert sorted(SEEN) == list(range(12, ITEMS))
+    pool_features(model, data, RunConfig(data_dir=str(tmp_path / "other")))
+    assert files(config)[0].read_bytes() == (tmp_path / "other/features" / files(config)[0].name).read_bytes()
+    assert not files(config, ".partial")
+
+
+@pytest.mark.parametrize("more", [b"", b"to", bytes(10_000)], ids=["between two blocks", "in a row", "too long"])
+def test_a_torn_partial_file_is_cut_to_whole_blocks(more, model, data, config):
+    whole = pool_features(model, data, config).clone()
+    (path,) = files(config)
+    file = FeatureFile(path, (ITEMS, 6), "float16")
+    path.with_suffix(".partial").write_bytes(path.read_bytes()[: file.size(8)] + more)
+    path.unlink()
+    assert torch.equal(pool_features(model, data, config), whole)
+    assert sorted(SEEN[ITEMS:]) == list(range(8 if len(more) < 3 else 0, ITEMS))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".partial"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda good: good[:-10], lambda good: good + b"\0", lambda good: b"", lambda good: b"\x80\x04" + good[2:]],
+    ids=["truncated", "too long", "empty", "garbage"],
+)
+def test_a_broken_file_is_made_anew(damage, suffix, model, data, config):
+    pool_features(model, data, config)
+    (path,) = files(config)
+    good = path.read_bytes()
+    path.unlink()
+    path.with_suffix(suffix).write_bytes(damage(good))
+    pool_features(model, data, config)
+    assert path.read_bytes() == good and not files(config, ".partial")
+
+
+def test_the_file_is_an_array_of_numpy_and_the_note_says_of_what(model, data, config):
+    pool_features(model, data, config, torch.float32)
+    assert np.load(files(config)[0], allow_pickle=False).shape == (ITEMS, 6)
+    note = json.loads(files(config, ".json")[0].read_text())
+    assert note["dataset"] == "noise" and note["dtype"] == "float32" and note["shape"] == [ITEMS, 6]
+
+
+def test_of_two_processes_the_second_waits_for_the_first(model, data, config, tmp_path, capsys):
+    first = RunConfig(data_dir=str(tmp_path / "first"))
+    pool_features(model, data, first)
+    path = Path(config.data_dir, "features", files(first)[0].name)
+    path.parent.mkdir()
+    with FileLock(path.with_suffix(".lock")):
+        second = threading.Thread(target=pool_features, args=(model, data, config))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        shutil.copy(files(first)[0], path)
+    second.join()
+    assert len(SEEN) == ITEMS and "waiting" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_written_they_are_computed_for_this_run_alone(model, data, config, tmp_path, capsys):
+    kept = pool_features(model, data, config)
+    (tmp_path / "file").touch()
+    rows = pool_features(model, data, RunConfig(data_dir=str(tmp_path / "file")))
+    assert torch.equal(rows, kept) and not rows.is_inference()
+    assert capsys.readouterr().out.count("cannot be kept in") == 1
+
+
+def test_a_full_disk_costs_the_file_and_not_the_features(model, data, config, monkeypatch, capsys):
+    def full(*paths):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(features, "replace", full)
+    assert pool_features(model, data, config).shape == (ITEMS, 6)
+    assert not files(config) and "No space left" in capsys.readouterr().out
+
+
+def test_features_that_are_not_finite_in_float16_are_refused(data, config):
+    model = make_model(scale=1e6)
+    with pytest.raises(FloatingPointError, match=r"items 0 to 3 .*float16"):
+        pool_features(model, data, config)
+    assert not files(config)
+    assert pool_features(model, data, config, torch.float32).abs().max() > 65504
