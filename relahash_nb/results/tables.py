@@ -46,7 +46,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     Args:
         runs: As `load_runs` gives them, at least one.
     """
-    roots = runs["root"].map(lambda root: "" if root is None else f" {Path(root).name}")
+    roots = runs["root"].map(lambda root: "" if pd.isna(root) else f" {Path(root).name}")
     summary = runs.drop(columns=PLACES).assign(data=runs["dataset"] + roots)
     return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
 

@@ -17,7 +17,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def encode(
-    model: HashModel, split: Split, precision: str = "fp32", batch_size: int = 256, output: str = "codes"
+    model: HashModel,
+    split: Split,
+    precision: str = "fp32",
+    batch_size: int = 256,
+    features: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes of a whole split, in its order, in evaluation mode.
 
@@ -26,22 +30,27 @@ def encode(
         split: N items.
         precision: fp32, bf16 or fp16.
         batch_size: Images at a time. It changes the speed alone: in evaluation mode an item's code is its own.
-        output: `codes`, or `features` before the hash layer.
+        features: (M, F) of the split's whole pool, where the backbone's are known; then only the hash layer works.
 
     Returns:
-        Codes (N, K), before the sign, or features (N, F), float32, and targets (N, C) uint8, on the CPU.
+        Codes (N, K) float32, before the sign, and targets (N, C) uint8, on the CPU.
     """
     model.eval()
     device = model.mean.device
-    network = model if output == "codes" else model.features
+    if features is not None:
+        with torch.inference_mode():
+            codes = [model.hash(features[rows].to(device).float()).cpu() for rows in split.indices.split(8_192)]
+        return torch.cat(codes).clone(), split.targets
     blocks = []
     with torch.inference_mode(), autocast(device, precision):
         for images, _ in watch(split.batches(batch_size, device), math.ceil(len(split) / batch_size), "encoding"):
-            blocks.append(network(images.contiguous(memory_format=torch.channels_last)).float())
+            blocks.append(model(images.contiguous(memory_format=torch.channels_last)).float())
     return torch.cat(blocks).cpu().clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
 
 
-def evaluate(model: HashModel, query: Split, database: Split, config: RunConfig) -> RetrievalScores:
+def evaluate(
+    model: HashModel, query: Split, database: Split, config: RunConfig, features: Tensor | None = None
+) -> RetrievalScores:
     """Tie-aware retrieval scores of a model, where it is.
 
     Args:
@@ -49,9 +58,10 @@ def evaluate(model: HashModel, query: Split, database: Split, config: RunConfig)
         query: What is searched with.
         database: What is searched in.
         config: Of it count `precision`, `top_k`, `denominator` and `drop_self_matches`.
+        features: As for `encode`.
     """
-    query_codes, database_codes = (encode(model, split, config.precision)[0] for split in (query, database))
-    return score(query_codes, database_codes, query, database, config)
+    codes = [encode(model, split, config.precision, features=features)[0] for split in (query, database)]
+    return score(*codes, query, database, config)
 
 
 def score(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
+from relahash_nb.features import pool_features
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoints, State
 from relahash_nb.training.encoding import autocast, encode, evaluate, find_device
@@ -29,7 +30,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 CHECK_INTERVAL = 50  # steps between looks at the loss: each look makes the host wait for the device
 
 
-def fit(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> list[dict[str, float]]:
+def fit(
+    model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
+) -> list[dict[str, float]]:
     """Trains a model, and the loss where it has parameters, in place.
 
     Adam at `lr` for the hash layer, the loss and what of the backbone was drawn anew; at `lr × backbone_lr_scale` for
@@ -41,7 +44,8 @@ def fit(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> 
         loss: Called with (codes, targets).
         data: `train` is learned from; `validation`, where it has items, chooses the epoch whose weights are kept, by
             its mean average precision. The queries never choose.
-        config: Resolved or not. Without `finetune` the backbone's features are computed once, without augmentation.
+        config: Resolved or not. Without `finetune` only the hash layer learns, on features without augmentation.
+        features: (M, F) of the pool, from `pool_features`; without `finetune` computed where they are not given.
 
     Returns:
         A record an epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest centroid is one
@@ -55,7 +59,7 @@ def fit(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> 
     """
     checkpoints = Checkpoints(model, loss, data, config.resolve())
     state = checkpoints.find()  # first, so that one that is refused costs no time
-    training = Training(model, loss, data, config)
+    training = Training(model, loss, data, config, features)
     with torch.random.fork_rng(devices=[training.device] if training.device.type == "cuda" else []):
         torch.manual_seed(config.seed)  # of dropout, and of a loss that draws
         if state is not None:
@@ -76,9 +80,12 @@ class Training:
         loss: Called with (codes, targets); moved too.
         data: Its images are moved too where they fit.
         config: Resolved or not.
+        features: As for `fit`.
     """
 
-    def __init__(self, model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> None:
+    def __init__(
+        self, model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
+    ) -> None:
         self.config = config.resolve()
         self.device = find_device(self.config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)
@@ -91,9 +98,11 @@ class Training:
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.steps = len(data.train) // self.config.batch_size  # an epoch; an incomplete last batch is dropped
         self.features: Tensor | None = None
+        self.pool_features = features
         if not self.config.finetune:
-            features, _ = encode(model, data.train, self.config.precision, output="features")
-            self.features = features.to(self.device)
+            if features is None:
+                self.pool_features = pool_features(self.model, data, self.config)  # (M, F)
+            self.features = self.pool_features[data.train.indices].to(self.device).float()  # (N, F)
 
     @property
     def epoch(self) -> int:
@@ -170,7 +179,7 @@ class Training:
             return {}
         query = self.data.validation if chooses else self.data.query
         database = self.data.validation_database if chooses else self.data.database
-        score = evaluate(self.model, query, database, self.config).mean_average_precision
+        score = evaluate(self.model, query, database, self.config, self.pool_features).mean_average_precision
         if chooses and (self.best is None or score > self.best[0]):
             self.best = score, copy.deepcopy(self.learned())
         return {"validation_map" if chooses else "query_map": score}
@@ -228,7 +237,9 @@ class Training:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": dict(state)})
 
 
-def estimate_seconds(model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig) -> dict[str, float]:
+def estimate_seconds(
+    model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
+) -> dict[str, float]:
     """What a run will take on this machine, from a few timed steps on copies; nothing given is changed.
 
     Args:
@@ -236,17 +247,20 @@ def estimate_seconds(model: HashModel, loss: nn.Module, data: Dataset, config: R
         loss: Likewise.
         data: What it will be trained on.
         config: Resolved or not.
+        features: As for `fit`.
 
     Returns:
         Seconds for `training` and for `encoding` query and database once.
     """
     with torch.random.fork_rng():
-        trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config)
+        trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
         trial.model.train()
         batches = trial.batches()
         step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps))
         few = Split(data.pool, data.database.indices[:256])
-        block = _median_seconds(lambda: encode(trial.model, few, trial.config.precision), 3)
+        block = _median_seconds(
+            lambda: encode(trial.model, few, trial.config.precision, features=trial.pool_features), 3
+        )
     items = len(data.query) + len(data.database)
     return {"training": step * trial.steps * trial.config.epochs, "encoding": block * items / len(few)}
 
