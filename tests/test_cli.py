@@ -78,16 +78,14 @@ def test_report_without_runs_says_what_makes_them(tmp_path):
     assert done.returncode == 0 and "no finished run in results/runs; relahash train makes one" in done.stdout
 
 
-def finished(config):
-    scores = dict(mean_average_precision=0.8, best=0.9, worst=0.7)
-    return Run(Path("folder"), {"scores": scores, "seconds": {"training": 2.0}, "config": config.to_dict()})
+def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypatch, capsys, tmp_path):
+    def finished(config):
+        scores = dict(mean_average_precision=0.8, best=0.9, worst=0.7)
+        return Run(Path("folder"), {"scores": scores, "seconds": {"training": 2.0}, "config": config.to_dict()})
 
-
-def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypatch, capsys):
-    configs = expand({"bits": [16, 32, 64]})
     executed = []
 
-    def execute(config, output):
+    def execute(config, output, minutes):
         executed.append(config.bits)
         if config.bits == 32:
             raise RunFailed("ValueError: broken\nThe partial notebook: there")
@@ -95,11 +93,16 @@ def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypa
 
     monkeypatch.setattr(sweep, "execute", execute)
     monkeypatch.setattr(sweep, "find_run", lambda config: finished(config) if config.bits == 16 else None)
-    failed = sweep.sweep(configs)
+    outcomes = sweep.sweep(expand({"bits": [16, 32, 64], "results_dir": [str(tmp_path)]}))
     assert executed == [32, 64]
-    assert [(config.bits, error.splitlines()[0]) for config, error in failed] == [(32, "ValueError: broken")]
-    output = capsys.readouterr()
-    assert "16bits" in output.out and "done before, mAP 0.8000" in output.out and "broken" in output.err
+    assert [(outcome.config.bits, outcome.error.splitlines()[:1]) for outcome in outcomes] == [
+        (16, []),
+        (32, ["ValueError: broken"]),
+        (64, []),
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert "16bits" in lines[0] and "done before, mAP 0.8000" in lines[0]
+    assert lines[1].startswith("[1/2]") and "failed: ValueError: broken" in lines[1]
 
 
 def test_an_interrupted_run_leaves_nothing_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):

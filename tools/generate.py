@@ -27,8 +27,8 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
-<https://colab.research.google.com>, *File → Upload notebook*, choose this file, and upload the wheel in the file
-panel on the left; then run all cells."""
+<https://colab.research.google.com>, *File → Upload notebook*, choose `notebooks/NAME`, and upload the wheel in the
+file panel on the left; then run all cells."""
 
 
 def main() -> int:
@@ -103,7 +103,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("relahash_nb") is 
 def badge(address: str, path: Path) -> str:
     """The badge that opens a notebook in Colab, or how to upload it while there is no address."""
     if not address:
-        return UPLOAD
+        return UPLOAD.replace("NAME", path.name)
     link = f"{address.replace('https://github.com', 'https://colab.research.google.com/github')}/blob/main/notebooks/{path.name}"
     return f"[![Open in Colab]({BADGE})]({link})"
 
