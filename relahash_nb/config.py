@@ -176,7 +176,8 @@ class RunConfig:
             name: usual[name] for name, value in RunConfig().to_dict().items() if value is None
         }
         usual["recipe"] = RunConfig(**given).resolve().recipe
-        options = [(name, value) for name, value in values.items() if value != usual[name]]
+        unsaid = {"checkpoint_minutes", "fresh"}  # they repeat nothing
+        options = [(name, value) for name, value in values.items() if value != usual[name] and name not in unsaid]
         return shlex.join(["relahash", "train", *(text for name, value in options for text in _option(name, value))])
 
     def to_dict(self) -> dict[str, Any]:

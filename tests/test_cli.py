@@ -137,11 +137,13 @@ def test_the_summary_names_data_but_no_place():
     assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
 
 
-def test_the_table_is_markdown_in_the_order_of_the_bits():
+def test_the_table_is_markdown_with_mean_and_deviation_over_the_seeds():
     import pandas as pd
 
-    row = dict(dataset="toy", loss="relahash", seed=0, mean_average_precision=0.5, worst=0.4, best=0.6)
-    row |= dict(precision_within_2=0.1, quantization_error=0.2, seconds_training=3.0)
-    lines = table(pd.DataFrame([row | dict(bits=64), row | dict(bits=16)])).splitlines()
-    assert lines[0].startswith("| data set | bits |") and lines[2].startswith("| toy | 16 |")
-    assert "| 0.5000 | 0.4000 | 0.6000 |" in lines[3]
+    row = dict(data="toy", backbone="small_cnn", image_size=28, epochs=2, loss="relahash", worst=0.4, best=0.6)
+    row |= dict(quantization_error=0.2, seconds_training=3.0)
+    rows = [row | dict(bits=16, seed=seed, mean_average_precision=score) for seed, score in ((0, 0.5), (1, 0.7))]
+    lines = table(pd.DataFrame([*rows, row | dict(bits=64, seed=0, mean_average_precision=0.8)])).splitlines()
+    assert len(lines) == 4 and lines[0].startswith("| data | backbone |")
+    assert "| 16 | 2 | **0.6000** ± 0.1414 | 0.4000 … 0.6000 | 0.2000 | 3 |" in lines[2]
+    assert "| 64 | 1 | **0.8000** | 0.4000 … 0.6000 |" in lines[3]

@@ -127,7 +127,7 @@ def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, mon
 
     asked, states = [], []
 
-    def made_up(model, query, database, config):
+    def made_up(model, query, database, config, features):
         asked.append((len(query), len(database)))
         states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return type("Scores", (), {"mean_average_precision": [0.1, 0.9, 0.5][len(asked) - 1]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def save_run(
 
         write(folder / "weights.safetensors", lambda path: path.write_bytes(save(kept)))
     write(folder / "run.json", lambda path: path.write_text(json.dumps(report, indent=1)))
-    remove_checkpoint(config)
+    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
+        remove_checkpoint(config)
     return folder
 
 

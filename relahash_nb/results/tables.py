@@ -8,7 +8,8 @@ import pandas as pd
 
 from relahash_nb.results.files import load_run
 
-PLACES = ["root", "device", "data_dir", "results_dir", "folder"]  # of this machine; they stay out of the summary
+# Of this machine, or of how a run was carried out there: they stay out of the summary.
+PLACES = ["root", "device", "data_dir", "results_dir", "folder", "checkpoint_minutes", "fresh"]
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
@@ -47,7 +48,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         runs: As `load_runs` gives them, at least one.
     """
     roots = runs["root"].map(lambda root: "" if pd.isna(root) else f" {Path(root).name}")
-    summary = runs.drop(columns=PLACES).assign(data=runs["dataset"] + roots)
+    summary = runs.drop(columns=PLACES, errors="ignore").assign(data=runs["dataset"] + roots)
     return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
 
 
