@@ -64,23 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(arguments: Sequence[str]) -> int:
     """`relahash train`: one run, its lines printed as they come."""
-    from relahash_nb.sweep import RunFailed, describe_run, execute
+    from relahash_nb.sweep import NOTEBOOK, RunFailed, describe_run, execute
 
     config = RunConfig.from_dict(parse("train", "Train and score one hash model.", arguments))
-    print(config.run_id, flush=True)
+    check_paths(config)
     try:
         run = execute(config, sys.stdout)
     except RunFailed as error:
         print(f"relahash train: {error}", file=sys.stderr)
         return 1
-    print(f"{describe_run(run)}\n{run.folder}")
+    print(f"{describe_run(run)}\n{run.folder / NOTEBOOK}")
     return 0
 
 
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
     from relahash_nb.results import load_runs, summarize, table
-    from relahash_nb.sweep import expand, plan, read_grid
+    from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
 
     given = parse(
@@ -92,6 +92,8 @@ def sweep(arguments: Sequence[str]) -> int:
         chosen = {name: values for name, values in given.items() if values != usual[name]}
         given = read_grid(Path(options["file"])) | chosen
     configs = expand(given)
+    for config in configs:
+        check_paths(config)
     results_dir = configs[0].results_dir
     if options["plan"]:
         print(plan(configs, load_runs(results_dir)))
@@ -101,7 +103,7 @@ def sweep(arguments: Sequence[str]) -> int:
     if len(runs):
         runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
         print(f"\n{table(summarize(runs))}" if len(runs) else "")
-    print(f"\nnotebooks and results: {results_dir}/runs")
+    print(f"\nresults: {results_dir}/runs\nnotebooks: {results_dir}/runs/*/{NOTEBOOK}")
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if failed:
         lines = "\n".join(f"{outcome.config.command}\n  {outcome.error}" for outcome in failed)
@@ -191,6 +193,21 @@ def explain(knob: dataclasses.Field) -> str:
     stands_for = [f"{recipe[knob.name]} with {name}" for name, recipe in RECIPES.items() if knob.name in recipe]
     stands_for += [f"{loss[knob.name]} with {name}" for name, loss in LOSS_DEFAULTS.items() if knob.name in loss]
     return "; ".join(parts + (["None: " + ", ".join(stands_for)] if stands_for else []))
+
+
+def check_paths(config: RunConfig) -> None:
+    """Refuses a folder or file that is not there before a kernel is started for it.
+
+    Raises:
+        ValueError: `root` or `weights` names nothing.
+    """
+    if config.root is not None and not Path(config.root).is_dir():
+        raise ValueError(f"root: {config.root!r} given, and there is no such folder")
+    if config.root is None and config.dataset in ("lists", "folder"):
+        raise ValueError(f"root: None given; {config.dataset} needs the folder that holds the images")
+    weights = config.resolve().weights
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise ValueError(f"weights: {weights!r} given, and there is no such file; allowed: imagenet, none, or a file")
 
 
 def _from_json(value: Any) -> Any:

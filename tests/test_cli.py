@@ -30,6 +30,9 @@ def relahash(*arguments, cwd):
         (["train", "--precision", "fp61"], "invalid choice 'fp61'"),
         (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: JSON"),
         (["sweep", "--bits", "16", "0"], "bits: 0 given"),
+        (["train", "--dataset", "lists"], "root: None given; lists needs the folder that holds the images"),
+        (["train", "--dataset", "folder", "--root", "nowhere"], "root: 'nowhere' given, and there is no such folder"),
+        (["train", "--weights", "x.safetensors"], "weights: 'x.safetensors' given, and there is no such file"),
         (["trian"], "relahash: 'trian' given; allowed: train, sweep, report"),
     ],
 )

@@ -244,7 +244,7 @@ def test_the_fingerprint_knows_pixels_targets_and_splits():
 
 
 def test_a_batch_larger_than_the_training_set_is_said():
-    with pytest.raises(ValueError, match="batch_size: 4000 given; fashion_mini has 3000 training images"):
+    with pytest.raises(ValueError, match="batch_size: 4000 is too large; fashion_mini has 3000 training images"):
         load_dataset(RunConfig(batch_size=4000))
 
 

@@ -113,24 +113,44 @@ def test_a_grid_names_a_run_once(tmp_path):
     assert len(expand({"bits": [16, 16], "device": ["cpu", "auto"]})) == 1
 
 
+class Data:
+    """All that `claim` asks of a data set."""
+
+    def __init__(self, fingerprint="0"):
+        self.fingerprint = lambda: fingerprint
+
+
 def test_a_run_has_one_writer(configs, tmp_path):
     code = f"""
-import sys, time
+import time
 from relahash_nb.config import RunConfig
 from relahash_nb.results import claim
-claim(RunConfig(bits=16, results_dir={str(tmp_path)!r}))
+claim(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
 print("claimed", flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "claimed\n"
         with pytest.raises(ValueError, match="another process is writing this run"):
-            claim(configs[0], seconds=0.1)
-        claim(configs[1], seconds=0.1)
+            claim(configs[0], Data(), seconds=0.1)
+        claim(configs[1], Data(), seconds=0.1)
         other.kill()
         other.wait()
-    claim(configs[0], seconds=10)  # a dead process does not hold it
-    claim(configs[0], seconds=0.1)  # and the same process may ask again
+    claim(configs[0], Data(), seconds=10)  # a dead process does not hold it
+    claim(configs[0], Data(), seconds=0.1)  # and the same process may ask again
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path):
+    """Two folders with one last name give one run id."""
+    here_, there = (
+        RunConfig(dataset="folder", root=str(tmp_path / place / "images"), results_dir=str(tmp_path)) for place in "ab"
+    )
+    assert here_.run_id == there.run_id
+    fake(here_)
+    assert find_run(here_) is not None and find_run(there) is None
+    claim(here_, Data("0"))
+    with pytest.raises(ValueError, match="is a finished run on other data, and stays"):
+        claim(there, Data("1"))
 
 
 def wait_for(condition, seconds=90):

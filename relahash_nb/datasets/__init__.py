@@ -55,7 +55,10 @@ def load_dataset(config: RunConfig) -> Dataset:
     loader = DATASETS.get(config.dataset) or load_attribute(config.dataset)
     data = loader(config)
     if config.batch_size > len(data.train):
-        raise ValueError(f"batch_size: {config.batch_size} given; {data.name} has {len(data.train)} training images")
+        most = len(data.train)
+        raise ValueError(
+            f"batch_size: {config.batch_size} is too large; {data.name} has {most} training images; give less"
+        )
     return data.with_validation(config.validation_per_class, config.split_seed)
 
 

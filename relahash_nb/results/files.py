@@ -154,8 +154,11 @@ def load_run(folder: Path) -> Run | None:
 
 
 def find_run(config: RunConfig) -> Run | None:
-    """The finished run of a config, or None."""
-    return load_run(run_folder(config))
+    """The finished run of a config, or None; a folder of data with the same last name elsewhere is another one."""
+    run = load_run(run_folder(config))
+    if run is None or config.root is None:
+        return run
+    return run if Path(run.config.root).resolve() == Path(config.root).resolve() else None
 
 
 def collect_arrays(data: Any, codes: Mapping[str, np.ndarray], centroids: Any) -> dict[str, np.ndarray]:
@@ -211,17 +214,21 @@ def keeps(save_weights: str, name: str) -> bool:
     return save_weights == "all" or (save_weights == "hash_layer" and not name.startswith("backbone."))
 
 
-def claim(config: RunConfig, seconds: float = 20.0) -> None:
+def claim(config: RunConfig, data: Any, seconds: float = 20.0) -> None:
     """Makes this process the only one that may write a run, until it ends; the system lets go when it dies.
 
     Args:
         config: The run.
+        data: Its `Dataset`. A run's name has the last name of its root alone, so what is there may be of other data.
         seconds: To wait for another process, such as the kernel of a sweep that was killed a moment ago.
 
     Raises:
-        ValueError: Another process is still writing the run.
+        ValueError: Another process is still writing the run, or a finished one on other data is there.
     """
     folder = run_folder(config)
+    there = load_run(folder)
+    if there is not None and there.report["data"]["fingerprint"] != data.fingerprint():
+        raise ValueError(f"{folder}: is a finished run on other data, and stays; use another results_dir, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".run.lock", is_singleton=True)  # a notebook that claims twice is let through
     try:
