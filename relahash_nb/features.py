@@ -27,12 +27,11 @@ from tqdm import tqdm
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
 from relahash_nb.files import replace, write
-from relahash_nb.models import HashModel
+from relahash_nb.models import DTYPES, HashModel
 
 FORMAT = 1  # raise it when `prepare` or the file's layout changes: files of before are then no longer found
 BLOCK = 256  # images; a file grows by whole blocks, so that going on with it gives the bytes of one go
 CPU_BATCH = 32  # images; the activations of more are mapped into memory anew at every layer, which halves the speed
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -147,6 +146,7 @@ def compute_blocks(
 
     @torch.inference_mode()
     def compute(rows: Tensor) -> Tensor:
+        """Features (≤ BLOCK, F) of the items at these positions."""
         with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
             batches = (everything.images(part).to(device, non_blocking=True) for part in rows.split(batch_size))
             prepared = (prepare(images, pool.image_size) for images in batches)

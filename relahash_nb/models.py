@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig, load_attribute
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

@@ -46,7 +46,7 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         values: Names of `RunConfig`'s fields, each with a sequence of values.
 
     Raises:
-        ValueError: A name is no field, or a value is not allowed.
+        ValueError: A name is no field, a value is not allowed, or two roots would give one run id.
 
     Example:
         >>> [config.bits for config in expand({"bits": [16, 32], "seed": [0]})]
@@ -55,7 +55,14 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     configs = [
         RunConfig.from_dict(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())
     ]
-    return list({config.run_id: config for config in configs}.values())
+    unique: dict[str, RunConfig] = {}
+    for config in configs:
+        other = unique.setdefault(config.run_id, config)
+        if other.root != config.root:
+            raise ValueError(
+                f"root: {other.root!r} and {config.root!r} end in one name, which tells runs apart; rename one"
+            )
+    return list(unique.values())
 
 
 def sweep(

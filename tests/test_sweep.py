@@ -109,6 +109,11 @@ def test_a_yaml_file_is_a_grid(tmp_path):
         read_grid(tmp_path / "none.yml")
 
 
+def test_two_folders_with_one_last_name_are_refused_in_one_grid():
+    with pytest.raises(ValueError, match="root: 'a/images' and 'b/images' end in one name"):
+        expand({"dataset": ["folder"], "root": ["a/images", "b/images"]})
+
+
 def test_a_grid_names_a_run_once(tmp_path):
     assert len(expand({"bits": [16, 16], "device": ["cpu", "auto"]})) == 1
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
-from relahash_nb.models import HashModel
+from relahash_nb.models import DTYPES, HashModel
 from relahash_nb.training.progress import watch
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def encode(
