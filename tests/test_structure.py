@@ -12,7 +12,7 @@ from relahash_nb.centroids import CENTROIDS
 from relahash_nb.datasets import DATASETS
 from relahash_nb.models import BACKBONES
 
-PACKAGE = Path(config.__file__).parent
+PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
     *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "features"),
     *("training", "baselines", "results", "search", "widgets", "sweep", "cli"),

@@ -1,11 +1,11 @@
-"""RelaHash and its rivals behind one uniform call: `LOSSES[name](centroids, **options)(codes, targets) -> scalar`."""
+"""RelaHash: the relative position of codes in their batch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from relahash_nb.config import RunConfig, load_attribute
+from relahash_nb.losses.common import check_codes, multi_hot, soft_cross_entropy
 
 
 class RelaHashLoss(nn.Module):
@@ -59,7 +59,7 @@ class RelaHashLoss(nn.Module):
             tensor([[0.7071, 0.0000],
                     [0.0000, 0.7071]])
         """
-        _check(codes, self.centroids)
+        check_codes(codes, self.centroids)
         centred = codes - codes.mean()  # (B, K)
         # The smallest positive number rather than a visible epsilon: only all-equal codes meet it.
         position = centred / torch.linalg.matrix_norm(centred).clamp_min(torch.finfo(codes.dtype).tiny)  # (B, K)
@@ -81,64 +81,6 @@ class RelaHashLoss(nn.Module):
             ValueError: The shapes do not fit one another.
         """
         similarity = self.similarity(codes)  # (B, C)
-        targets = _multi_hot(targets, similarity)  # (B, C)
+        targets = multi_hot(targets, similarity)  # (B, C)
         logits = self.beta * (similarity - self.margin * targets)  # (B, C)
         return soft_cross_entropy(logits, targets)
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the rows of the cross-entropy between softmax(logits) and targets/Σtargets.
-
-    Args:
-        logits: (B, C) float.
-        targets: (B, C) float multi-hot; a row without a label counts as 0.
-
-    Returns:
-        Scalar.
-
-    Example:
-        >>> soft_cross_entropy(torch.zeros(1, 4), torch.tensor([[1.0, 1, 0, 0]])).exp()
-        tensor(4.)
-    """
-    share = targets / targets.sum(dim=1, keepdim=True).clamp_min(1)  # (B, C)
-    return -(share * logits.log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def _check(codes: Tensor, centroids: Tensor) -> None:
-    if codes.ndim != 2 or codes.shape[1] != centroids.shape[1]:
-        expected = f"(batch, {centroids.shape[1]}), as the centroids have"
-        raise ValueError(f"codes: shape {tuple(codes.shape)} given; expected {expected}")
-
-
-def _multi_hot(targets: Tensor, like: Tensor) -> Tensor:
-    if targets.shape != like.shape:
-        raise ValueError(f"targets: shape {tuple(targets.shape)} given; expected {tuple(like.shape)}")
-    return targets.to(like.dtype)
-
-
-# Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here.
-LOSSES = {"relahash": RelaHashLoss}
-
-
-def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
-    """The loss that a config names.
-
-    Args:
-        config: Resolved or not. Of it count `loss`, `loss_options`, and `beta` and `margin` for a loss that has them.
-        centroids: (C, K) ±1.
-
-    Raises:
-        ValueError: No such loss, or an option that it does not have.
-
-    Example:
-        >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
-        50.0
-    """
-    config = config.resolve()
-    options = {name: getattr(config, name) for name in ("beta", "margin") if getattr(config, name) is not None}
-    options |= config.loss_options or {}
-    kind = LOSSES.get(config.loss) or load_attribute(config.loss)
-    try:
-        return kind(centroids, **options)
-    except TypeError as error:
-        raise ValueError(f"loss_options: {options} given; {config.loss} does not take them ({error})") from None

@@ -1,56 +1,29 @@
-"""Every knob of a run, checked, and the name that a run gets from them. Imports nothing of ours, and no torch."""
-
-from __future__ import annotations
+"""`RunConfig`: every knob of a run, checked, and the name that a run gets from them."""
 
 import ast
 import dataclasses
 import difflib
 import hashlib
-import importlib
 import json
 import re
 import shlex
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-DATASET_NAMES = ("fashion_mini", "fashion_mnist", "cifar10", "cifar100", "lists", "folder")
-LOSS_NAMES = ("relahash",)
-CENTROID_NAMES = ("max_hamming", "hadamard", "bernoulli", "normal", "uniform")
-BACKBONE_NAMES = ("alexnet", "small_cnn")
-
-# What a None stands for: the recipe's word, unless the data set or the loss has one of its own.
-RECIPES: dict[str, dict[str, Any]] = {
-    # The published code: AlexNet, CIFAR-10 resized to 224 pixels, 64 bits: mAP@all .8388 after the last epoch,
-    # 4.08 h on a T4 (the authors' Colab run); the paper's table has .852. doi 10.1109/ACCESS.2023.3259104
-    "paper": dict(
-        backbone="alexnet", weights="imagenet", image_size=224, epochs=100, batch_size=16, lr=1e-4,
-        backbone_lr_scale=0.1, weight_decay=5e-4, schedule="step", augment="jitter",
-    ),
-    # Ours: a small network from scratch, in half a minute on two cores; see the README for its scores.
-    "quick": dict(
-        backbone="small_cnn", weights="none", image_size=28, epochs=20, batch_size=64, lr=3e-3,
-        backbone_lr_scale=1.0, weight_decay=5e-4, schedule="cosine", augment="jitter",
-    ),
-}  # fmt: skip
-DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
-    "fashion_mini": dict(recipe="quick"),
-    "fashion_mnist": dict(recipe="quick"),
-    "cifar10": dict(recipe="paper", protocol="1"),
-    "cifar100": dict(recipe="paper", protocol="1"),
-}
-LOSS_DEFAULTS: dict[str, dict[str, Any]] = {"relahash": dict(beta=8.0, margin=0.5)}
+from relahash_nb.config.recipes import (
+    CENTROID_NAMES,
+    DATASET_DEFAULTS,
+    DATASET_NAMES,
+    LOSS_DEFAULTS,
+    LOSS_NAMES,
+    RECIPES,
+)
+from relahash_nb.config.rules import allows, describe_allowed, knob, nearest, options
 
 # Where and how a run is carried out, not what comes out of it. What the data were, a fingerprint in run.json says.
 NOT_IN_RUN_ID = ("recipe", "device", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh")
-
-
-def knob(default: Any, meaning: str, **allowed: Any) -> Any:
-    """A field of `RunConfig`: its default, what it means, and what is allowed (`minimum`, `above`, `names`, …)."""
-    return field(default=default, metadata={"meaning": meaning, **allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +98,15 @@ class RunConfig:
     results_dir: str = knob("results", "runs and tables")
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
         for knob_ in dataclasses.fields(self):
-            value, hint = getattr(self, knob_.name), hints[knob_.name]
-            if not _allows(hint, knob_.metadata, value):
+            value = getattr(self, knob_.name)
+            if not allows(knob_, value):
                 allowed = describe_allowed(knob_)
-                raise ValueError(f"{knob_.name}: {value!r} given; allowed: {allowed}{_nearest(value, knob_.metadata)}")
-            if type(value) is int and float in _options(hint):  # so that lr 1 and lr 1.0 are one run
+                raise ValueError(f"{knob_.name}: {value!r} given; allowed: {allowed}{nearest(knob_, value)}")
+            if type(value) is int and float in options(knob_):  # so that lr 1 and lr 1.0 are one run
                 object.__setattr__(self, knob_.name, float(value))
 
-    def resolve(self) -> RunConfig:
+    def resolve(self) -> Self:
         """Fills every None that a recipe, the data set or the loss has a value for.
 
         Returns:
@@ -185,7 +157,7 @@ class RunConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """A config from plain values, as `to_dict` gave them.
 
         Raises:
@@ -205,7 +177,7 @@ class RunConfig:
         return cls(**values)
 
     @classmethod
-    def from_notebook(cls, namespace: Mapping[str, Any]) -> RunConfig:
+    def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
         """The config in a notebook's parameters cell, and in the cell that papermill puts below it.
 
         papermill only warns about a name that the notebook does not have; here it is an error.
@@ -226,96 +198,6 @@ class RunConfig:
         return cls.from_dict({name: namespace[name] for name in [*assigned, *fields] if name in namespace})
 
 
-def describe_allowed(knob_: dataclasses.Field) -> str:
-    """What a field of `RunConfig` may be, in words.
-
-    Example:
-        >>> describe_allowed(RunConfig.__dataclass_fields__["lr"])
-        'a number above 0, or None'
-    """
-    rule = knob_.metadata
-    hint = typing.get_type_hints(RunConfig)[knob_.name]
-    options = _options(hint)
-    words = {int: "an integer", float: "a number", str: "a text", bool: "True or False"}
-    kind = words.get(options[0], "a dictionary")
-    if "choices" in rule:
-        kind = ", ".join(rule["choices"])
-    elif "names" in rule:
-        kind = ", ".join(rule["names"]) + ", or package.module:attribute"
-    elif "above" in rule:
-        kind += f" above {rule['above']}"
-    elif "maximum" in rule:
-        kind += f" from {rule['minimum']} to {rule['maximum']}"
-    elif "minimum" in rule:
-        kind += f" from {rule['minimum']} up"
-    rest = [repr(value) for option in options[1:] for value in typing.get_args(option) or (None,)]
-    return ", or ".join([kind, *rest])
-
-
-def load_attribute(name: str) -> Any:
-    """The object that `package.module:attribute` names.
-
-    Raises:
-        ValueError: The module cannot be imported or lacks the attribute.
-
-    Example:
-        >>> load_attribute("math:tau") > 6
-        True
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name}: cannot be loaded ({error}); expected package.module:attribute") from error
-
-
-def shipped(path: str) -> Path:
-    """A notebook or data file of the project, installed or in a checkout.
-
-    Raises:
-        FileNotFoundError: Neither the wheel nor the checkout has it.
-
-    Example:
-        >>> shipped("notebooks/01_train.ipynb").name
-        '01_train.ipynb'
-    """
-    package = Path(__file__).parent
-    for candidate in (package / "share" / path, package.parent / path):
-        if candidate.exists():
-            return candidate
-    raise FileNotFoundError(f"{path}: neither in {package / 'share'} nor in {package.parent}")
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    """The types that a hint allows: `int | None` gives int and NoneType."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-
-
-def _allows(hint: Any, rule: Mapping[str, Any], value: Any) -> bool:
-    """Whether a value is of the type, and within the choices or the range."""
-    options = _options(hint)
-    if value is None:
-        return type(None) in options
-    if any(value in typing.get_args(option) for option in options if typing.get_origin(option) is Literal):
-        return True
-    kinds = {typing.get_origin(option) or option for option in options} - {Literal, type(None)}
-    accepted = kinds | ({int} if float in kinds else set())  # 1 is as good a learning rate as 1.0
-    if type(value) not in accepted:
-        return False
-    if "choices" in rule:
-        return value in rule["choices"]
-    if "names" in rule:
-        return value in rule["names"] or re.fullmatch(r"[\w.]+:\w+", value) is not None
-    # Written so that NaN is refused as well.
-    above, low, high = rule.get("above"), rule.get("minimum"), rule.get("maximum")
-    return (above is None or value > above) and (low is None or value >= low) and (high is None or value <= high)
-
-
 def _option(name: str, value: Any) -> tuple[str, str]:
     """As it is typed on the command line."""
     return f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def _nearest(value: Any, rule: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(value), rule.get("choices") or rule.get("names") or (), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
