@@ -5,6 +5,8 @@ floats. Ranks by Hamming distance are full of ties, and every score says how it 
 """
 
 from relahash_nb.metrics.codes import binarize, hamming_distances, pack, unpack
+from relahash_nb.metrics.confusion import retrieval_confusion
+from relahash_nb.metrics.distributions import bit_histograms, principal_components
 from relahash_nb.metrics.histograms import distance_histograms
 from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_scores
 from relahash_nb.metrics.statistics import (
@@ -30,6 +32,7 @@ __all__ = [
     "bit_balance",
     "bit_correlation",
     "bit_entropy",
+    "bit_histograms",
     "centroid_distances",
     "class_distances",
     "code_cosine",
@@ -39,7 +42,9 @@ __all__ = [
     "duplicate_bits",
     "hamming_distances",
     "pack",
+    "principal_components",
     "quantization_error",
+    "retrieval_confusion",
     "retrieval_scores",
     "unpack",
 ]

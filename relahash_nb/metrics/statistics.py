@@ -216,6 +216,13 @@ class ClassDistances:
         """`mean_inter` - `mean_intra`, in bits: the larger, the farther apart the classes."""
         return self.mean_inter - self.mean_intra
 
+    @property
+    def overlap(self) -> float:
+        """Area that the two distributions of distances have in common, 0 to 1; NaN where one has no pair."""
+        if not self.intra.any() or not self.inter.any():
+            return np.nan
+        return float(np.minimum(self.intra / self.intra.sum(), self.inter / self.inter.sum()).sum())
+
 
 def class_distances(codes, targets) -> ClassDistances:
     """Hamming distances of all pairs of items, apart by whether they share a label.

@@ -1,15 +1,46 @@
 """Figures: arrays or a DataFrame in, and an `ax` where you have one; the `ax` out. Nothing is read, saved or shown."""
 
 from relahash_nb.plots.codes import plot_codes
+from relahash_nb.plots.curves import plot_curves, plot_positions
+from relahash_nb.plots.distribution import (
+    plot_bit_balance,
+    plot_bit_correlation,
+    plot_centroid_distances,
+    plot_class_distances,
+    plot_confusion,
+    plot_map,
+)
 from relahash_nb.plots.images import plot_images, plot_retrieval
+from relahash_nb.plots.quantization import (
+    plot_bit,
+    plot_bit_densities,
+    plot_bit_histograms,
+    plot_cosines,
+    plot_course,
+    plot_error_by_bits,
+)
 from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at
 from relahash_nb.plots.style import set_style
 from relahash_nb.plots.training import plot_training
 
 __all__ = [
+    "plot_bit",
+    "plot_bit_balance",
+    "plot_bit_correlation",
+    "plot_bit_densities",
+    "plot_bit_histograms",
+    "plot_centroid_distances",
+    "plot_class_distances",
     "plot_codes",
+    "plot_confusion",
+    "plot_cosines",
+    "plot_course",
+    "plot_curves",
+    "plot_error_by_bits",
     "plot_hamming",
     "plot_images",
+    "plot_map",
+    "plot_positions",
     "plot_precision_at",
     "plot_retrieval",
     "plot_training",

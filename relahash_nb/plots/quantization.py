@@ -1,0 +1,148 @@
+"""What the sign takes away: codes bit by bit, and the quantization error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from relahash_nb.plots.style import looks
+
+UNIT = "code before the sign / mean size"
+
+
+def plot_bit_histograms(
+    densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Sequence[int] = range(8), columns: int = 4
+) -> Figure:
+    """Some bits, one a panel, the losses over one another.
+
+    Args:
+        densities: (K, bins) by loss, as `bit_histograms` gives them.
+        edges: (bins + 1,).
+        bits: Which to draw, numbers below K.
+        columns: Panels a row.
+    """
+    rows = -(-len(bits) // columns)
+    size = (1.45 * columns, 1.15 * rows + 0.75)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat[len(bits) :]:
+        ax.set_visible(False)
+    for ax, bit in zip(axes.flat, bits, strict=False):
+        draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
+        ax.set_title(f"bit {bit + 1}", fontsize="small", pad=2)
+    figure.supxlabel(UNIT, fontsize="medium")
+    figure.supylabel("density", fontsize="medium")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4)
+    return figure
+
+
+def plot_bit(densities: Mapping[str, np.ndarray], edges: np.ndarray, bit: int, ax: Axes | None = None) -> Axes:
+    """One bit, the losses over one another.
+
+    Args:
+        densities: (K, bins) by loss, as `bit_histograms` gives them.
+        edges: (bins + 1,).
+        bit: Below K.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
+    ax.set(xlabel=UNIT, ylabel="density", title=f"bit {bit + 1}")
+    ax.legend()
+    return ax
+
+
+def draw_densities(ax: Axes, densities: Mapping[str, np.ndarray], edges: np.ndarray) -> None:
+    """Stepped histograms (bins,) by name, filled so lightly that those behind are seen."""
+    for name, look in looks(densities).items():
+        ax.stairs(densities[name], edges, fill=True, alpha=0.25, color=look["color"])
+        ax.stairs(densities[name], edges, color=look["color"], ls=look["ls"], lw=1.1, label=name)
+    ax.axvline(0, color="black", lw=0.6)
+    ax.set(xlim=(edges[0], edges[-1]))
+
+
+def plot_bit_densities(density: np.ndarray, edges: np.ndarray, ax: Axes | None = None) -> Axes:
+    """All bits of one run, a row each, darker where more codes lie.
+
+    Args:
+        density: (K, bins), as `bit_histograms` gives it.
+        edges: (bins + 1,).
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3.6))[1]
+    rows = np.arange(len(density) + 1) + 0.5
+    # Beyond the 99th percentile all is black, so that one narrow bit does not bleach the others.
+    mesh = ax.pcolormesh(
+        edges, rows, density, cmap="cividis_r", vmin=0, vmax=np.quantile(density, 0.99), rasterized=True
+    )
+    ax.axvline(0, color="black", lw=0.6)
+    ax.set(xlabel=UNIT, ylabel="bit", ylim=(len(density) + 0.5, 0.5))
+    ax.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=2))
+    ax.figure.colorbar(mesh, ax=ax, label="density", extend="max", aspect=30, pad=0.02)
+    return ax
+
+
+def plot_error_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axes | None = None) -> Axes:
+    """A quantity against the bits: mean over the seeds, its deviation as a bar.
+
+    Args:
+        runs: A run a row, with `loss`, `bits` and the column.
+        column: What to draw.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    styles = looks(runs["loss"])
+    for place, (loss, rows) in enumerate(runs.groupby("loss", sort=False)):
+        means = rows.groupby("bits")[column].agg(["mean", "std"]).fillna({"std": 0.0})
+        # A little to the side of one another, or equal values would hide.
+        x = means.index * 1.04 ** (place - (len(styles) - 1) / 2)
+        ax.errorbar(x, means["mean"], means["std"], label=loss, capsize=3, ms=4, lw=1.4, **styles[loss])
+    bits = sorted(runs["bits"].unique())
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(bits, map(str, bits))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel="bits", ylabel=column.replace("_", " "), ylim=(0, None))
+    ax.margins(x=0.1)
+    ax.legend()
+    return ax
+
+
+def plot_cosines(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+    """Share of the items up to each cosine between code and sign: the farther to the right, the less is lost.
+
+    Args:
+        cosines: (N,) by loss, as `code_cosine` gives them.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    for name, look in looks(cosines).items():
+        mean = cosines[name].mean()
+        ax.ecdf(cosines[name], color=look["color"], ls=look["ls"], lw=1.6, label=f"{name}, mean {mean:.3f}")
+    ax.set(xlabel="cos(z, sign z)", ylabel="share of the items, up to", xlim=(None, 1))
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_course(histories: pd.DataFrame, column: str = "quantization_error", ax: Axes | None = None) -> Axes:
+    """A quantity over the epochs: mean over the seeds, their least and greatest as a band.
+
+    Args:
+        histories: An epoch of a run a row, with `loss`, `epoch` and the column.
+        column: What to draw.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    for loss, look in looks(histories["loss"]).items():
+        course = histories[histories["loss"] == loss].groupby("epoch")[column].agg(["mean", "min", "max"])
+        ax.fill_between(course.index, course["min"], course["max"], color=look["color"], alpha=0.2, lw=0)
+        ax.plot(course.index, course["mean"], color=look["color"], ls=look["ls"], lw=1.6, label=loss)
+    ax.set(xlabel="epoch", ylabel=column.replace("_", " "), ylim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+    return ax
