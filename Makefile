@@ -7,10 +7,11 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study test slow lint generate wheel clean
+.PHONY: install study test slow lint generate gallery wheel clean
 
-study: $(VENV)/.core          ## train four models on the embedded data set and print their scores
+study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)
+	$(VENV)/bin/relahash look --dataset fashion_mini
 
 test: $(VENV)/.dev            ## run all tests
 	$(VENV)/bin/python -m pytest
@@ -25,6 +26,10 @@ lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generat
 
 generate: $(VENV)/.dev        ## write parameters, badges and tables into notebooks and README
 	$(VENV)/bin/python tools/generate.py
+
+gallery: $(VENV)/.dev         ## what is committed of a study: results/summary.csv, and its notebooks as pages in docs/gallery/
+	$(VENV)/bin/relahash report
+	$(VENV)/bin/python tools/gallery.py
 
 wheel: $(VENV)/.dev           ## dist/relahash_nb-….whl, notebooks and embedded data included
 	$(VENV)/bin/python -m build --wheel

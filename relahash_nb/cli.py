@@ -28,6 +28,7 @@ HELP = """usage: relahash COMMAND [options]
   train    train and score one hash model
   sweep    the same for every combination of several values
   report   the finished runs as a table
+  look     the finished runs as figures: executes the analysis notebooks
 
 relahash COMMAND --help lists the options."""
 
@@ -133,6 +134,40 @@ def report(arguments: Sequence[str]) -> int:
     return tyro.cli(show, prog="relahash report", args=list(arguments))
 
 
+def look(arguments: Sequence[str]) -> int:
+    """`relahash look`: the analysis notebooks over the finished runs."""
+    import tyro
+
+    from relahash_nb.notebooks import ANALYSES, RunFailed, execute_notebook, is_current
+    from relahash_nb.results import select_runs
+
+    def show(results_dir: str = "results", dataset: str | None = None) -> int:
+        """Executes the analysis notebooks, where they are older than the runs, into the results folder.
+
+        Args:
+            results_dir: the folder that holds runs/; the figures go to figures/ beside it
+            dataset: as the table of results names it; None: the one with the most runs
+        """
+        select_runs(results_dir, dataset)  # says what is missing before a kernel is started for it
+        parameters = {"results_dir": results_dir, "dataset": dataset}
+        for name in ANALYSES:
+            target, partial = Path(results_dir, name), Path(results_dir, f".{name}")
+            if is_current(target, name, parameters):
+                print(f"{target}: up to date")
+                continue
+            try:
+                execute_notebook(name, partial, parameters)
+            except RunFailed as error:
+                print(f"relahash look: {error}", file=sys.stderr)
+                return 1
+            partial.replace(target)
+            print(target)
+        print(f"figures: {results_dir}/figures")
+        return 0
+
+    return tyro.cli(show, prog="relahash look", args=list(arguments))
+
+
 def parse(
     command: str,
     description: str,
@@ -220,7 +255,7 @@ def _from_json(value: Any) -> Any:
         raise ValueError(f"loss_options: {value!r} given; allowed: JSON, as in '{{\"scale\": 8}}' ({error})") from None
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sweep": sweep, "report": report}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sweep": sweep, "report": report, "look": look}
 
 if __name__ == "__main__":
     sys.exit(main())

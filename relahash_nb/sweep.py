@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +14,15 @@ from typing import Any, TextIO
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from relahash_nb.config import RunConfig, shipped
+from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
+from relahash_nb.notebooks import RunFailed, execute_notebook
 from relahash_nb.results import Run, find_run
 
 NOTEBOOK = "01_train.ipynb"
 LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
 LOG_LINES = 15  # of the log that are kept with a failure
 PATIENCE = 2.0  # seconds between looks at a run that another process is writing
-
-
-class RunFailed(Exception):
-    """A run that did not come to its end: the cell's error in one paragraph, and where the partial notebook is."""
 
 
 @dataclass(frozen=True)
@@ -198,47 +193,20 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
         RunFailed: A cell raised or took too long, or the kernel died.
         KeyboardInterrupt: Interrupted; the partial notebook is removed.
     """
-    import papermill  # a second of imports that a help text need not wait for
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    for name in ("papermill", "asyncio", "traitlets"):  # what they log of a failure, we say in our own words
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     folder = run_folder(config)
-    notebook = folder / NOTEBOOK
     folder.mkdir(parents=True, exist_ok=True)
     defaults = RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
-    if output is None or not output.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # the kernel inherits it: in a log, a line an epoch is enough
     try:
-        papermill.execute_notebook(
-            str(shipped(f"notebooks/{NOTEBOOK}")),
-            str(notebook),
-            chosen,
-            progress_bar=False,
-            stdout_file=output,
-            execution_timeout=None if minutes is None else max(1, round(60 * minutes)),
-            extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
-        )
-    except PapermillExecutionError as error:
-        if error.ename == "KeyboardInterrupt":
-            discard(folder)
-            raise KeyboardInterrupt from None
-        what = f"{error.ename}: {error.evalue}"
+        execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)
     except KeyboardInterrupt:
         discard(folder)
         raise
-    except DeadKernelError:
-        what = "the kernel died; it may have been killed for the memory it took"
-    except CellTimeoutError:
-        what = f"a cell took longer than {minutes:g} minutes"
-    else:
-        run = find_run(config)
-        if run is not None:
-            return run
+    run = find_run(config)
+    if run is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
-    raise RunFailed(f"{what}\nThe partial notebook: {notebook}")
+        raise RunFailed(f"{what}\nThe partial notebook: {folder / NOTEBOOK}")
+    return run
 
 
 def discard(folder: Path) -> None:

@@ -33,7 +33,7 @@ def relahash(*arguments, cwd):
         (["train", "--dataset", "lists"], "root: None given; lists needs the folder that holds the images"),
         (["train", "--dataset", "folder", "--root", "nowhere"], "root: 'nowhere' given, and there is no such folder"),
         (["train", "--weights", "x.safetensors"], "weights: 'x.safetensors' given, and there is no such file"),
-        (["trian"], "relahash: 'trian' given; allowed: train, sweep, report"),
+        (["trian"], "relahash: 'trian' given; allowed: train, sweep, report, look"),
     ],
 )
 def test_a_wrong_command_is_a_short_message_and_exit_code_2(arguments, said, tmp_path):

@@ -15,7 +15,7 @@ from relahash_nb.models import BACKBONES
 PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
     *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "features"),
-    *("training", "baselines", "results", "search", "widgets", "sweep", "cli"),
+    *("training", "baselines", "results", "search", "widgets", "notebooks", "sweep", "cli"),
 )
 
 

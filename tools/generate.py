@@ -2,9 +2,9 @@
 
     python tools/generate.py           # write
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
-    python tools/generate.py --figure  # the README's figure too, from the 64-bit run of `make study`
 
-Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers from `results/`.
+Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers
+and figures from `results/`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,20 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+from PIL import Image
 
-from relahash_nb import plots
 from relahash_nb.config import RunConfig
-from relahash_nb.results import find_run, table
+from relahash_nb.results import table
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+CAPTIONS = {
+    "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation over the seeds ({seeds}); mean: {errors}*",
+    "class_distances": "*Hamming distances of pairs that share a label and of pairs that share none, {bits} bits*",
+    "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
+    "distance; the crosses are the mistakes.",
+}
 UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
 <https://colab.research.google.com>, *File → Upload notebook*, choose `notebooks/NAME`, and upload the wheel in the
 file panel on the left; then run all cells."""
@@ -36,8 +42,6 @@ def main() -> int:
     address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
     wanted = {path: notebook_text(path, address) for path in NOTEBOOKS}
     wanted[ROOT / "README.md"] = readme_text((ROOT / "README.md").read_text(), address)
-    if "--figure" in sys.argv:
-        draw_neighbours(ROOT / "docs" / "neighbours.png")
     stale = [path for path, text in wanted.items() if path.read_text() != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'out of date; run make generate' if '--check' in sys.argv else 'written'}")
@@ -110,19 +114,35 @@ def badge(address: str, path: Path) -> str:
 
 def readme_text(text: str, address: str) -> str:
     """The README with its marked blocks written anew."""
-    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables()}
+    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables(), **figures()}
     for name, block in blocks.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 
-def draw_neighbours(path: Path) -> None:
-    """Queries with their nearest images, of the study's run at 64 bits."""
-    run = find_run(RunConfig(results_dir=str(ROOT / "results")))
-    plots.set_style()
-    path.parent.mkdir(exist_ok=True)
-    plots.plot_retrieval(*run.neighbours(most=10)).savefig(path, dpi=110)
+def figures() -> dict[str, str]:
+    """The README's figures from `results/figures/`, and their captions with the numbers of the summary."""
+    paths = {name: f"results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
+    if not all((ROOT / path).exists() for path in paths.values()):
+        return {}
+    summary = pd.read_csv(ROOT / "results" / "summary.csv").set_index("run_id")
+    study = summary[summary["data"] == "fashion_mini"]
+    errors = study.groupby("loss")["quantization_error"].mean()
+    facts = dict(
+        bits=summary.loc[figure_runs(ROOT / paths["neighbours"]), "bits"].iloc[0],
+        seeds=study["seed"].nunique(),
+        errors=", ".join(f"{loss} {error:.3f}" for loss, error in errors.items()),
+    )
+    images = [f"![{name.replace('_', ' ')}]({path})" for name, path in paths.items()]
+    captions = [caption.format(**facts) for caption in CAPTIONS.values()]
+    first = [" | ".join(cells) for cells in (images[:2], ("---", "---"), captions[:2])]  # side by side
+    return {"figures": "\n".join(f"| {row} |" for row in first), "neighbours": f"{images[2]}\n\n*{captions[2]}*"}
+
+
+def figure_runs(path: Path) -> list[str]:
+    """The runs that a figure was drawn from, as `save_figure` wrote them into it."""
+    return Image.open(path).text["Source"].split()
 
 
 def result_tables() -> dict[str, str]:
@@ -134,7 +154,6 @@ def result_tables() -> dict[str, str]:
     study = summary["data"] == "fashion_mini"
     parts = {"results fashion_mini": summary[study], "results other": summary[~study]}
     return {name: block(runs) for name, runs in parts.items() if len(runs)}
-    return {}
 
 
 def block(runs: pd.DataFrame) -> str:

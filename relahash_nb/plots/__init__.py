@@ -15,20 +15,23 @@ from relahash_nb.plots.quantization import (
     plot_bit,
     plot_bit_densities,
     plot_bit_histograms,
+    plot_by_bits,
     plot_cosines,
     plot_course,
-    plot_error_by_bits,
 )
 from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at
-from relahash_nb.plots.style import set_style
+from relahash_nb.plots.style import label_rims, panels, set_style
 from relahash_nb.plots.training import plot_training
 
 __all__ = [
+    "label_rims",
+    "panels",
     "plot_bit",
     "plot_bit_balance",
     "plot_bit_correlation",
     "plot_bit_densities",
     "plot_bit_histograms",
+    "plot_by_bits",
     "plot_centroid_distances",
     "plot_class_distances",
     "plot_codes",
@@ -36,7 +39,6 @@ __all__ = [
     "plot_cosines",
     "plot_course",
     "plot_curves",
-    "plot_error_by_bits",
     "plot_hamming",
     "plot_images",
     "plot_map",

@@ -8,10 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from relahash_nb.plots.style import RIGHT, WRONG, looks
+from relahash_nb.metrics import ClassDistances
+from relahash_nb.plots.style import RIGHT, WRONG, label_rims, looks, panels
 
 
 def plot_bit_balance(balances: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
@@ -32,44 +34,44 @@ def plot_bit_balance(balances: Mapping[str, np.ndarray], ax: Axes | None = None)
     return ax
 
 
-def plot_bit_correlation(correlation: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Correlation of each pair of bits; off the diagonal, the paler the better.
+def plot_bit_correlation(correlations: Mapping[str, np.ndarray]) -> Figure:
+    """Correlation of each pair of bits, a panel a loss; off the diagonal, the paler the better.
 
     Args:
-        correlation: (K, K), as `bit_correlation` gives it.
-        ax: Where to draw; a new figure otherwise.
+        correlations: (K, K) by loss, as `bit_correlation` gives them.
     """
-    ax = ax or plt.subplots(figsize=(4, 3.3))[1]
-    edges = np.arange(len(correlation) + 1) + 0.5
-    mesh = ax.pcolormesh(edges, edges, correlation, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
-    ax.set(xlabel="bit", ylabel="bit", aspect="equal")
-    ax.invert_yaxis()
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=2))
-    ax.figure.colorbar(mesh, ax=ax, label="correlation", aspect=30, pad=0.02)
-    return ax
+    figure, axes = panels(len(correlations), width=2.5 if len(correlations) > 1 else 3.6, height=2.7)
+    for ax, (name, correlation) in zip(axes, correlations.items(), strict=True):
+        edges = np.arange(len(correlation) + 1) + 0.5
+        mesh = ax.pcolormesh(edges, edges, correlation, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
+        ax.set(xlabel="bit", ylabel="bit", title=name, aspect="equal", ylim=(edges[-1], edges[0]))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=2))
+    label_rims(figure, legend=False)
+    figure.colorbar(mesh, ax=list(axes), label="correlation", aspect=30, pad=0.02, shrink=0.85)
+    return figure
 
 
-def plot_class_distances(intra: np.ndarray, inter: np.ndarray, overlap: float, ax: Axes | None = None) -> Axes:
+def plot_class_distances(distances: ClassDistances, ax: Axes | None = None) -> Axes:
     """Hamming distances of pairs that share a label and of pairs that do not; what they have in common is hatched.
 
     Args:
-        intra: (K + 1,) pairs that share a label, at distance 0 to K.
-        inter: (K + 1,) pairs that share none.
-        overlap: The area in common, as `ClassDistances` has it.
+        distances: As `class_distances` gives them.
         ax: Where to draw; a new figure otherwise.
     """
     ax = ax or plt.subplots(figsize=(5, 3))[1]
-    edges = np.arange(len(intra) + 1) - 0.5
-    shares = [counts / max(counts.sum(), 1) for counts in (intra, inter)]
-    for share, colour, name in zip(shares, (RIGHT, WRONG), ("share a label", "share none"), strict=True):
+    pairs = (distances.intra, distances.inter)
+    edges = np.arange(len(distances.intra) + 1) - 0.5
+    shares = [counts / max(counts.sum(), 1) for counts in pairs]
+    names = (f"share a label, mean {distances.mean_intra:.1f}", f"share none, mean {distances.mean_inter:.1f}")
+    for share, colour, name in zip(shares, (RIGHT, WRONG), names, strict=True):
         ax.stairs(share, edges, fill=True, alpha=0.3, color=colour)
         ax.stairs(share, edges, color=colour, lw=1.1, label=name)
-    label = f"overlap {100 * overlap:.1f} %"
+    label = f"overlap {100 * distances.overlap:.1f} %"
     ax.stairs(
         np.minimum(*shares), edges, fill=True, facecolor="none", edgecolor="black", lw=0, hatch="/////", label=label
     )
-    used = np.flatnonzero(intra + inter)
+    used = np.flatnonzero(sum(pairs))
     ax.set(xlabel="Hamming distance, bits", ylabel="share of the pairs", xlim=(-0.5, used.max(initial=1) + 1.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
@@ -94,7 +96,7 @@ def plot_centroid_distances(
         ax.axvline(radius, color="black", lw=1, ls=":", label="half the centroids' least distance")
     ax.set(xlabel="Hamming distance to the own centroid, bits", ylabel="share of the items, up to", ylim=(0, 1.02))
     ax.set_xlim(left=0)
-    ax.legend(loc="lower right")
+    ax.legend()
     return ax
 
 
@@ -124,7 +126,7 @@ def plot_map(
     for label, place in enumerate(() if centroids is None else centroids):
         frame = dict(boxstyle="circle,pad=0.15", fc="white", ec=styles[label]["color"], lw=1)
         ax.annotate(str(label + 1), place, ha="center", va="center", fontsize=6.5, bbox=frame)
-    along = ["" if shares is None else f", {100 * share:.0f} % of the variance" for share in (shares or (0, 0))]
+    along = ["" if shares is None else f", {100 * shares[axis]:.0f} % of the variance" for axis in range(2)]
     ax.set(xlabel=f"first component{along[0]}", ylabel=f"second component{along[1]}")
     if len(names) <= 10:
         handles = [
@@ -148,7 +150,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None 
     text = np.where(confusion >= 0.005, np.char.mod("%.2f", confusion), "")
     ticks = names if few else "auto"
     sns.heatmap(
-        confusion, ax=ax, vmin=0, vmax=1, cmap="cividis_r", square=True, xticklabels=ticks, yticklabels=ticks,
+        confusion, ax=ax, vmin=0, vmax=1, cmap="Blues", square=True, xticklabels=ticks, yticklabels=ticks,
         cbar_kws=dict(label="share of the nearest items"), annot=text if few else None, fmt="",
         annot_kws=dict(fontsize=6.5),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from relahash_nb.plots.style import looks
+from relahash_nb.plots.style import label_rims, looks, panels
 
 UNIT = "code before the sign / mean size"
 
@@ -27,19 +27,14 @@ def plot_bit_histograms(
         bits: Which to draw, numbers below K.
         columns: Panels a row.
     """
-    rows = -(-len(bits) // columns)
-    size = (1.45 * columns, 1.15 * rows + 0.75)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax in axes.flat[len(bits) :]:
-        ax.set_visible(False)
-    for ax, bit in zip(axes.flat, bits, strict=False):
+    figure, axes = panels(len(bits), width=1.4, height=1.5, columns=columns)
+    for ax, bit in zip(axes, bits, strict=True):
         draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
         ax.set_title(f"bit {bit + 1}", fontsize="small", pad=2)
+        ax.set_xticks([-2, 0, 2])
     figure.supxlabel(UNIT, fontsize="medium")
     figure.supylabel("density", fontsize="medium")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4)
-    return figure
+    return label_rims(figure)
 
 
 def plot_bit(densities: Mapping[str, np.ndarray], edges: np.ndarray, bit: int, ax: Axes | None = None) -> Axes:
@@ -53,8 +48,8 @@ def plot_bit(densities: Mapping[str, np.ndarray], edges: np.ndarray, bit: int, a
     """
     ax = ax or plt.subplots(figsize=(5, 3))[1]
     draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
-    ax.set(xlabel=UNIT, ylabel="density", title=f"bit {bit + 1}")
-    ax.legend()
+    ax.set(xlabel=UNIT, ylabel="density", title=f"bit {bit + 1}", ylim=(0, 1.2 * ax.get_ylim()[1]))
+    ax.legend(loc="upper center", ncols=3)
     return ax
 
 
@@ -67,28 +62,29 @@ def draw_densities(ax: Axes, densities: Mapping[str, np.ndarray], edges: np.ndar
     ax.set(xlim=(edges[0], edges[-1]))
 
 
-def plot_bit_densities(density: np.ndarray, edges: np.ndarray, ax: Axes | None = None) -> Axes:
-    """All bits of one run, a row each, darker where more codes lie.
+def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -> Figure:
+    """All bits, a row each and a panel a loss, darker where more codes lie.
 
     Args:
-        density: (K, bins), as `bit_histograms` gives it.
+        densities: (K, bins) by loss, as `bit_histograms` gives them.
         edges: (bins + 1,).
-        ax: Where to draw; a new figure otherwise.
     """
-    ax = ax or plt.subplots(figsize=(5, 3.6))[1]
-    rows = np.arange(len(density) + 1) + 0.5
+    figure, axes = panels(len(densities), width=2.5, height=3.2)
     # Beyond the 99th percentile all is black, so that one narrow bit does not bleach the others.
-    mesh = ax.pcolormesh(
-        edges, rows, density, cmap="cividis_r", vmin=0, vmax=np.quantile(density, 0.99), rasterized=True
-    )
-    ax.axvline(0, color="black", lw=0.6)
-    ax.set(xlabel=UNIT, ylabel="bit", ylim=(len(density) + 0.5, 0.5))
-    ax.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=2))
-    ax.figure.colorbar(mesh, ax=ax, label="density", extend="max", aspect=30, pad=0.02)
-    return ax
+    most = np.quantile(np.concatenate(list(densities.values())), 0.99)
+    for ax, (name, density) in zip(axes, densities.items(), strict=True):
+        rows = np.arange(len(density) + 1) + 0.5
+        mesh = ax.pcolormesh(edges, rows, density, cmap="Blues", vmin=0, vmax=most, rasterized=True)
+        ax.axvline(0, color="black", lw=0.6)
+        ax.set(ylabel="bit", title=name, xticks=[-2, 0, 2], ylim=(len(density) + 0.5, 0.5))
+        ax.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=2))
+    figure.supxlabel(UNIT, fontsize="medium")
+    label_rims(figure, legend=False)
+    figure.colorbar(mesh, ax=list(axes), label="density", extend="max", aspect=30, pad=0.02)
+    return figure
 
 
-def plot_error_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axes | None = None) -> Axes:
+def plot_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axes | None = None) -> Axes:
     """A quantity against the bits: mean over the seeds, its deviation as a bar.
 
     Args:
@@ -125,7 +121,7 @@ def plot_cosines(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> A
         mean = cosines[name].mean()
         ax.ecdf(cosines[name], color=look["color"], ls=look["ls"], lw=1.6, label=f"{name}, mean {mean:.3f}")
     ax.set(xlabel="cos(z, sign z)", ylabel="share of the items, up to", xlim=(None, 1))
-    ax.legend(loc="upper left")
+    ax.legend()
     return ax
 
 

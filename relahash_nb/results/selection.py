@@ -52,6 +52,7 @@ def select_runs(
     Raises:
         ValueError: There is no such run; the line says which command makes it.
     """
+    bits, losses, seeds = (_listed(wanted) for wanted in (bits, losses, seeds))
     found = load_runs(results_dir)
     if len(found):
         found = summarize(found).merge(found[["run_id", "folder"]], on="run_id")
@@ -61,9 +62,8 @@ def select_runs(
         if len(found) and wanted is not None:
             found = found[found[name].isin(wanted)]
     if not len(found):
-        raise ValueError(
-            f"{Path(results_dir, 'runs')}: no such run; {_command(dataset, bits, losses, seeds, results_dir)}"
-        )
+        command = _command(dataset, bits, losses, seeds, results_dir)
+        raise ValueError(f"{Path(results_dir, 'runs')}: no finished run to look at; this makes it: {command}")
     chosen = _most_common(found, SETTINGS)
     chosen = pd.concat([_most_common(rows, OPTIONS) for _, rows in chosen.groupby("loss")])
     chosen = chosen.drop_duplicates(["loss", "bits", "seed"])
@@ -132,14 +132,19 @@ def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[s
     return path
 
 
+def _listed(wanted: Any) -> list[Any] | None:
+    """A single value as a list of one."""
+    return wanted if wanted is None else [wanted] if isinstance(wanted, str | int) else list(wanted)
+
+
 def _most_common(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The runs of the combination of values that most of them have."""
-    keys = runs[list(names)].astype(str).agg(" ".join, axis=1)
+    keys = runs[list(names)].map(repr).agg(" ".join, axis=1)
     return runs[keys == keys.mode()[0]]
 
 
 def _command(dataset: str | None, bits: Any, losses: Any, seeds: Any, results_dir: Path | str) -> str:
-    """What makes the runs that are missing."""
+    """The command line that makes the runs."""
     name, _, folder = (dataset or "").partition(" ")
     given = {"dataset": name or None, "root": f"…/{folder}" if folder else None, "bits": bits, "loss": losses}
     given |= {"seed": seeds, "results-dir": None if str(results_dir) == "results" else results_dir}
@@ -148,4 +153,4 @@ def _command(dataset: str | None, bits: Any, losses: Any, seeds: Any, results_di
         for name, value in given.items()
         if value is not None
     ]
-    return f"this makes it: {' '.join(['relahash sweep', *options])}"
+    return " ".join(["relahash sweep", *options])

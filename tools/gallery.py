@@ -1,0 +1,107 @@
+"""Writes docs/gallery/: the executed notebooks as pages for readers who only browse, without script or widget state.
+
+    python tools/gallery.py            # from results/, after `make study`
+
+01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made; the others are executed here.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from relahash_nb.config import RunConfig
+from relahash_nb.files import write
+from relahash_nb.notebooks import ANALYSES, execute_notebook
+from relahash_nb.results import find_run
+from relahash_nb.sweep import NOTEBOOK
+
+ROOT = Path(__file__).parent.parent
+GALLERY = ROOT / "docs" / "gallery"
+NOTEBOOKS = ("00_relative_position.ipynb", NOTEBOOK, *ANALYSES)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ max-width: 56rem; margin: auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }}
+pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.4; margin: 0; }}
+.highlight {{ background: #f6f6f6; padding: 0.6rem 0.8rem; border-radius: 4px; margin: 0.6rem 0; }}
+.output_subarea {{ padding: 0.2rem 0.8rem; overflow-x: auto; }}
+.prompt, .anchor-link {{ display: none; }}
+img {{ max-width: 100%; height: auto; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; }}
+td, th {{ border-bottom: 1px solid #ddd; padding: 0.2rem 0.7rem; text-align: left; }}
+{highlighting}
+</style>
+</head>
+<body>
+<p>{links}</p>
+{body}
+</body>
+</html>
+"""
+
+
+def main() -> int:
+    """Writes every page."""
+    GALLERY.mkdir(parents=True, exist_ok=True)
+    for name in NOTEBOOKS:
+        try:
+            notebook = nbformat.read(executed(name), as_version=4)
+        except FileNotFoundError as error:
+            print(f"{error.filename}: not there; `make study` makes it", file=sys.stderr)
+            return 1
+        page = GALLERY / Path(name).with_suffix(".html").name
+        text = page_text(name, notebook)
+        write(page, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        print(f"{page.relative_to(ROOT)}: {len(text.encode()) / 1e6:.2f} MB")
+    return 0
+
+
+def executed(name: str) -> Path:
+    """An executed notebook; it need not be there."""
+    if name == NOTEBOOK:
+        run = find_run(RunConfig(results_dir=str(ROOT / "results")))
+        return (run.folder if run else ROOT / "results" / "runs" / RunConfig().run_id) / NOTEBOOK
+    if name in ANALYSES:
+        return ROOT / "results" / name
+    target = Path(tempfile.mkdtemp()) / name
+    execute_notebook(name, target, {})
+    return target
+
+
+def page_text(name: str, notebook: NotebookNode) -> str:
+    """A notebook as one page: images within it, no script; where a control stood, a line that says so."""
+    notebook.metadata.pop("widgets", None)
+    notebook.cells = [cell for cell in notebook.cells if not {"badge", "colab"} & set(cell.metadata.get("tags", []))]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [still(output) for output in cell.outputs]
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+    highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
+    links = " · ".join(
+        Path(one).stem if one == name else f'<a href="{Path(one).stem}.html">{Path(one).stem}</a>' for one in NOTEBOOKS
+    )
+    return PAGE.format(title=f"{title} · relahash-nb", highlighting=highlighting, links=links, body=body)
+
+
+def still(output: NotebookNode) -> NotebookNode:
+    """An output as it is, or a line in place of a control that would be dead."""
+    if WIDGET not in output.get("data", {}):
+        return output
+    return nbformat.v4.new_output("stream", text="(a control to play with, in the running notebook)\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
