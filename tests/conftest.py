@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 COLOURS = {"blue": (30, 30, 200), "green": (30, 200, 30), "red": (200, 30, 30)}
@@ -14,6 +15,40 @@ def picture(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int
     noise = np.random.default_rng(seed).integers(-30, 30, (*size, 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_results(tmp_path_factory) -> Path:
+    """A results folder with three runs of one loss and one of another, of made-up codes in 10 classes."""
+    from relahash_nb.centroids import make_centroids
+    from relahash_nb.config import RunConfig
+    from relahash_nb.datasets import Dataset, Pool
+    from relahash_nb.metrics import retrieval_scores
+    from relahash_nb.results import save_run
+
+    folder = tmp_path_factory.mktemp("results")
+    generator = np.random.default_rng(0)
+    targets = torch.eye(10, dtype=torch.uint8)[torch.arange(260) % 10]
+    images = torch.from_numpy(generator.integers(0, 256, (260, 1, 8, 8), dtype=np.uint8))
+    pool = Pool(images, targets, np.array([f"image {number}" for number in range(260)]), 8)
+    data = Dataset.from_pool(
+        "toy",
+        [f"class {label}" for label in range(10)],
+        pool,
+        dict(train=range(100), database=range(200), query=range(200, 260)),
+    )
+    for loss, bits, seed in (("relahash", 16, 0), ("relahash", 16, 1), ("relahash", 32, 0), ("math:tau", 16, 0)):
+        config = RunConfig(loss=loss, bits=bits, seed=seed, epochs=2, results_dir=str(folder))
+        centroids = make_centroids(10, bits).numpy()
+        codes = {
+            name: centroids[np.asarray(getattr(data, name).targets).argmax(1)]
+            + generator.standard_normal((len(getattr(data, name)), bits))
+            for name in ("query", "database")
+        }
+        scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
+        history = [dict(epoch=epoch, loss=1 / epoch, quantization_error=0.2 / epoch, seconds=1.0) for epoch in (1, 2)]
+        save_run(config, data, codes, scores, history, centroids, {}, {"training": 2.0})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """The command line as a stranger types it: what is printed, where, and the exit code."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from relahash_nb import sweep
+from relahash_nb import notebooks, sweep
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.results import Run, find_run, summarize, table
@@ -79,6 +80,26 @@ def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_
 def test_report_without_runs_says_what_makes_them(tmp_path):
     done = relahash("report", cwd=tmp_path)
     assert done.returncode == 0 and "no finished run in results/runs; relahash train makes one" in done.stdout
+
+
+def test_look_executes_the_analyses_that_are_older_than_the_runs(tiny_results, tmp_path, monkeypatch, capsys):
+    executed = []
+
+    def execute(name, target, parameters):
+        executed.append(name)
+        if name.startswith("03"):
+            raise RunFailed("ValueError: broken\nThe partial notebook: there")
+        target.write_text(json.dumps({"metadata": {"papermill": {"parameters": parameters}}}))
+
+    monkeypatch.setattr(notebooks, "execute_notebook", execute)
+    (tmp_path / "runs").symlink_to(tiny_results / "runs")
+    command = ["look", "--results-dir", str(tmp_path)]
+    assert main(command) == 1 and "relahash look: ValueError: broken" in capsys.readouterr().err
+    assert main(command) == 1 and "02_quantization_error.ipynb: up to date" in capsys.readouterr().out
+    assert main([*command, "--dataset", "fashion_mini"]) == 1
+    assert [name[:2] for name in executed] == ["02", "03", "03", "02", "03"]
+    assert main(["look", "--results-dir", str(tmp_path / "none")]) == 2
+    assert "this makes it: relahash sweep" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypatch, capsys, tmp_path):

@@ -446,6 +446,53 @@ def test_class_distances_without_a_pair():
     assert math.isnan(metrics.class_distances(np.ones((2, 3)), np.eye(2)).mean_intra)
 
 
+def test_the_overlap_of_intra_and_inter_by_hand():
+    distances = metrics.class_distances(np.array([[1, 1], [1, 1], [1, -1], [1, 1]]), np.eye(2)[[0, 0, 1, 1]])
+    assert distances.intra.tolist() == [1, 1, 0] and distances.inter.tolist() == [2, 2, 0]
+    assert distances.overlap == 1
+    assert math.isnan(metrics.class_distances(np.ones((2, 3)), np.eye(2)).overlap)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_bit_histograms_have_area_one_and_know_no_scale(scale):
+    codes = np.random.default_rng(0).standard_normal((300, 5))
+    density, edges = metrics.bit_histograms(codes * scale, bins=30)
+    assert np.allclose((density * np.diff(edges)).sum(1), 1)
+    assert np.allclose(density, metrics.bit_histograms(codes)[0].reshape(5, 30, 2).mean(2))
+    signs = metrics.bit_histograms(np.sign(codes) * scale, bins=5, limit=2.5)[0]
+    assert np.allclose(signs[:, 1], (codes < 0).mean(0)) and np.allclose(signs[:, 3], (codes > 0).mean(0))
+
+
+def test_principal_components_agree_with_scikit_learn():
+    from sklearn.decomposition import PCA
+
+    codes = np.random.default_rng(1).standard_normal((80, 6)) @ np.diag([5, 3, 2, 1, 1, 1])
+    mean, directions, share = metrics.principal_components(codes, dimensions=3)
+    other = PCA(3).fit(codes)
+    assert np.allclose(mean, other.mean_) and np.allclose(share, other.explained_variance_ratio_)
+    assert np.allclose(np.abs(directions @ other.components_.T), np.eye(3), atol=1e-6)
+    assert (directions[np.arange(3), np.abs(directions).argmax(1)] > 0).all()
+
+
+@given(seed=st.integers(0, 99), top_k=st.integers(1, 12))
+@settings(max_examples=20, deadline=None)
+def test_retrieval_confusion_is_the_mean_over_random_orders_of_ties(seed, top_k):
+    generator = np.random.default_rng(seed)
+    codes, labels = generator.choice([-1, 1], (12, 3)), generator.integers(0, 3, 12)
+    query, label = generator.choice([-1, 1], (1, 3)), generator.integers(0, 3)
+    found = metrics.retrieval_confusion(query, codes, np.eye(3)[[label]], np.eye(3)[labels], top_k)
+    distances = (codes != query).sum(1)
+    orders = [np.lexsort((generator.random(12), distances))[:top_k] for _ in range(2_000)]
+    expected = np.bincount(labels[np.concatenate(orders)], minlength=3) / (2_000 * top_k)
+    assert np.allclose(found[label], expected, atol=0.05) and np.isclose(found[label].sum(), 1)
+    assert np.isnan(np.delete(found, label, axis=0)).all()
+
+
+def test_an_item_of_several_classes_is_shared_among_them():
+    confusion = metrics.retrieval_confusion(np.ones((1, 2)), np.ones((1, 2)), [[1, 1, 0]], [[0, 1, 1]], top_k=5)
+    assert confusion[:2].tolist() == [[0, 0.5, 0.5], [0, 0.5, 0.5]]
+
+
 def test_centroid_distances_average_over_labels():
     codes = np.array([[1, 1, 1, 1]] * 3)
     centroids = np.array([[1, 1, 1, -1], [-1, -1, -1, 1]])

@@ -9,7 +9,9 @@ import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
+from relahash_nb import notebooks
 from relahash_nb.config import RunConfig
 from relahash_nb.results import load_runs
 
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAIN = ROOT / "notebooks" / "01_train.ipynb"
 TINY = dict(bits=16, epochs=1, image_size=14)
+ANALYSES = [ROOT / "notebooks" / name for name in notebooks.ANALYSES]
 
 
 def code_cells(path):
@@ -91,3 +94,46 @@ def test_several_labels_train_too(list_folder, tmp_path, monkeypatch):
     own = dict(dataset="lists", root=str(list_folder), recipe="quick", batch_size=4, device="cpu")
     papermill.execute_notebook(str(TRAIN), "out.ipynb", TINY | own, progress_bar=False)
     assert load_runs("results")["dataset"].tolist() == ["lists"]
+
+
+def figures(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
+def test_the_toy_holds_what_it_says_with_other_numbers_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = dict(classes=6, bits=32, batch_size=12, beta=20.0, margin=0.4, steps=300, seed=1)
+    papermill.execute_notebook(
+        str(ROOT / "notebooks" / "00_relative_position.ipynb"), "out.ipynb", other, progress_bar=False
+    )
+    assert len(figures("out.ipynb")) == 6
+    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+@pytest.mark.parametrize("path", ANALYSES, ids=lambda path: path.name)
+def test_an_analysis_draws_finished_runs_and_keeps_its_figures(path, tiny_results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = tmp_path / "results"
+    (results / "runs").mkdir(parents=True)
+    for run in (tiny_results / "runs").iterdir():
+        (results / "runs" / run.name).symlink_to(run)
+    papermill.execute_notebook(str(path), "out.ipynb", {"losses": ["relahash", "math:tau"]}, progress_bar=False)
+    kept = {file.name for file in (results / "figures").iterdir()}
+    assert len(figures("out.ipynb")) >= 6
+    assert len(kept) >= 10 and {Path(name).stem for name in kept if name.endswith(".png")} == {
+        Path(name).stem for name in kept if name.endswith(".svg")
+    }
+    run_ids = set(load_runs(results)["run_id"])
+    assert all(set(Image.open(file).text["Source"].split()) <= run_ids for file in (results / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize("path", ANALYSES, ids=lambda path: path.name)
+def test_an_analysis_without_runs_says_which_command_makes_them(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = {"dataset": "cifar10", "bits": [16, 32], "seeds": 0}
+    with pytest.raises(PapermillExecutionError) as error:
+        papermill.execute_notebook(str(path), "out.ipynb", wanted, progress_bar=False)
+    command = "relahash sweep --dataset cifar10 --bits 16 32 --seed 0"
+    assert error.value.evalue == f"results/runs: no finished run to look at; this makes it: {command}"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]

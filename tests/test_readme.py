@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -35,11 +36,31 @@ def test_its_numbers_are_those_of_the_results():
     assert study[study["bits"] == 64]["mean_average_precision"].mean() >= 0.80
 
 
+def test_its_figures_are_of_the_runs_in_the_summary():
+    runs = set(pd.read_csv(ROOT / "results" / "summary.csv")["run_id"])
+    figures = re.findall(r"\]\((results/figures/[^)]+)\)", TEXT)
+    assert len(figures) >= 3
+    for path in figures:
+        sources = Image.open(ROOT / path).text["Source"].split()
+        assert sources and set(sources) <= runs
+        assert (ROOT / path).with_suffix(".svg").exists()
+
+
+def test_the_gallery_is_small_and_needs_nothing_else():
+    pages = sorted((ROOT / "docs" / "gallery").glob("*.html"))
+    assert len(pages) >= 4
+    for page in pages:
+        text = page.read_text()
+        assert len(text.encode()) < 1.5e6 and "Traceback (most" not in text
+        assert f"docs/gallery/{page.name}" in TEXT
+        assert "04" in page.name or not re.search(r"<script|src=.http", text)
+
+
 def test_its_commands_and_options_exist():
     from relahash_nb.cli import COMMANDS, SWEEP_OPTIONS
     from relahash_nb.config import RunConfig
 
-    for command in re.findall(r"relahash (train|sweep|report|\w+) --", TEXT):
+    for command in re.findall(r"relahash (train|sweep|report|look|\w+) --", TEXT):
         assert command in COMMANDS
     dask_s = {"nthreads", "resources"}
     options = set(re.findall(r"--([a-z][a-z-]+)", TEXT)) - {"help", *dask_s, *(name for name, *_ in SWEEP_OPTIONS)}

@@ -9,7 +9,18 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
-from relahash_nb.results import files, find_run, load_run, load_runs, save_run
+from relahash_nb.plots import set_style
+from relahash_nb.results import (
+    files,
+    find_run,
+    load_histories,
+    load_run,
+    load_runs,
+    load_shown,
+    save_figure,
+    save_run,
+    select_runs,
+)
 
 
 @pytest.fixture
@@ -155,3 +166,70 @@ def test_where_a_result_came_from_is_written_down(finished):
     )
     assert report["versions"].keys() >= {"python", "torch", "numpy", "relahash-nb"}
     assert report["hardware"]["cores"] >= 1 and report["seconds"] == {"training": 1.0, "encoding": 0.5}
+
+
+def test_runs_that_can_be_compared_are_selected(tiny_results, capsys):
+    runs = select_runs(tiny_results)
+    assert list(zip(runs["loss"], runs["bits"], runs["seed"], strict=True)) == [
+        ("relahash", 16, 0),
+        ("relahash", 16, 1),
+        ("relahash", 32, 0),
+        ("math:tau", 16, 0),
+    ]
+    assert select_runs(tiny_results, losses=["math:tau", "relahash"], bits=16)["loss"].tolist()[0] == "math:tau"
+    assert not capsys.readouterr().out
+    assert {loss: run.config.bits for loss, run in load_shown(runs).items()} == {"relahash": 16, "math:tau": 16}
+    assert list(load_shown(runs, bits=32)) == ["relahash"]
+    assert load_histories(runs).groupby("run_id")["epoch"].max().tolist() == [2] * 4
+    with pytest.raises(ValueError, match="shown_bits: 64 given; allowed: 16, 32"):
+        load_shown(runs, bits=64)
+
+
+def test_of_several_settings_the_one_of_most_runs_is_taken(finished, capsys):
+    save, *_ = finished
+    for options in (dict(epochs=3), dict(epochs=3, seed=1), dict(epochs=5), dict(epochs=3, beta=50.0)):
+        folder = save(**options)
+    runs = select_runs(folder.parent.parent)
+    assert runs["epochs"].tolist() == [3, 3] and runs["beta"].tolist() == [8.0, 8.0]
+    assert "2 of 4 runs have other settings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "command"),
+    [
+        (dict(dataset="lists corel", bits=[16]), "relahash sweep --dataset lists --root …/corel --bits 16"),
+        (dict(losses=["csq"], seeds=[7]), "relahash sweep --dataset fashion_mini --loss csq --seed 7"),
+    ],
+)
+def test_what_is_missing_is_said_with_the_command_that_makes_it(wanted, command, tiny_results):
+    with pytest.raises(ValueError, match="no finished run to look at; this makes it: relahash sweep") as error:
+        select_runs(tiny_results, **wanted)
+    assert f"{command} --results-dir {tiny_results}" in str(error.value)
+
+
+def test_codes_and_labels_of_a_run(finished):
+    save, data, codes, _ = finished
+    run = load_run(save())
+    binary, labels = run.codes("database")
+    assert np.array_equal(binary, np.where(codes["database"] >= 0, 1, -1))
+    assert np.array_equal(labels, data.database.targets)
+    raw, labels = run.raw_codes()
+    assert np.abs(raw - np.concatenate([codes["query"], codes["database"]])).max() < 2e-3
+    assert np.array_equal(labels, np.concatenate([data.query.targets, data.database.targets]))
+
+
+def test_a_figure_is_kept_as_png_and_svg_with_its_runs_and_the_same_bytes_from_the_same_data(tmp_path):
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    set_style()
+    before = []
+    for _ in range(2):
+        ax = plt.subplots()[1]
+        ax.plot([1, 2])
+        png = save_figure(ax, "lists corel: error", tmp_path, ["run-a", "run-b"])
+        files = sorted(png.parent.iterdir())
+        before.append([file.read_bytes() for file in files])
+    assert before[0] == before[1]
+    assert [file.name for file in files] == ["lists.corel.error.png", "lists.corel.error.svg"]
+    assert Image.open(png).text["Source"] == "run-a run-b" and "run-a run-b" in files[1].read_text()

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
-    "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation over the seeds ({seeds}); mean: {errors}*",
+    "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
     "class_distances": "*Hamming distances of pairs that share a label and of pairs that share none, {bits} bits*",
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
