@@ -121,7 +121,7 @@ def plot_cosines(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> A
         mean = cosines[name].mean()
         ax.ecdf(cosines[name], color=look["color"], ls=look["ls"], lw=1.6, label=f"{name}, mean {mean:.3f}")
     ax.set(xlabel="cos(z, sign z)", ylabel="share of the items, up to", xlim=(None, 1))
-    ax.legend()
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)  # above: the curves take all room
     return ax
 
 
