@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # the disk is full, or cannot be written
+        print(f"relahash {command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: no half result was left; the same command again goes on with what is missing",
