@@ -45,7 +45,7 @@ def kill_one(sweep: subprocess.Popen, what: str, chance: random.Random) -> bool:
         process = psutil.Process(sweep.pid)
         while not below(process, KERNEL):
             time.sleep(0.1)
-        time.sleep(chance.uniform(0, 10))
+        time.sleep(chance.uniform(0, 12))
         victims = [process] if what == "sweep" else below(process, KERNEL if what == "kernel" else WORKER)
         if not victims or sweep.poll() is not None:
             return False
