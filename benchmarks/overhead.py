@@ -12,11 +12,11 @@ from datetime import datetime
 
 import nbformat
 
-SHARES = {  # the cells that are more than their stage, by a word in them
+SHARES = {  # the cells that are more than their stage, by how a line in them begins
     "imports": "# @title Imports",
-    "timed steps before the training": "estimate_seconds",
+    "timed steps before the training": "for stage, estimate",
     "figures": "plots.plot_",
-    "files": "save_run(",
+    "files": "folder = save_run(",
 }
 
 
@@ -36,7 +36,10 @@ def main() -> None:
         notebook = nbformat.read(run.folder / NOTEBOOK, 4)
     stages = sum(run.report["seconds"].values())
     cells = {cell.source: seconds(cell) for cell in notebook.cells if cell.cell_type == "code"}
-    shares = {name: sum(s for text, s in cells.items() if word in text) for name, word in SHARES.items()}
+    shares = {
+        name: sum(s for text, s in cells.items() if any(line.startswith(begin) for line in text.splitlines()))
+        for name, begin in SHARES.items()
+    }
     rows = {
         "the command's own imports": imported - began,
         "papermill's import (once a sweep)": ready - imported,
@@ -47,9 +50,8 @@ def main() -> None:
     print("| what | seconds |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value:.2f} |")
-    print(
-        f"| **in all, beside {stages:.1f} s of data, training, encoding and scoring** | **{sum(rows.values()):.2f}** |"
-    )
+    total = sum(rows.values())
+    print(f"| **in all, beside {stages:.1f} s of data, training, encoding and scoring** | **{total:.2f}** |")
 
 
 def seconds(cell: nbformat.NotebookNode) -> float:
