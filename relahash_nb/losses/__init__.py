@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.losses.common import soft_cross_entropy
+from relahash_nb.losses.centers import CSQLoss, DPNLoss
+from relahash_nb.losses.classification import (
+    CrossEntropyLoss,
+    GreedyHashLoss,
+    JMLHLoss,
+    PlainCrossEntropyLoss,
+    SDHCLoss,
+)
+from relahash_nb.losses.common import HashLoss, HeadLoss, soft_cross_entropy
+from relahash_nb.losses.orthohash import OrthoHashArcLoss, OrthoHashLoss
+from relahash_nb.losses.pairwise import DPSHLoss, DTSHLoss, HashNetLoss
 from relahash_nb.losses.relahash import RelaHashLoss
 
-__all__ = ["LOSSES", "RelaHashLoss", "build_loss", "soft_cross_entropy"]
+__all__ = ["LOSSES", "HashLoss", "HeadLoss", "RelaHashLoss", "build_loss", "soft_cross_entropy"]
 
-# Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here.
-LOSSES = {"relahash": RelaHashLoss}
+# Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here and in
+# config.LOSS_NAMES; or `--loss package.module:Class` without either.
+LOSSES = {
+    "relahash": RelaHashLoss,
+    "orthohash": OrthoHashLoss,
+    "orthohash_arc": OrthoHashArcLoss,
+    "cross_entropy": CrossEntropyLoss,
+    "cross_entropy_plain": PlainCrossEntropyLoss,
+    "csq": CSQLoss,
+    "dpn": DPNLoss,
+    "greedyhash": GreedyHashLoss,
+    "hashnet": HashNetLoss,
+    "dpsh": DPSHLoss,
+    "dtsh": DTSHLoss,
+    "jmlh": JMLHLoss,
+    "sdh_c": SDHCLoss,
+}
 
 
 def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
-    """The loss that a config names.
+    """The loss that a config names; what it draws comes from the seed alone, and no global random state is changed.
 
     Args:
-        config: Resolved or not. Of it count `loss`, `loss_options`, and `beta` and `margin` for a loss that has them.
+        config: Resolved or not. Of it count `loss`, `loss_options`, `seed`, and `beta` and `margin` where given.
         centroids: (C, K) ±1.
 
     Raises:
         ValueError: No such loss, or an option that it does not have.
 
     Example:
-        >>> import torch
         >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
         50.0
     """
@@ -34,6 +59,8 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
     options |= config.loss_options or {}
     kind = LOSSES.get(config.loss) or load_attribute(config.loss)
     try:
-        return kind(centroids, **options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return kind(centroids, **options)
     except TypeError as error:
         raise ValueError(f"loss_options: {options} given; {config.loss} does not take them ({error})") from None
