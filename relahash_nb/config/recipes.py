@@ -9,6 +9,7 @@ LOSS_NAMES = (
     *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
     *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c"),
 )
+BASELINE_NAMES = ("lsh", "pcah", "itq", "cosine", "class_index", "random")  # run in place of a loss, without training
 CENTROID_NAMES = ("max_hamming", "hadamard", "bernoulli", "normal", "uniform")
 BACKBONE_NAMES = ("alexnet", "small_cnn")
 
