@@ -3,6 +3,7 @@
 from relahash_nb.config.names import load_attribute, shipped
 from relahash_nb.config.recipes import (
     BACKBONE_NAMES,
+    BASELINE_NAMES,
     CENTROID_NAMES,
     DATASET_DEFAULTS,
     DATASET_NAMES,
@@ -15,6 +16,7 @@ from relahash_nb.config.run import NOT_IN_RUN_ID, RunConfig
 
 __all__ = [
     "BACKBONE_NAMES",
+    "BASELINE_NAMES",
     "CENTROID_NAMES",
     "DATASET_DEFAULTS",
     "DATASET_NAMES",

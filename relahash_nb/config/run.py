@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from relahash_nb.config.recipes import (
+    BASELINE_NAMES,
     CENTROID_NAMES,
     DATASET_DEFAULTS,
     DATASET_NAMES,
@@ -54,7 +55,10 @@ class RunConfig:
     protocol: str | None = knob(None, "CIFAR's split", choices=("1", "1-disjoint", "2", "2-official"))
     root: str | None = knob(None, "folder of the images, for lists and folder")
     bits: int = knob(64, "length of a hash code", minimum=1, maximum=4096)
-    loss: str = knob("relahash", "training loss, or a class of your own", names=LOSS_NAMES)
+    loss: str = knob(
+        "relahash", "training loss, or a baseline without training, or a class of your own",
+        names=LOSS_NAMES + BASELINE_NAMES,
+    )  # fmt: skip
     loss_options: dict[str, Any] | None = knob(None, "further options of the loss, as JSON on the command line")
     beta: float | None = knob(None, "scale of the similarities in the loss", above=0)
     margin: float | None = knob(None, "taken off the similarity to the own centroid", minimum=0)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import pool_features
@@ -50,13 +51,16 @@ def fit(
     Returns:
         A record an epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest centroid is one
         of their own; `quantization_error` 1 − cos(z, sign z), and `quantization_error_centred`, of z − μ, all of them
-        means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`.
+        means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`. A baseline is solved
+        instead: one record, over all training images, whose loss is NaN.
 
     Raises:
         FloatingPointError: The loss is not finite; the message says at which epoch and batch.
         CheckpointError: The run's folder has a checkpoint that cannot be used; with `fresh` the run starts anew.
         ValueError: There is no such device.
     """
+    if config.loss in BASELINES:
+        return [fit_baseline(model, loss, data, config.resolve(), features)]
     checkpoints = Checkpoints(model, loss, data, config.resolve())
     state = checkpoints.find()  # first, so that one that is refused costs no time
     training = Training(model, loss, data, config, features)
@@ -70,6 +74,21 @@ def fit(
             checkpoints.write_when_due(training.state)
     training.finish()
     return training.history
+
+
+def fit_baseline(
+    model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None
+) -> dict[str, float]:
+    """Solves for the model's hash layer in place; arguments and record as for `fit`."""
+    training = Training(model, loss, data, config, features)
+    start = time.perf_counter()
+    targets = data.train.targets.to(training.device)
+    solve(model, training.features, targets, config)
+    seconds = time.perf_counter() - start
+    codes = model.eval().hash(training.features)
+    names = ("centroid_accuracy", "quantization_error", "quantization_error_centred")
+    statistics = [value.item() for value in batch_statistics(codes, targets, training.loss.centroids)]
+    return {"epoch": 1, "loss": math.nan, **dict(zip(names, statistics, strict=True)), "seconds": seconds}
 
 
 class Training:
@@ -255,8 +274,8 @@ def estimate_seconds(
     with torch.random.fork_rng():
         trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
         trial.model.train()
-        batches = trial.batches()
-        step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps))
+        batches, is_trained = trial.batches(), config.loss not in BASELINES
+        step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps)) if is_trained else 0.0
         few = Split(data.pool, data.database.indices[:256])
         block = _median_seconds(
             lambda: encode(trial.model, few, trial.config.precision, features=trial.pool_features), 3
