@@ -8,7 +8,8 @@ from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import AUGMENTATIONS, Dataset, Pool, load_dataset, prepare, split_pool
-from relahash_nb.datasets.images import FileImages, jitter, shift
+from relahash_nb.datasets.augment import jitter, shift
+from relahash_nb.datasets.images import FileImages
 
 POOL = np.random.default_rng(7).permutation(np.repeat(np.arange(10), 600))  # CIFAR-10's pool, a tenth of it
 
@@ -80,54 +81,6 @@ def test_lists_share_images_and_keep_several_labels(list_folder):
     assert np.array_equal(data.query.images(torch.tensor([1]))[0].permute(1, 2, 0), middle)
 
 
-@pytest.mark.parametrize(
-    ("break_it", "said"),
-    [
-        (lambda root: (root / "database.txt").unlink(), "database.txt: no such list"),
-        (lambda root: (root / "test.txt").write_text(""), "test.txt: empty"),
-        (lambda root: (root / "train.txt").write_text("a.png 1 0 2\n"), "label '2' given; allowed: 0 or 1"),
-        (lambda root: (root / "train.txt").write_text("a.png 1 0\nb.png 1\n"), "train.txt:2: 1 labels given"),
-        (lambda root: (root / "train.txt").write_text("a.png\n"), "train.txt:1: 'a.png' given; expected a path"),
-        (lambda root: (root / "train.txt").write_text("../a.png 1 0\n"), "train.txt:1: path '../a.png' leads out"),
-        (lambda root: (root / "train.txt").write_text("/a.png 1 0\n"), "train.txt:1: path '/a.png' leads out"),
-        (lambda root: (root / "test.txt").write_text("a.png 1 0\n"), "test.txt:1: 2 labels given; train.txt has 4"),
-        (lambda root: (root / "images" / "05.png").write_bytes(b"no image"), "05.png: not a readable image"),
-        (lambda root: (root / "images" / "05.png").unlink(), "05.png: no such image"),
-    ],
-)  # fmt: skip
-def test_a_broken_list_is_one_line_with_file_and_line(list_folder, tmp_path, break_it, said):
-    import shutil
-
-    root = shutil.copytree(list_folder, tmp_path / "broken")
-    break_it(root)
-    with pytest.raises(ValueError) as error:
-        load_dataset(RunConfig(dataset="lists", root=str(root), image_size=8, batch_size=4))
-    assert said in str(error.value) and "\n" not in str(error.value)
-
-
-def test_a_link_out_of_the_root_is_refused(list_folder, tmp_path):
-    import shutil
-
-    root = shutil.copytree(list_folder, tmp_path / "linked")
-    (root / "images" / "05.png").unlink()
-    (root / "images" / "05.png").symlink_to(list_folder / "images" / "05.png")
-    with pytest.raises(ValueError, match=r"05\.png: leads out of"):
-        load_dataset(RunConfig(dataset="lists", root=str(root), image_size=8, batch_size=4))
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda root: None, "no sub-folder; expected a sub-folder a class"),
-        (lambda root: (root / "cat").mkdir(), "0 images in sub-folder cat"),
-    ],
-)
-def test_a_folder_without_images_is_said(tmp_path, make, said):
-    make(tmp_path)
-    with pytest.raises(ValueError, match=said):
-        load_dataset(RunConfig(dataset="folder", root=str(tmp_path)))
-
-
 @pytest.mark.parametrize("root", [None, "no/such/folder"])
 def test_a_missing_root_is_said(root):
     with pytest.raises(ValueError, match=r"root: .* given; lists needs the folder that holds the images"):
@@ -137,13 +90,14 @@ def test_a_missing_root_is_said(root):
 def test_files_are_the_same_whether_decoded_at_once_or_batch_by_batch(image_folder):
     paths = [f"red/{number:02d}.png" for number in range(5)]
     files = FileImages(image_folder, paths, image_size=8)
-    assert torch.equal(files.in_memory()[torch.tensor([3, 1])], files[torch.tensor([3, 1])])
+    assert torch.equal(torch.cat(list(files.blocks(2)))[[3, 1]], files[torch.tensor([3, 1])])
+    assert torch.equal(torch.cat(list(files.blocks(2, start=3))), files[[3, 4]])
 
 
 def test_a_small_image_is_kept_as_it_is_and_enlarged_on_the_device(image_folder):
     files = FileImages(image_folder, ["red/00.png"], image_size=224)
     assert files.shape == (1, 3, 12, 12)
-    assert prepare(files.in_memory(), 224).shape == (1, 3, 224, 224)
+    assert prepare(files[[0]], 224).shape == (1, 3, 224, 224)
 
 
 def test_resizing_is_pillow_s_to_one_level():
