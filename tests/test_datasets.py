@@ -1,5 +1,7 @@
 """Splits by name, images of any source, and what is done to a batch of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -211,6 +213,55 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", no_network)
     with pytest.raises(ValueError, match=r"cifar10: not in .*, and not to be downloaded \(no route to host\)"):
         load_dataset(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
+
+
+class Archive:
+    """A data set of torchvision's whose archive makes one folder; it reads what is there only if it is whole."""
+
+    classes = ("a", "b")
+
+    def __init__(self, root, train, download):
+        folder = Path(root, "cifar-10-batches-py")
+        if download:
+            folder.mkdir(exist_ok=True)
+            (folder / "batch").write_text("half" if INTERRUPT else "whole")
+            if INTERRUPT:
+                raise RuntimeError("File not found or corrupted.")
+        if not folder.is_dir() or (folder / "batch").read_text() != "whole":
+            raise RuntimeError("Dataset not found or corrupted.")
+        self.data, self.targets = np.zeros((6_000, 2, 2, 3), dtype=np.uint8), [0, 1] * 3_000
+
+    def __len__(self):
+        return len(self.targets)
+
+
+INTERRUPT: list[bool] = []
+
+
+def test_an_archive_is_unpacked_aside_and_moved_in_place_whole(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Archive)
+    config = RunConfig(dataset="cifar10", data_dir=str(tmp_path / "data"))
+    INTERRUPT.append(True)
+    with pytest.raises(ValueError, match="not to be downloaded"):
+        load_dataset(config)
+    assert not list((tmp_path / "data").iterdir())
+    INTERRUPT.clear()
+    assert len(load_dataset(config).pool.ids) == 12_000
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar-10-batches-py"]
+
+
+def test_nothing_is_unpacked_over_what_is_there(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Archive)
+    mine = tmp_path / "cifar-10-batches-py" / "batch"
+    mine.parent.mkdir()
+    mine.write_text("my own")
+    with pytest.raises(ValueError, match=r"cifar-10-batches-py: not whole; move it away, and it is downloaded anew"):
+        load_dataset(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
+    assert mine.read_text() == "my own" and list(tmp_path.iterdir()) == [mine.parent]
 
 
 def test_torchvision_s_sets_become_a_pool_of_both_parts(tmp_path, monkeypatch):

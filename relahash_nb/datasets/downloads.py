@@ -48,8 +48,12 @@ def both_parts(source: Any, data_dir: Path, folder: str, name: str) -> list[Any]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as aside:
+            archive = data_dir / getattr(source, "filename", "none")
+            if archive.is_file():  # someone brought it
+                Path(aside, archive.name).symlink_to(archive.resolve())
             source(aside, train=True, download=True)
-            Path(aside, folder).rename(data_dir / folder)
+            if not (data_dir / folder).exists():  # another process may have been quicker
+                Path(aside, folder).rename(data_dir / folder)
         return [source(data_dir, train=train, download=False) for train in (True, False)]
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
