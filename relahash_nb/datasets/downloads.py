@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def both_parts(source: Any, data_dir: Path, folder: str, name: str) -> list[Any]
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as aside:
             archive = data_dir / getattr(source, "filename", "none")
             if archive.is_file():  # someone brought it
-                Path(aside, archive.name).symlink_to(archive.resolve())
+                shutil.copy(archive, aside)
             source(aside, train=True, download=True)
             if not (data_dir / folder).exists():  # another process may have been quicker
                 Path(aside, folder).rename(data_dir / folder)

@@ -123,10 +123,11 @@ class RowFile:
 
     def watch(self, blocks: Iterator[Tensor], start: int = 0) -> Iterator[Tensor]:
         """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
-        unseen = not sys.stdout.isatty() and "ipykernel" not in sys.modules
+        if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+            return blocks
         look = dict(unit=f" {self.what}", unit_scale=self.block, leave=False, delay=2, mininterval=2, file=sys.stdout)
         total = math.ceil(self.shape[0] / self.block)
-        return tqdm(blocks, self.what, total, initial=start // self.block, disable=unseen, **look)
+        return tqdm(blocks, self.what, total, initial=start // self.block, **look)
 
 
 @contextmanager
