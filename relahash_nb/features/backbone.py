@@ -5,32 +5,23 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
-import os
-import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
-from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
-from relahash_nb.files import replace, write
+from relahash_nb.datasets import Dataset, Pool, Split, prepare
+from relahash_nb.features.images import pool_fingerprint
+from relahash_nb.features.rows import RowFile
 from relahash_nb.models import DTYPES, HashModel
 
 FORMAT = 1  # raise it when `prepare` or the file's layout changes: files of before are then no longer found
-BLOCK = 256  # images; a file grows by whole blocks, so that going on with it gives the bytes of one go
+BLOCK = 256  # images
 CPU_BATCH = 32  # images; the activations of more are mapped into memory anew at every layer, which halves the speed
 
 
@@ -57,6 +48,7 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
         >>> from relahash_nb.models import build_model
         >>> pool = Pool(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.eye(3), np.arange(3), image_size=28)
         >>> data = Dataset.from_pool("dark", "abc", pool, {"train": [0], "query": [1], "database": [2]})
@@ -69,19 +61,15 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
     compute = partial(compute_blocks, model, data.pool, config.precision, dtype)
     identity = describe_features(model, data.pool, config.precision, dtype)
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    file = FeatureFile(Path(config.data_dir, "features", f"{key}.npy"), tuple(identity["shape"]), identity["dtype"])
-    note = identity | {"dataset": data.name, "backbone": config.backbone, "device": str(model.mean.device)}
+    path = Path(config.data_dir, "features", f"{key}.npy")
+    file = RowFile(path, tuple(identity["shape"]), identity["dtype"], BLOCK, "features")
     try:
-        if not file.is_whole():
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            with one_process(file.path.with_suffix(".lock")):
-                if not file.is_whole():  # the other process, if there was one, may have done it
-                    write(file.path.with_suffix(".json"), lambda path: path.write_text(json.dumps(note, indent=1)))
-                    file.fill(compute)
-        return file.load()
+        return file.kept(
+            compute, identity | {"dataset": data.name, "backbone": config.backbone, "device": str(model.mean.device)}
+        )
     except OSError as error:
         print(f"features: cannot be kept in {file.path.parent} ({error}); computed for this run alone")
-    return torch.cat(list(watch(compute(), file.shape[0])))
+    return torch.cat(list(file.watch(compute())))
 
 
 def describe_features(model: HashModel, pool: Pool, precision: str, dtype: torch.dtype = torch.float16) -> dict:
@@ -95,26 +83,6 @@ def describe_features(model: HashModel, pool: Pool, precision: str, dtype: torch
         "shape": [len(pool.ids), model.hash_layer[0].in_features],
         "format": FORMAT,
     }
-
-
-def pool_fingerprint(pool: Pool) -> str:
-    """What the images are, in 16 hexadecimal digits: of their pixels; of files, paths, sizes and times of change.
-
-    Example:
-        >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-        >>> pools = [Pool(images, torch.eye(2), np.array(ids), image_size=8) for ids in ("ab", "cd")]
-        >>> pool_fingerprint(pools[0]) == pool_fingerprint(pools[1])
-        True
-    """
-    images = pool.images
-    digest = hashlib.sha256(str(tuple(images.shape)).encode())
-    if isinstance(images, FileImages):
-        digest.update("\n".join(images.paths).encode())
-        digest.update(images.file_sizes())
-        digest.update(np.array([(images.root / path).stat().st_mtime_ns for path in images.paths]))
-    else:
-        digest.update(images.cpu().contiguous().numpy())
-    return digest.hexdigest()[:16]
 
 
 def backbone_fingerprint(model: HashModel) -> str:
@@ -169,92 +137,3 @@ def compute_blocks(
     finally:
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # part of that setting is the whole process's
-
-
-@dataclass(frozen=True)
-class FeatureFile:
-    """A `.npy` file of rows. While it grows it is called `.partial`, and its length says how far it is.
-
-    Attributes:
-        path: Of the whole file.
-        shape: (M, F).
-        dtype: NumPy's name of it.
-    """
-
-    path: Path
-    shape: tuple[int, int]
-    dtype: str
-
-    @cached_property
-    def header(self) -> bytes:
-        """What the file begins with."""
-        text, kind = BytesIO(), np.dtype(self.dtype).str
-        np.lib.format.write_array_header_1_0(text, {"descr": kind, "fortran_order": False, "shape": self.shape})
-        return text.getvalue()
-
-    def size(self, rows: int) -> int:
-        """Bytes of the file with so many rows."""
-        return len(self.header) + rows * self.shape[1] * np.dtype(self.dtype).itemsize
-
-    def found_size(self, path: Path) -> int:
-        """Bytes of a file that is there; 0 where it is not, or begins otherwise than this one."""
-        try:
-            with path.open("rb") as file:
-                return path.stat().st_size if file.read(len(self.header)) == self.header else 0
-        except OSError:
-            return 0
-
-    def is_whole(self) -> bool:
-        """Whether the file is there, with all rows and no more."""
-        return self.found_size(self.path) == self.size(self.shape[0])
-
-    def load(self) -> Tensor:
-        """(M, F), mapped copy-on-write, since torch has no tensors that only can be read."""
-        return torch.from_numpy(np.load(self.path, mmap_mode="c", allow_pickle=False))
-
-    def fill(self, compute: Callable[[int], Iterator[Tensor]]) -> None:
-        """Writes what is missing: `compute(start)` gives the blocks from a row on.
-
-        Raises:
-            OSError: The disk is full, or the folder cannot be written; what is written stays for the next time.
-        """
-        growing, began = self.path.with_suffix(".partial"), time.perf_counter()
-        body = self.found_size(growing) - self.size(0)
-        start = body // (self.size(BLOCK) - self.size(0)) * BLOCK
-        start = start if 0 < start <= self.shape[0] else 0
-        with growing.open("r+b" if start else "wb") as file, closing(compute(start)) as blocks:
-            file.write(self.header)
-            file.truncate(self.size(start))
-            file.seek(0, os.SEEK_END)
-            for block in watch(blocks, self.shape[0], start):
-                file.write(block.numpy())
-                file.flush()
-            os.fsync(file.fileno())  # on the disk before it bears the name
-        replace(growing, self.path)
-        seconds, rows = time.perf_counter() - began, self.shape[0] - start
-        if seconds > 2:
-            print(f"features: {rows:,} items in {seconds:.0f} s ({rows / seconds:.0f} a second), now in {self.path}")
-
-
-@contextmanager
-def one_process(path: Path) -> Iterator[None]:
-    """Waits until no other process holds this lock; the system lets go of it when its process dies."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("features: another process is computing the same; waiting for it")
-        lock.acquire()
-    except NotImplementedError as error:  # some mounted drives have no locks
-        raise OSError(f"no locks there: {error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def watch(blocks: Iterator[Tensor], items: int, start: int = 0) -> Iterator[Tensor]:
-    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
-    unseen = not sys.stdout.isatty() and "ipykernel" not in sys.modules
-    look = dict(unit=" images", unit_scale=BLOCK, leave=False, delay=2, mininterval=2, file=sys.stdout, disable=unseen)
-    return tqdm(blocks, "features", math.ceil(items / BLOCK), initial=start // BLOCK, **look)
