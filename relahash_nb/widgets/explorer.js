@@ -6,7 +6,7 @@ const LAYOUT = `
 <h2></h2>
 <div class="controls">
   <label>class of the queries <select data-lm-suppress-shortcuts="true"></select></label>
-  <label>query: <span class="which"></span><input class="query" type="range" data-lm-suppress-shortcuts="true"></label>
+  <label>query: <span class="which"></span><input class="query" type="range" min="0" data-lm-suppress-shortcuts="true"></label>
   <label>threshold: <span class="within"></span><input class="radius" type="range" min="0" data-lm-suppress-shortcuts="true"></label>
 </div>
 <div class="result" role="status" aria-live="polite" aria-atomic="true"></div>

@@ -85,6 +85,9 @@ class Panel:
             text, colour = f"{'✓' if is_right else '✗'} {distance}", RIGHT if is_right else WRONG
             replace_image(ax, view.thumbnails[place], text, colour, alpha=1 if distance <= radius else 0.35)
 
+    def _repr_png_(self) -> bytes:  # what a notebook shows
+        return self.png()
+
     def png(self) -> bytes:
         """The figure as it stands; hardly compressed, which is faster."""
         file = io.BytesIO()

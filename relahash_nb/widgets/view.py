@@ -73,9 +73,7 @@ class View:
             codes["query"], codes["database"], targets["query"], targets["database"], self_matches=own_items(run)
         )
         groups = {ALL: np.arange(len(targets["query"]))}
-        groups |= {
-            name: np.flatnonzero(column) for name, column in zip(names.tolist(), targets["query"].T, strict=True)
-        }
+        groups |= {name: np.flatnonzero(targets["query"][:, label]) for label, name in enumerate(names.tolist())}
         groups = {name: rows for name, rows in groups.items() if np.isin(rows, shown).any()}
         tables = [tabulate(scores, np.array([query]), "skip") for query in shown]
         tables += [tabulate(scores, rows, "zero") for rows in groups.values()]
