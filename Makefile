@@ -15,9 +15,10 @@ study: $(VENV)/.core          ## train four models on the embedded data set and 
 explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost, over the runs in results/
 	@ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study
 	@mkdir -p build
-	@$(VENV)/bin/papermill --prepare-only --no-progress-bar notebooks/04_hamming_explorer.ipynb \
-	  build/explorer.ipynb -p results_dir "$(CURDIR)/results" 2>/dev/null
-	$(VENV)/bin/voila build/explorer.ipynb --Voila.ip=127.0.0.1 --TagRemovePreprocessor.remove_cell_tags=badge
+	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/04_hamming_explorer.ipynb \
+	  build/explorer.ipynb -p results_dir "$(CURDIR)/results"
+	$(VENV)/bin/voila build/explorer.ipynb --Voila.ip=127.0.0.1 \
+	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 test: $(VENV)/.dev            ## run all tests
 	$(VENV)/bin/python -m pytest
