@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # the disk is full, or cannot be written
+        print(f"relahash {command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: no half result was left; the same command again goes on with what is missing",
@@ -106,7 +109,8 @@ def sweep(arguments: Sequence[str]) -> int:
     print(f"\nresults: {results_dir}/runs\nnotebooks: {results_dir}/runs/*/{NOTEBOOK}")
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if failed:
-        lines = "\n".join(f"{outcome.config.command}\n  {outcome.error}" for outcome in failed)
+        errors = [(outcome.config.command, *outcome.error.splitlines()) for outcome in failed]
+        lines = "\n".join("\n  ".join(parts) for parts in errors)
         retry = "the same sweep again tries just these, or each by its command"
         print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:\n{lines}", file=sys.stderr)
     return 1 if failed else 0
