@@ -2,7 +2,7 @@
 
 from relahash_nb.plots.codes import plot_codes
 from relahash_nb.plots.images import plot_images, plot_retrieval
-from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at
+from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at, plot_within
 from relahash_nb.plots.style import set_style
 from relahash_nb.plots.training import plot_training
 
@@ -13,5 +13,6 @@ __all__ = [
     "plot_precision_at",
     "plot_retrieval",
     "plot_training",
+    "plot_within",
     "set_style",
 ]
