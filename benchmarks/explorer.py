@@ -52,9 +52,7 @@ def main() -> None:
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         path = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        print(
-            f"Chromium {browser.version}, {platform.machine()}, {os.cpu_count()} cores{load}; medians of {MOVES} moves"
-        )
+        print(f"Chromium {browser.version}, {platform.machine()}, {os.cpu_count()} cores{load}; medians of {MOVES}")
         print("| run | slider | drawing ms | on screen ms | slowest ms |\n| --- | --- | --- | --- | --- |")
         for view in views:
             page = browser.new_page()

@@ -1,7 +1,9 @@
-"""Pictures of the explorer, from the 64-bit run of `make study`, by a headless Chromium.
+"""Takes pictures of the explorer with a headless Chromium.
 
-python tools/screenshots.py          # docs/explorer.png, for the README
-python tools/screenshots.py FOLDER   # wide, dark and at a phone's width, before and after a move, to look at
+    python tools/screenshots.py          # docs/explorer.png, for the README
+    python tools/screenshots.py FOLDER   # wide, dark and at a phone's width, before and after a move, to look at
+
+It shows the 64-bit run of `make study`.
 """
 
 from __future__ import annotations

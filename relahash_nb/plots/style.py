@@ -13,4 +13,5 @@ RIGHT, WRONG = COLOURS[0], COLOURS[2]  # told apart by the colour-blind
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
     plt.style.use(STYLES)
+    plt.rcParams["font.family"] = ["sans-serif", "DejaVu Sans"]  # the second, matplotlib's own, has ✓ and ✗ for sure
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True})

@@ -30,14 +30,12 @@ class Panel:
 
     def __init__(self, view: View, group: int = 0, query: int = 1, radius: int | None = None):
         self.view = view
-        self.figure = Figure(figsize=(9, 4.6), dpi=90, layout="none")
+        self.figure = Figure(figsize=(9, 4.3), dpi=90, layout="none")
         self.canvas = FigureCanvasAgg(self.figure)
-        shown = view.nearest_thumbnails.shape[1]
         # Placed by hand: solving for a layout would take as long as the drawing.
-        top = self.figure.add_gridspec(1, 2, left=0.08, right=0.99, top=0.87, bottom=0.43, wspace=0.2)
-        below = self.figure.add_gridspec(1, shown + 1, left=0.01, right=0.99, top=0.27, bottom=0.1, wspace=0.1)
+        top = self.figure.add_gridspec(1, 2, left=0.08, right=0.99, top=0.87, bottom=0.42, wspace=0.2)
         self.histogram, self.curves = (self.figure.add_subplot(cell) for cell in top)
-        self.images = [self.figure.add_subplot(cell) for cell in below]
+        self.images = self.figure.add_axes((0.01, 0, 0.98, 0.26))
         plot_hamming(view.relevant[0], view.relevant[0] + view.irrelevant[0], self.histogram)
         plot_within(view.precision[0], view.recall[0], self.curves)
         for ax in (self.histogram, self.curves):
@@ -45,8 +43,12 @@ class Panel:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         self.curves.legend(loc="center right")
         self.balls = [ax.axvspan(-0.5, 0.5, color="black", alpha=0.1, lw=0) for ax in (self.histogram, self.curves)]
-        for ax in self.images:
-            draw_image(ax, view.thumbnails[0], colour=(0, 0, 0))
+        width = 1 + view.nearest_thumbnails.shape[1]  # the query, then its nearest
+        self.images.set(xlim=(0, width), ylim=(1.25, 0), aspect="equal", anchor="N")
+        self.images.axis("off")
+        for place in range(width):
+            draw_image(self.images, view.thumbnails[0], place, 0, colour="black")
+            self.images.text(place + 0.5, 1, "", ha="center", va="top", fontsize=9)
         self.show(group, query, view.bits // 8 if radius is None else radius)
 
     def show(self, group: int, query: int, radius: int) -> None:
@@ -74,16 +76,21 @@ class Panel:
 
     def show_images(self, row: int | None, radius: int) -> None:
         """The query and its nearest images, those beyond the threshold pale; none for the mean of a group."""
-        for ax in self.images:
-            ax.set_visible(row is not None)
+        self.images.set_visible(row is not None)
         if row is None:
             return
-        view, (first, *rest) = self.view, self.images
-        replace_image(first, view.thumbnails[view.query_thumbnails[row]], "query", "black")
-        marks = zip(view.nearest_relevant[row], view.nearest_distances[row], view.nearest_thumbnails[row], strict=True)
-        for ax, (is_right, distance, place) in zip(rest, marks, strict=True):
-            text, colour = f"{'✓' if is_right else '✗'} {distance}", RIGHT if is_right else WRONG
-            replace_image(ax, view.thumbnails[place], text, colour, alpha=1 if distance <= radius else 0.35)
+        view = self.view
+        places = [view.query_thumbnails[row], *view.nearest_thumbnails[row]]
+        marks = [("query", "black", 0)]
+        for is_right, distance in zip(view.nearest_relevant[row], view.nearest_distances[row], strict=True):
+            marks.append((f"{'✓' if is_right else '✗'} {distance}", RIGHT if is_right else WRONG, distance))
+        artists = zip(self.images.images, self.images.patches, self.images.texts, strict=True)
+        for place, (words, colour, distance), (image, frame, text) in zip(places, marks, artists, strict=True):
+            pixels = np.moveaxis(view.thumbnails[place], 0, -1)
+            image.set_data(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
+            image.set_alpha(1 if distance <= radius else 0.35)
+            frame.set_edgecolor(colour)
+            text.set(text=words, color=colour)
 
     def _repr_png_(self) -> bytes:  # what a notebook shows
         return self.png()
@@ -93,13 +100,3 @@ class Panel:
         file = io.BytesIO()
         self.canvas.print_png(file, pil_kwargs={"compress_level": 1})
         return file.getvalue()
-
-
-def replace_image(ax, image: np.ndarray, text: str, colour, alpha: float = 1.0) -> None:
-    """Another image (1 or 3, h, w) in axes that `draw_image` has drawn into, with a line of text below."""
-    image = np.moveaxis(image, 0, -1)
-    ax.images[0].set_data(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
-    ax.images[0].set_alpha(alpha)
-    ax.set_xlabel(text, color=colour, labelpad=2, fontsize=9)
-    for spine in ax.spines.values():
-        spine.set_color(colour)

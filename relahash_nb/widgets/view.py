@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from relahash_nb.metrics import RetrievalScores, hamming_distances, retrieval_scores, unpack
+from relahash_nb.metrics import RetrievalScores, hamming_distances, retrieval_scores
 from relahash_nb.results import Run
 
 ALL = "all classes"
@@ -64,24 +63,19 @@ class View:
         """Everything that is shown of a run, from its files; takes a moment, and no data set."""
         arrays, bits, names = run.arrays, run.config.bits, np.array(run.report["data"]["class_names"])
         shown, nearest = arrays["shown_queries"], arrays["nearest"]  # (S,), (S, R)
-        codes = {split: unpack(arrays[f"{split}_codes"], bits) for split in ("query", "database")}
-        targets = {
-            split: np.unpackbits(arrays[f"{split}_targets"], axis=1, count=len(names))
-            for split in ("query", "database")
-        }
-        scores = retrieval_scores(
-            codes["query"], codes["database"], targets["query"], targets["database"], self_matches=own_items(run)
-        )
-        groups = {ALL: np.arange(len(targets["query"]))}
-        groups |= {name: np.flatnonzero(targets["query"][:, label]) for label, name in enumerate(names.tolist())}
+        (queries, query_targets), (database, database_targets) = run.codes("query"), run.codes("database")
+        own = own_items(run) if run.config.drop_self_matches else None
+        scores = retrieval_scores(queries, database, query_targets, database_targets, self_matches=own)
+        groups = {ALL: np.arange(len(query_targets))}
+        groups |= {name: np.flatnonzero(query_targets[:, label]) for label, name in enumerate(names.tolist())}
         groups = {name: rows for name, rows in groups.items() if np.isin(rows, shown).any()}
         tables = [tabulate(scores, np.array([query]), "skip") for query in shown]
         tables += [tabulate(scores, rows, "zero") for rows in groups.values()]
         relevant, irrelevant, precision, recall = map(np.stack, zip(*tables, strict=True))
         items, places = np.unique(nearest, return_inverse=True)
         places = places.reshape(nearest.shape)  # NumPy 2.0 alone gives them this shape by itself
-        distances = hamming_distances(codes["query"][shown], codes["database"][items])
-        words = [", ".join(names[row > 0]) for row in [*targets["query"][shown], *targets["database"][items]]]
+        distances = hamming_distances(queries[shown], database[items])
+        words = [", ".join(names[row > 0]) for row in [*query_targets[shown], *database_targets[items]]]
         labels, which = np.unique(words, return_inverse=True)
         return cls(
             name=run.report["run_id"],
@@ -97,7 +91,7 @@ class View:
             query_labels=which[: len(shown)],
             nearest_labels=which[len(shown) :][places],
             nearest_distances=np.take_along_axis(distances, places, 1),
-            nearest_relevant=(targets["database"][nearest] & targets["query"][shown][:, None]).any(2),
+            nearest_relevant=(database_targets[nearest] & query_targets[shown][:, None]).any(2),
             thumbnails=arrays["thumbnails"],
             query_thumbnails=arrays["query_thumbnails"],
             nearest_thumbnails=arrays["nearest_thumbnails"],
@@ -115,9 +109,7 @@ def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> t
     return relevant, total - relevant, *some.precision_recall_curve(empty_ball)
 
 
-def own_items(run: Run) -> np.ndarray | None:
-    """(Q,) row of the database that is the query itself, −1 for none; None where the run counted such items."""
-    if not run.config.drop_self_matches:
-        return None
-    rows: dict[Any, int] = {name: row for row, name in enumerate(run.arrays["database_ids"].tolist())}
+def own_items(run: Run) -> np.ndarray:
+    """(Q,) row of the database that is the query itself, −1 for none."""
+    rows = {name: row for row, name in enumerate(run.arrays["database_ids"].tolist())}
     return np.array([rows.get(name, -1) for name in run.arrays["query_ids"].tolist()])
