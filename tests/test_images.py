@@ -94,6 +94,21 @@ def test_exif_s_orientation_is_honoured(orientation, tmp_path):
     assert np.array_equal(first(tmp_path / "image"), upright)
 
 
+def test_links_within_the_root_are_followed_and_others_are_not(image_folder, tmp_path):
+    root = shutil.copytree(image_folder, tmp_path / "images")
+    (root / "link.png").symlink_to("red/00.png")
+    (root / "folder").symlink_to("red", target_is_directory=True)
+    (root / "lost.png").symlink_to("red/99.png")
+    (root / "out.png").symlink_to(image_folder / "red" / "00.png")
+    files = FileImages(root, ["link.png", "folder/00.png", "red/00.png", "lost.png", "out.png"], 8)
+    assert files.files[:, 0].tolist() == [(root / "red" / "00.png").stat().st_size] * 3 + [-1, -2]
+    files.size = 8
+    first, second, third = files[[0, 1, 2]]
+    assert torch.equal(first, third) and torch.equal(second, third)
+    with pytest.raises(ValueError, match="leads out of"):
+        files[[4]]
+
+
 def photograph(height, width):
     """Smooth colours with fine detail."""
     y, x = np.mgrid[:height, :width] / 40

@@ -28,6 +28,10 @@ SMALLEST_SIDE_SAMPLE = 64  # images whose headers are read to find out at which 
 AHEAD = 256  # images that are being decoded before the first of them is asked for
 
 
+class OutsideError(ValueError):
+    """A path that leads out of the data set's root, be it by a link."""
+
+
 class FileImages:
     """Images in files, decoded when asked for: the shorter side resized to `size`, the middle square cut out.
 
@@ -50,7 +54,7 @@ class FileImages:
         self.root, self.paths = root.resolve(), list(paths)
         self.image_size, self.pixels = image_size, megapixels * 1e6
         self.decoded: Tensor | None = None
-        self._folders: dict[str, Path] = {}  # of the paths, resolved; a thousand images share one
+        self._folders: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
         if Image.MAX_IMAGE_PIXELS is not None:  # Pillow has a limit of its own, for the whole process
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(self.pixels))
@@ -114,30 +118,37 @@ class FileImages:
         """Where an image lies.
 
         Raises:
-            ValueError: Out of the root, be it by a link; or there is no such file.
+            OutsideError: Out of the root.
+            ValueError: There is no such file.
         """
-        full = self._within_root(path)
+        folder, name = os.path.split(path)
+        full = Path(self._folder(folder), name)
+        if full.is_symlink():
+            full = full.resolve()
+            self._folder(str(full.parent))
         if not full.is_file():
             raise ValueError(f"{full}: no such image")
         return full
 
-    def _within_root(self, path: str) -> Path:
-        folder, name = os.path.split(path)
-        if folder not in self._folders:
-            self._folders[folder] = (self.root / folder).resolve()
-        full = self._folders[folder] / name
-        full = full.resolve() if full.is_symlink() else full
-        if not full.is_relative_to(self.root):
-            raise ValueError(f"{self.root / path}: leads out of {self.root}")
-        return full
+    def _folder(self, folder: str) -> str:
+        """A folder of the root, with no link in it."""
+        if folder not in self._folders:  # a thousand images share one
+            found = (self.root / folder).resolve()
+            if not found.is_relative_to(self.root):
+                raise OutsideError(f"{self.root / folder}: leads out of {self.root}")
+            self._folders[folder] = str(found)
+        return self._folders[folder]
 
     def _stat(self, path: str) -> tuple[int, int]:
+        folder, name = os.path.split(path)
         try:
-            found = self._within_root(path).stat()
-        except OSError:
-            return -1, -1
-        except ValueError:
+            found = os.lstat(os.path.join(self._folder(folder), name))  # noqa: PTH118 - of many thousands in a second
+            if stat.S_ISLNK(found.st_mode):
+                found = self.path(path).stat()
+        except OutsideError:
             return -2, -2
+        except (OSError, ValueError):
+            return -1, -1
         return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)
 
     def _shorter_side(self, path: str) -> int:
@@ -158,12 +169,12 @@ class FileImages:
         return fault, hashlib.blake2b(content, digest_size=16).digest()
 
     def _decode(self, index: int) -> Tensor:
-        full = self.path(self.paths[index])
+        full, size = self.path(self.paths[index]), self.size
         with self._open(full, full) as image:
-            image.draft(None, (2 * self.size, 2 * self.size))
+            image.draft(None, (2 * size, 2 * size))
             image = to_rgb(image)
-            if image.size != (self.size, self.size):
-                image = V.center_crop(V.resize(image, [self.size]), [self.size, self.size])
+            if image.size != (size, size):
+                image = V.center_crop(V.resize(image, [size]), [size, size])
             return V.pil_to_tensor(image)  # (3, size, size)
 
     @contextmanager
