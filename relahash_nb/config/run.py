@@ -25,7 +25,7 @@ from relahash_nb.config.rules import allows, describe_allowed, knob, nearest, op
 
 # Where and how a run is carried out, not what comes out of it. What the data were, a fingerprint in run.json says.
 NOT_IN_RUN_ID = (
-    *("recipe", "device", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh"),
+    *("recipe", "device", "compile", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh"),
     *("max_megapixels", "cache_gigabytes"),
 )
 
@@ -85,6 +85,7 @@ class RunConfig:
     dropout: bool = knob(False, "keep the backbone's dropout layers; the published code has them off")
     precision: str = knob("fp32", "of the network; the loss is always fp32", choices=("fp32", "bf16", "fp16"))
     device: str = knob("auto", "auto, cpu, cuda, cuda:1, mps")
+    compile: bool = knob(False, "torch.compile for training and fixed features; it pays in long runs alone")
     top_k: int | Literal["all"] | None = knob(None, "ranks counted by the average precision, or all", minimum=1)
     denominator: str = knob(
         "retrieved", "average precision over the relevant items within top_k, or over min(top_k, all relevant)",

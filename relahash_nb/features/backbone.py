@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +13,14 @@ import torch
 from torch import Tensor
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, Pool, Split, prepare
+from relahash_nb.datasets import Dataset, Pool, Split
 from relahash_nb.features.images import pool_fingerprint
 from relahash_nb.features.rows import RowFile
-from relahash_nb.models import DTYPES, HashModel
+from relahash_nb.inference import forward_blocks
+from relahash_nb.models import HashModel
 
-FORMAT = 1  # raise it when `prepare` or the file's layout changes: files of before are then no longer found
+FORMAT = 2  # raise it when `prepare` or the file's layout changes: files of before are then no longer found
 BLOCK = 256  # images
-CPU_BATCH = 32  # images; the activations of more are mapped into memory anew at every layer, which halves the speed
 
 
 def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -35,7 +33,7 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
     Args:
         model: Where it is; it is left as it was.
         data: M images in its pool.
-        config: Of it count `precision` and `data_dir`; `backbone` is noted beside the file.
+        config: Of it count `precision`, `compile` and `data_dir`; `backbone` is noted beside the file.
         dtype: Of what is kept, float16 or float32.
 
     Returns:
@@ -58,7 +56,7 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
         torch.Size([3, 64])
     """
     config = config.resolve()
-    compute = partial(compute_blocks, model, data.pool, config.precision, dtype)
+    compute = partial(compute_blocks, model, data.pool, config.precision, dtype, config.compile)
     identity = describe_features(model, data.pool, config.precision, dtype)
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     path = Path(config.data_dir, "features", f"{key}.npy")
@@ -99,41 +97,23 @@ def backbone_fingerprint(model: HashModel) -> str:
 
 
 def compute_blocks(
-    model: HashModel, pool: Pool, precision: str, dtype: torch.dtype = torch.float16, start: int = 0
+    model: HashModel,
+    pool: Pool,
+    precision: str,
+    dtype: torch.dtype = torch.float16,
+    compiled: bool = False,
+    start: int = 0,
 ) -> Iterator[Tensor]:
-    """Features of a pool's items from `start` on, in order, in blocks (≤ BLOCK, F) on the CPU.
-
-    On a CPU each core works at a block of its own, on one thread: no core waits for another after every layer, which
-    beside other busy processes is several times as fast. On a GPU one block is read while another is computed.
-    """
-    device, everything = model.mean.device, Split(pool, torch.arange(len(pool.ids)))
-    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
-    threads = torch.get_num_threads()
-    workers = {"cpu": threads, "cuda": 2}.get(device.type, 1)
-    batch_size = CPU_BATCH if device.type == "cpu" else BLOCK
-
-    @torch.inference_mode()
-    def compute(rows: Tensor) -> Tensor:
-        """Features (≤ BLOCK, F) of the items at these positions."""
-        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
-            batches = (everything.images(part).to(device, non_blocking=True) for part in rows.split(batch_size))
-            prepared = (prepare(images, pool.image_size) for images in batches)
-            features = [network.features(images.contiguous(memory_format=torch.channels_last)) for images in prepared]
-        block = torch.cat(features).to(dtype).cpu()  # (≤ BLOCK, F)
-        if not block.isfinite().all():
-            where = f"items {rows[0]} to {rows[-1]} of the pool (precision {precision}, kept as {dtype})"
-            raise FloatingPointError(f"features: not finite in {where}; float32 or precision fp32 may help")
-        return block
-
-    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    ahead: deque[Future[Tensor]] = deque()
-    try:
-        for rows in everything.indices[start:].split(BLOCK):
-            ahead.append(executor.submit(compute, rows))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # part of that setting is the whole process's
+    """Features of a pool's items from `start` on, in order, in blocks (≤ BLOCK, F) on the CPU."""
+    everything = Split(pool, torch.arange(len(pool.ids)))
+    blocks = forward_blocks(
+        HashModel.features, model, everything, precision, start=start, block=BLOCK, compiled=compiled
+    )
+    with closing(blocks):
+        for features in blocks:
+            block, end = features.to(dtype), start + len(features)
+            if not block.isfinite().all():
+                where = f"items {start} to {end - 1} of the pool (precision {precision}, kept as {dtype})"
+                raise FloatingPointError(f"features: not finite in {where}; float32 or precision fp32 may help")
+            yield block
+            start = end
