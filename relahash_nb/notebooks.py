@@ -25,13 +25,13 @@ def execute_notebook(
 
     Args:
         name: Of its file, such as `01_train.ipynb`.
-        target: Where the executed notebook goes, in a folder that exists.
+        target: Where the executed notebook goes; its folder is made.
         parameters: Literals.
         output: Where the notebook's printed lines go while it runs, such as `sys.stdout`; None: nowhere else.
         minutes: That one cell may take; None: as long as it likes.
 
     Raises:
-        RunFailed: A cell raised or took too long, or the kernel died.
+        RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
         KeyboardInterrupt: Interrupted; the partial notebook is still there.
     """
     import papermill  # a second of imports that a help text need not wait for
@@ -43,6 +43,7 @@ def execute_notebook(
     if output is None or not output.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the kernel inherits it: in a log, a line an epoch is enough
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             str(shipped(f"notebooks/{name}")),
             str(target),
@@ -51,6 +52,7 @@ def execute_notebook(
             stdout_file=output,
             execution_timeout=None if minutes is None else max(1, round(60 * minutes)),
             extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
+            shutdown_kernel="immediate",  # all is written by then, and an orderly end of torch takes two seconds
         )
         return
     except PapermillExecutionError as error:
@@ -61,6 +63,8 @@ def execute_notebook(
         what = "the kernel died; it may have been killed for the memory it took"
     except CellTimeoutError:
         what = f"a cell took longer than {minutes:g} minutes"
+    except OSError as error:  # the notebook cannot be written
+        raise RunFailed(f"{error.strerror}: {error.filename or target}") from None
     raise RunFailed(f"{what}\nThe partial notebook: {target}")
 
 

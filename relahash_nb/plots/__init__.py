@@ -19,7 +19,7 @@ from relahash_nb.plots.quantization import (
     plot_cosines,
     plot_course,
 )
-from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at
+from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at, plot_within
 from relahash_nb.plots.style import label_rims, panels, set_style
 from relahash_nb.plots.training import plot_training
 
@@ -46,5 +46,6 @@ __all__ = [
     "plot_precision_at",
     "plot_retrieval",
     "plot_training",
+    "plot_within",
     "set_style",
 ]

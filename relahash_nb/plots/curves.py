@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from relahash_nb.plots.style import LINES, looks
+from relahash_nb.plots.style import LINES, looks, place_legend
 
 
 def plot_curves(
@@ -31,7 +31,7 @@ def plot_curves(
     for place, (name, value) in enumerate((references or {}).items()):
         ax.axhline(value, label=name, color="black", lw=1, ls=LINES[1:][place % 3])
     ax.margins(x=0.02)
-    ax.legend()
+    place_legend(ax)
     return ax
 
 

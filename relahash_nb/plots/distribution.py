@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from relahash_nb.metrics import ClassDistances
-from relahash_nb.plots.style import RIGHT, WRONG, label_rims, looks, panels
+from relahash_nb.plots.style import RIGHT, WRONG, label_rims, looks, panels, place_legend
 
 
 def plot_bit_balance(balances: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
@@ -30,7 +29,7 @@ def plot_bit_balance(balances: Mapping[str, np.ndarray], ax: Axes | None = None)
     ax.axhline(0, color="black", lw=0.6)
     ax.set(xlabel="bit, in the order of its mean", ylabel="mean of the bit", ylim=(-1.05, 1.05))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(loc="upper left")
+    place_legend(ax, loc="upper left")
     return ax
 
 
@@ -74,7 +73,7 @@ def plot_class_distances(distances: ClassDistances, ax: Axes | None = None) -> A
     used = np.flatnonzero(sum(pairs))
     ax.set(xlabel="Hamming distance, bits", ylabel="share of the pairs", xlim=(-0.5, used.max(initial=1) + 1.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend()
+    place_legend(ax)
     return ax
 
 
@@ -96,7 +95,7 @@ def plot_centroid_distances(
         ax.axvline(radius, color="black", lw=1, ls=":", label="half the centroids' least distance")
     ax.set(xlabel="Hamming distance to the own centroid, bits", ylabel="share of the items, up to", ylim=(0, 1.02))
     ax.set_xlim(left=0)
-    ax.legend()
+    place_legend(ax)
     return ax
 
 
@@ -146,17 +145,16 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None 
         ax: Where to draw; a new figure otherwise.
     """
     ax = ax or plt.subplots(figsize=(5, 4.2))[1]
-    few = len(names) <= 10
-    text = np.where(confusion >= 0.005, np.char.mod("%.2f", confusion), "")
-    ticks = names if few else "auto"
-    sns.heatmap(
-        confusion, ax=ax, vmin=0, vmax=1, cmap="Blues", square=True, xticklabels=ticks, yticklabels=ticks,
-        cbar_kws=dict(label="share of the nearest items"), annot=text if few else None, fmt="",
-        annot_kws=dict(fontsize=6.5),
-    )  # fmt: skip
+    mesh = ax.imshow(confusion, vmin=0, vmax=1, cmap="Blues")
+    ax.figure.colorbar(mesh, ax=ax, label="share of the nearest items", aspect=30, pad=0.02)
     ax.set(xlabel="class of the item", ylabel="class of the query")
     ax.tick_params(length=0)
-    if few:
-        ax.tick_params("x", rotation=45)
-        plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    if len(names) > 10:
+        return ax
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), names)
+    for row, column in zip(*np.nonzero(confusion >= 0.005), strict=True):
+        share = confusion[row, column]
+        colour = "white" if share > 0.5 else "black"
+        ax.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
     return ax

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from relahash_nb.plots.style import label_rims, looks, panels
+from relahash_nb.plots.style import label_rims, looks, panels, place_legend
 
 UNIT = "code before the sign / mean size"
 
@@ -49,7 +49,7 @@ def plot_bit(densities: Mapping[str, np.ndarray], edges: np.ndarray, bit: int, a
     ax = ax or plt.subplots(figsize=(5, 3))[1]
     draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
     ax.set(xlabel=UNIT, ylabel="density", title=f"bit {bit + 1}", ylim=(0, 1.2 * ax.get_ylim()[1]))
-    ax.legend(loc="upper center", ncols=3)
+    place_legend(ax, loc="upper center", ncols=3)
     return ax
 
 
@@ -105,7 +105,7 @@ def plot_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axe
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set(xlabel="bits", ylabel=column.replace("_", " "), ylim=(0, None))
     ax.margins(x=0.1)
-    ax.legend()
+    place_legend(ax)
     return ax
 
 
@@ -121,7 +121,9 @@ def plot_cosines(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> A
         mean = cosines[name].mean()
         ax.ecdf(cosines[name], color=look["color"], ls=look["ls"], lw=1.6, label=f"{name}, mean {mean:.3f}")
     ax.set(xlabel="cos(z, sign z)", ylabel="share of the items, up to", xlim=(None, 1))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)  # above: the curves take all room
+    place_legend(
+        ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0
+    )  # above: the curves take all room
     return ax
 
 
@@ -140,5 +142,5 @@ def plot_course(histories: pd.DataFrame, column: str = "quantization_error", ax:
         ax.plot(course.index, course["mean"], color=look["color"], ls=look["ls"], lw=1.6, label=loss)
     ax.set(xlabel="epoch", ylabel=column.replace("_", " "), ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend()
+    place_legend(ax)
     return ax

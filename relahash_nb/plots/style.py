@@ -6,23 +6,30 @@ from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-RIGHT, WRONG = sns.color_palette("colorblind")[0], sns.color_palette("colorblind")[3]  # told apart by the colour-blind
-LINES = ("-", "--", "-.", ":")  # a second sign beside the colour
+# Matplotlib's own copies of seaborn's styles: seaborn itself imports SciPy, for a second in which no figure is drawn.
+STYLES = [f"seaborn-v0_8-{name}" for name in ("paper", "ticks", "colorblind")]
+COLOURS = plt.style.library[STYLES[-1]]["axes.prop_cycle"].by_key()["color"]
+RIGHT, WRONG = COLOURS[0], COLOURS[2]  # told apart by the colour-blind
+# seaborn's palette for the colour-blind in full, as many as most data sets have classes; a second sign goes beside it.
+MANY = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
-    sns.set_theme("paper", "ticks", "colorblind", font_scale=1.1)
+    plt.style.use(STYLES)
+    plt.rcParams["font.family"] = ["sans-serif", "DejaVu Sans"]  # the second, matplotlib's own, has ✓ and ✗ for sure
     plt.rcParams.update(
         {
             "figure.dpi": 110,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "figure.constrained_layout.use": True,
+            "legend.frameon": True,
             "legend.edgecolor": "none",
             "svg.hashsalt": "relahash",  # the same bytes from the same data
         }
@@ -36,11 +43,16 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
         >>> looks(["relahash", "csq"])["csq"]["ls"]
         '--'
     """
-    colours = sns.color_palette("colorblind")
     return {
-        name: dict(color=colours[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 10])
+        name: dict(color=MANY[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 10])
         for place, name in enumerate(dict.fromkeys(names))
     }
+
+
+def place_legend(ax: Axes, **within) -> None:
+    """A legend within the axes, where `within` says; more than four names go to the right of them."""
+    beside = dict(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    ax.legend(**(within if len(ax.get_legend_handles_labels()[1]) <= 4 else beside))
 
 
 def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, np.ndarray]:

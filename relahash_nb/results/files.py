@@ -43,7 +43,7 @@ def save_run(
         data: The `Dataset`.
         codes: `query` (Q, K) and `database` (D, K) float, before the sign.
         scores: `RetrievalScores` of these codes.
-        history: A record an epoch, as `fit` gave it; empty for a run without training.
+        history: A record an epoch, as `fit` gave it.
         centroids: (C, K) ±1.
         tensors: By name, all of the model and the loss, on any device; `save_weights` says which are kept.
         seconds: By stage.
@@ -172,6 +172,30 @@ def load_run(folder: Path) -> Run | None:
         return run if is_whole and run.config.run_id == folder.name else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
+    """The finished runs of a results folder by their names, the last one finished first.
+
+    Args:
+        results_dir: The folder that holds `runs/`. Where a relative one holds none, the folder above is looked into
+            too: JupyterLab and Voila start a notebook in its own folder, and the command line in the project's.
+        first: Name of the run to put first instead.
+
+    Raises:
+        ValueError: There is no finished run, and the message says which command makes one; or none of that name.
+    """
+    for place in (Path(results_dir), Path("..", results_dir)):
+        runs = [run for run in map(load_run, place.glob("runs/*")) if run is not None]
+        if runs:
+            runs.sort(key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
+            names = {run.folder.name: run for run in runs}
+            if first not in (None, *names):
+                raise ValueError(f"run_id: {first!r} given; finished in {place / 'runs'}: {', '.join(names)}")
+            return names if first is None else {first: names[first], **names}
+    raise ValueError(
+        f"no finished run in {Path(results_dir, 'runs')}; `relahash train` makes one, `make study` those of the study"
+    )
 
 
 def find_run(config: RunConfig) -> Run | None:
