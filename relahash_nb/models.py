@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig, load_attribute
+from relahash_nb.losses import LOSSES
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -67,7 +68,8 @@ def build_model(config: RunConfig) -> HashModel:
     """The model that a config names, drawn from its seed alone; no global random state is used or changed.
 
     Args:
-        config: Resolved or not. Of it count `backbone`, `weights`, `bits`, `image_size`, `dropout`, `finetune`, `seed`.
+        config: Resolved or not. Of it count `backbone`, `weights`, `bits`, `image_size`, `dropout`, `finetune`, `seed`,
+            and whether `loss` wants a batch norm.
 
     Returns:
         On the CPU, in training mode.
@@ -95,6 +97,8 @@ def build_model(config: RunConfig) -> HashModel:
                 if isinstance(module, nn.Dropout):
                     module.p = 0.0
         model = HashModel(backbone, _feature_size(backbone, config), config.bits)
+        if not getattr(LOSSES.get(config.loss), "batch_norm", True):
+            model.hash_layer[1] = nn.Identity()
     model.pretrained = frozenset(pretrained)
     backbone.requires_grad_(config.finetune)
     return model.train()

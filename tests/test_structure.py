@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from relahash_nb import config
+from relahash_nb.baselines import BASELINES
 from relahash_nb.centroids import CENTROIDS
 from relahash_nb.datasets import DATASETS
 from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
-    *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "features"),
-    *("training", "baselines", "results", "search", "widgets", "sweep", "cli"),
+    *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "inference", "features"),
+    *("baselines", "training", "results", "search", "widgets", "sweep", "cli"),
 )
 
 
@@ -53,6 +54,7 @@ def test_names_in_config_are_the_keys_of_the_registries():
     assert set(config.DATASET_NAMES) == set(DATASETS)
     assert set(config.CENTROID_NAMES) == set(CENTROIDS)
     assert set(config.BACKBONE_NAMES) == set(BACKBONES)
+    assert set(config.BASELINE_NAMES) == set(BASELINES)
     assert set(config.DATASET_DEFAULTS) <= set(DATASETS)
 
 

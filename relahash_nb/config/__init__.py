@@ -3,18 +3,21 @@
 from relahash_nb.config.names import load_attribute, shipped
 from relahash_nb.config.recipes import (
     BACKBONE_NAMES,
+    BASELINE_NAMES,
     CENTROID_NAMES,
     DATASET_DEFAULTS,
     DATASET_NAMES,
     LOSS_DEFAULTS,
     LOSS_NAMES,
     RECIPES,
+    ROOT_DATASETS,
 )
 from relahash_nb.config.rules import describe_allowed
 from relahash_nb.config.run import NOT_IN_RUN_ID, RunConfig
 
 __all__ = [
     "BACKBONE_NAMES",
+    "BASELINE_NAMES",
     "CENTROID_NAMES",
     "DATASET_DEFAULTS",
     "DATASET_NAMES",
@@ -22,6 +25,7 @@ __all__ = [
     "LOSS_NAMES",
     "NOT_IN_RUN_ID",
     "RECIPES",
+    "ROOT_DATASETS",
     "RunConfig",
     "describe_allowed",
     "load_attribute",

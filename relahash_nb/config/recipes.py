@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-DATASET_NAMES = ("fashion_mini", "fashion_mnist", "cifar10", "cifar100", "lists", "folder")
-LOSS_NAMES = ("relahash",)
+DATASET_NAMES = (
+    *("fashion_mini", "fashion_mnist", "cifar10", "cifar100"),
+    *("imagenet100", "nuswide_21", "coco", "lists", "folder"),
+)
+ROOT_DATASETS = DATASET_NAMES[4:]  # they need the folder that holds the images
+LOSS_NAMES = (
+    *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
+    *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c"),
+)
+BASELINE_NAMES = ("lsh", "pcah", "itq", "cosine", "class_index", "random")  # run in place of a loss, without training
 CENTROID_NAMES = ("max_hamming", "hadamard", "bernoulli", "normal", "uniform")
 BACKBONE_NAMES = ("alexnet", "small_cnn")
 
@@ -28,5 +36,15 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "fashion_mnist": dict(recipe="quick"),
     "cifar10": dict(recipe="paper", protocol="1"),
     "cifar100": dict(recipe="paper", protocol="1"),
+    "imagenet100": dict(recipe="paper", augment="resized_crop", top_k=1_000),
+    "nuswide_21": dict(recipe="paper", augment="crop", top_k=5_000),
+    "coco": dict(recipe="paper", augment="resized_crop", top_k=5_000, drop_self_matches=True),
 }
-LOSS_DEFAULTS: dict[str, dict[str, Any]] = {"relahash": dict(beta=8.0, margin=0.5)}
+# Of the losses that have a scale or a margin; a scale that is not here follows from the bits.
+LOSS_DEFAULTS: dict[str, dict[str, Any]] = {
+    "relahash": dict(beta=8.0, margin=0.5),
+    "orthohash": dict(margin=0.2),
+    "orthohash_arc": dict(margin=0.2),
+    "dpn": dict(margin=1.0),
+    "dtsh": dict(margin=5.0),
+}

@@ -43,7 +43,7 @@ def save_run(
         data: The `Dataset`.
         codes: `query` (Q, K) and `database` (D, K) float, before the sign.
         scores: `RetrievalScores` of these codes.
-        history: A record an epoch, as `fit` gave it; empty for a run without training.
+        history: A record an epoch, as `fit` gave it.
         centroids: (C, K) ±1.
         tensors: By name, all of the model and the loss, on any device; `save_weights` says which are kept.
         seconds: By stage.

@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import pool_features
+from relahash_nb.inference import autocast, compile_module
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoints, State
-from relahash_nb.training.encoding import autocast, encode, evaluate, find_device
+from relahash_nb.training.encoding import encode, evaluate, find_device
+from relahash_nb.training.memory import kept_memory
 from relahash_nb.training.progress import describe_epoch, say, watch
 
 # The learning rate's factor, at a progress of the run from 0 to 1.
@@ -50,17 +53,21 @@ def fit(
     Returns:
         A record an epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest centroid is one
         of their own; `quantization_error` 1 − cos(z, sign z), and `quantization_error_centred`, of z − μ, all of them
-        means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`.
+        means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`. A baseline is solved
+        instead: one record, over all training images, whose loss is NaN.
 
     Raises:
         FloatingPointError: The loss is not finite; the message says at which epoch and batch.
         CheckpointError: The run's folder has a checkpoint that cannot be used; with `fresh` the run starts anew.
         ValueError: There is no such device.
     """
+    if config.loss in BASELINES:
+        return [fit_baseline(model, loss, data, config.resolve(), features)]
     checkpoints = Checkpoints(model, loss, data, config.resolve())
     state = checkpoints.find()  # first, so that one that is refused costs no time
     training = Training(model, loss, data, config, features)
-    with torch.random.fork_rng(devices=[training.device] if training.device.type == "cuda" else []):
+    devices = [training.device] if training.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), kept_memory():
         torch.manual_seed(config.seed)  # of dropout, and of a loss that draws
         if state is not None:
             training.restore(state)
@@ -70,6 +77,21 @@ def fit(
             checkpoints.write_when_due(training.state)
     training.finish()
     return training.history
+
+
+def fit_baseline(
+    model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None
+) -> dict[str, float]:
+    """Solves for the model's hash layer in place; arguments and record as for `fit`."""
+    training = Training(model, loss, data, config, features)
+    start = time.perf_counter()
+    targets = data.train.targets.to(training.device)
+    solve(model, training.features, targets, config)
+    seconds = time.perf_counter() - start
+    codes = model.eval().hash(training.features)
+    names = ("centroid_accuracy", "quantization_error", "quantization_error_centred")
+    statistics = [value.item() for value in batch_statistics(codes, targets, training.loss.centroids)]
+    return {"epoch": 1, "loss": math.nan, **dict(zip(names, statistics, strict=True)), "seconds": seconds}
 
 
 class Training:
@@ -89,6 +111,7 @@ class Training:
         self.config = config.resolve()
         self.device = find_device(self.config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.network = compile_module(self.model, self.device) if self.config.compile else self.model
         self.loss = loss.to(self.device)
         self.data = data.to(self.device)
         self.optimizer = make_optimizer(model, loss, self.config)
@@ -129,7 +152,7 @@ class Training:
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """One step of the optimizer; gives the batch's (4,) loss, accuracy and quantization errors, detached."""
         with autocast(self.device, self.config.precision):
-            codes = self.model(inputs) if self.features is None else self.model.hash(inputs)  # (B, K)
+            codes = self.network(inputs) if self.features is None else self.model.hash(inputs)  # (B, K)
         codes = codes.float()
         loss = self.loss(codes, targets)
         self.optimizer.zero_grad(set_to_none=True)
@@ -252,11 +275,11 @@ def estimate_seconds(
     Returns:
         Seconds for `training` and for `encoding` query and database once.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), kept_memory():
         trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
         trial.model.train()
-        batches = trial.batches()
-        step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps))
+        batches, is_trained = trial.batches(), config.loss not in BASELINES
+        step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps)) if is_trained else 0.0
         few = Split(data.pool, data.database.indices[:256])
         block = _median_seconds(
             lambda: encode(trial.model, few, trial.config.precision, features=trial.pool_features), 3

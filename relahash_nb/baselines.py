@@ -1,0 +1,201 @@
+"""Codes without training: projections of fixed features, and the bounds that every trained hash is to be held against.
+
+A baseline is a function of the training features, in `BASELINES`; it gives a hash layer. `fit` calls it in place of the
+training, so that a baseline is a run like any other: `relahash train --loss itq --finetune False`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from relahash_nb.config import RunConfig
+from relahash_nb.losses import given_options
+from relahash_nb.models import HashModel
+
+ENOUGH_FOR_COSINE = 1024  # bits
+RIDGE = 0.1  # of the features' mean variance, added to each variance
+
+
+def solve(model: HashModel, features: Tensor, targets: Tensor, config: RunConfig) -> None:
+    """Gives a model the hash layer of the baseline that a config names.
+
+    Args:
+        model: Its hash layer is replaced.
+        features: (N, F) of the training images, from its backbone.
+        targets: (N, C) multi-hot; `class_index` alone looks at them.
+        config: Of it count `loss`, `loss_options`, `bits` and `seed`, of what is drawn.
+
+    Raises:
+        ValueError: An option that the baseline does not have, or a number of bits that it cannot give.
+
+    Example:
+        >>> model = HashModel(nn.Flatten(), feature_size=3, bits=2)
+        >>> features = torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
+        >>> solve(model, features, torch.ones(4, 1), RunConfig(loss="pcah", bits=2, finetune=False))
+        >>> model.eval().hash(features).abs().round().detach()
+        tensor([[5., 0.],
+                [5., 0.],
+                [0., 2.],
+                [0., 2.]])
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    options = given_options(config)
+    try:
+        layer = BASELINES[config.loss](features.cpu(), targets.cpu(), config.bits, generator, **options)
+    except TypeError as error:
+        raise ValueError(f"loss_options: {options} given; {config.loss} does not take them ({error})") from None
+    model.hash_layer = layer.requires_grad_(False).to(features.device).eval()
+
+
+def lsh(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
+    """Random directions through the mean of the features (Charikar, STOC 2002)."""
+    weight = torch.randn(bits, features.shape[1], generator=generator)  # (K, F)
+    return projection(weight, features.mean(dim=0))
+
+
+def pcah(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
+    """The directions of largest variance (Wang et al., CVPR 2010); the later a bit, the less it says."""
+    return projection(principal_directions(features, bits), features.mean(dim=0))
+
+
+def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iterations: int = 50) -> nn.Module:
+    """The same directions, rotated so that the sign takes away as little as possible (Gong and Lazebnik, CVPR 2011)."""
+    directions, mean = principal_directions(features, bits), features.mean(dim=0)
+    rotation = rotate(((features - mean) @ directions.T).double(), generator, iterations).float()
+    return projection(rotation.T @ directions, mean)
+
+
+def cosine(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
+    """The cosine between features, in Hamming distances: the angle is a share of many random hyperplanes.
+
+    Of hyperplanes through the origin, the share that two vectors lie on different sides of is their angle over π
+    (Charikar, STOC 2002); orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012). So the
+    ranking by cosine, which has no codes of its own, is a run with the same files, ties and bounds as all others.
+    """
+    if bits < ENOUGH_FOR_COSINE:
+        raise ValueError(
+            f"bits: {bits} given; cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
+        )
+    size = features.shape[1]
+    blocks = [
+        torch.linalg.qr(torch.randn(size, min(size, bits - start), generator=generator))[0].T
+        for start in range(0, bits, size)
+    ]
+    return projection(torch.cat(blocks), torch.zeros(size))
+
+
+def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
+    """The number of the predicted class in binary digits, repeated: ⌈log₂ C⌉ bits that a classifier gives for nothing.
+
+    A supervised hash that retrieves no better than this has learned to classify (Sablayrolles et al., ICASSP 2017). The
+    classifier is linear, by ridge regression; of several labels it gives the likeliest.
+    """
+    return ClassIndex(ridge_classifier(features, targets), bits)
+
+
+def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
+    """Codes that know nothing of the image: what a score is by chance."""
+    return RandomCodes(bits, generator)
+
+
+class ClassIndex(nn.Module):
+    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K bits.
+
+    Args:
+        classifier: Features (B, F) to logits (B, C).
+        bits: K, at least ⌈log₂ C⌉.
+
+    Raises:
+        ValueError: Fewer bits than digits.
+
+    Example:
+        >>> ClassIndex(nn.Identity(), bits=5)(torch.eye(3))
+        tensor([[-1., -1., -1., -1., -1.],
+                [ 1., -1.,  1., -1.,  1.],
+                [-1.,  1., -1.,  1., -1.]])
+    """
+
+    def __init__(self, classifier: nn.Module, bits: int) -> None:
+        super().__init__()
+        self.classifier, self.bits = classifier, bits
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Codes (B, K) ±1 of features (B, F)."""
+        logits = self.classifier(features)  # (B, C)
+        digits = max(1, (logits.shape[1] - 1).bit_length())
+        if self.bits < digits:
+            raise ValueError(f"bits: {self.bits} given; the index of {logits.shape[1]} classes has {digits} digits")
+        place = torch.arange(self.bits, device=logits.device) % digits  # (K,)
+        return 2.0 * (logits.argmax(dim=1)[:, None] >> place & 1) - 1
+
+
+class RandomCodes(nn.Module):
+    """Each item's code is drawn anew when it is asked for."""
+
+    def __init__(self, bits: int, generator: Generator) -> None:
+        super().__init__()
+        self.bits, self.generator = bits, generator
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Codes (B, K), of normal draws, for features (B, F)."""
+        return torch.randn(len(features), self.bits, generator=self.generator).to(features.device)
+
+
+def projection(weight: Tensor, mean: Tensor) -> nn.Module:
+    """A hash layer of the usual build that gives weight (K, F) times features less their mean (F,)."""
+    bits, size = weight.shape
+    layer = nn.Sequential(nn.Linear(size, bits, bias=False), nn.BatchNorm1d(bits, eps=0.0))
+    layer[0].weight.data.copy_(weight)
+    layer[1].running_mean.copy_(weight @ mean)
+    return layer
+
+
+def principal_directions(features: Tensor, bits: int) -> Tensor:
+    """(K, F) orthonormal, of features (N, F), those of the largest variance first.
+
+    Raises:
+        ValueError: There are fewer directions than bits.
+    """
+    if bits > min(features.shape):
+        most = min(features.shape)
+        raise ValueError(f"bits: {bits} given; {features.shape[0]} features of {features.shape[1]} numbers have {most}")
+    centred = (features - features.mean(dim=0)).double()
+    return torch.linalg.eigh(centred.T @ centred)[1].T.flip(0)[:bits].float()  # of ascending eigenvalues
+
+
+def rotate(values: Tensor, generator: Generator, iterations: int) -> Tensor:
+    """A rotation (K, K) that brings values (N, K) near to their signs; both are solved for in turn."""
+    bits = values.shape[1]
+    rotation = torch.linalg.qr(torch.randn(bits, bits, generator=generator).to(values))[0]
+    for _ in range(iterations):
+        signs = torch.where(values @ rotation >= 0, 1.0, -1.0).to(values)  # (N, K)
+        left, _, right = torch.linalg.svd(values.T @ signs)
+        rotation = left @ right  # the nearest to signs of all rotations of the values (Procrustes)
+    return rotation
+
+
+def ridge_classifier(features: Tensor, targets: Tensor) -> nn.Linear:
+    """The linear classifier of least squares on features (N, F) and targets (N, C), with a little ridge."""
+    mean, share = features.mean(dim=0).double(), targets.double().mean(dim=0)
+    centred = features.double() - mean  # (N, F)
+    products = centred.T @ centred  # (F, F)
+    products.diagonal().add_(RIDGE * products.trace() / len(products))
+    weight = torch.linalg.solve(products, centred.T @ (targets.double() - share)).T  # (C, F)
+    classifier = nn.Linear(weight.shape[1], weight.shape[0])
+    classifier.weight.data.copy_(weight)
+    classifier.bias.data.copy_(share - weight @ mean)
+    return classifier
+
+
+# A further baseline is a function of training features and targets, and an entry here and in config.BASELINE_NAMES.
+BASELINES: dict[str, Callable[..., nn.Module]] = {
+    "lsh": lsh,
+    "pcah": pcah,
+    "itq": itq,
+    "cosine": cosine,
+    "class_index": class_index,
+    "random": random,
+}

@@ -1,0 +1,174 @@
+"""Losses over pairs and triplets of items; two items are similar where they share a label."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from relahash_nb.losses.common import (
+    HashLoss,
+    check_not_negative,
+    check_positive,
+    gap,
+    labelled,
+    mean_of_rows,
+)
+
+
+class HashNetLoss(HashLoss):
+    """Class-balanced likelihood of pairs, on codes that are pressed towards the sign as training goes on.
+
+    With u = tanh(s z) and θ = α u·u': the mean over the similar pairs of a batch of ln(1 + e^θ) − θ, plus the mean over
+    the others of ln(1 + e^θ); each kind weighs the same, however few pairs it has. s = √(1 + γ t), where t counts the
+    training batches in steps of `interval`. Of two different items each, both labelled.
+
+    "HashNet: Deep Learning to Hash by Continuation", Cao et al., ICCV 2017, arXiv 1702.00758.
+
+    Args:
+        centroids: (C, K); only their shape counts.
+        alpha: α, above 0; None: 10/K, as in the authors' code.
+        growth: γ, from 0 up.
+        interval: Batches between two values of s, from 1 up.
+
+    Raises:
+        ValueError: `centroids` is no matrix, or an option is out of range.
+
+    Example:
+        Two items of one class with codes of zeros: ln 2, and no pair of another kind.
+
+        >>> round(HashNetLoss(torch.ones(1, 4))(torch.zeros(2, 4), torch.ones(2, 1)).item(), 4)
+        0.6931
+    """
+
+    def __init__(
+        self, centroids: Tensor, alpha: float | None = None, growth: float = 0.005, interval: int = 200
+    ) -> None:
+        super().__init__(centroids)
+        alpha = 10 / centroids.shape[1] if alpha is None else alpha
+        check_positive(alpha=alpha, interval=interval)
+        check_not_negative(growth=growth)
+        self.alpha, self.growth, self.interval = alpha, growth, interval
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # in training mode
+
+    @property
+    def scale(self) -> Tensor:
+        """s, a scalar."""
+        return (1 + self.growth * (self.calls // self.interval * self.interval)).sqrt()
+
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
+        targets = self.check(codes, targets)
+        values = (self.scale * codes).tanh()  # (B, K)
+        self.calls += self.training
+        theta = self.alpha * values @ values.T  # (B, B)
+        similar, others = pairs(targets, targets)
+        itself = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
+        likely, unlikely = functional.softplus(-theta), functional.softplus(theta)
+        return mean_where(likely, similar & ~itself) + mean_where(unlikely, others)
+
+
+class DPSHLoss(HashLoss):
+    """Likelihood of pairs of a batch's codes with many recent ones, and a term for quantization.
+
+    With θ = ½ z·z': the mean over all pairs of ln(1 + e^θ) − S θ, plus η · mean (|z| − 1)². The published code keeps
+    the codes of all training images; here a ring keeps the most recent ones, those of the batch among them. Codes in it
+    are as they were when they came, and have no gradient. In evaluation mode nothing is put into it.
+
+    "Feature Learning based Deep Supervised Hashing with Pairwise Labels", Li et al., IJCAI 2016, arXiv 1511.03855.
+
+    Args:
+        centroids: (C, K); only their shape counts.
+        quantization: η, from 0 up.
+        memory: Codes in the ring, from 1 up.
+
+    Raises:
+        ValueError: `centroids` is no matrix, or an option is out of range.
+
+    Example:
+        One item that meets itself: θ = 2, and ln(1 + e²) − 2.
+
+        >>> round(DPSHLoss(torch.ones(1, 4))(torch.ones(1, 4), torch.ones(1, 1)).item(), 4)
+        0.1269
+    """
+
+    def __init__(self, centroids: Tensor, quantization: float = 0.1, memory: int = 4096) -> None:
+        super().__init__(centroids)
+        check_not_negative(quantization=quantization)
+        check_positive(memory=memory)
+        classes, bits = centroids.shape
+        self.quantization = quantization
+        self.register_buffer("recent_codes", centroids.new_zeros(memory, bits))
+        self.register_buffer("recent_targets", torch.zeros(memory, classes, dtype=torch.bool))  # no label: still empty
+
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
+        targets = self.check(codes, targets)
+        if self.training:
+            size = len(self.recent_codes)
+            fresh = codes.detach().to(self.recent_codes.dtype)
+            self.recent_codes = torch.cat([fresh, self.recent_codes])[:size]
+            self.recent_targets = torch.cat([targets > 0, self.recent_targets])[:size]
+        theta = codes @ self.recent_codes.to(codes.dtype).T / 2  # (B, M)
+        similar, others = pairs(targets, self.recent_targets.to(codes.dtype))
+        likelihood = functional.softplus(theta) - similar * theta  # (B, M)
+        return mean_where(likelihood, similar | others) + self.quantization * mean_of_rows(gap(codes).square(), targets)
+
+
+class DTSHLoss(HashLoss):
+    """Likelihood of triplets: an item's product with a similar one exceeds that with another by a margin.
+
+    With θ = ½ z·z': the mean over all triplets of a batch (query, similar, other) of
+    ln(1 + e^{−(θ_similar − θ_other − m)}), plus λ · mean (|z| − 1)². It takes B³ numbers: 1 MB at a batch of 64, 67 MB
+    at 256.
+
+    "Deep Supervised Hashing with Triplet Labels", Wang et al., ACCV 2016, arXiv 1612.03900.
+
+    Args:
+        centroids: (C, K); only their shape counts.
+        margin: m, from 0 up.
+        quantization: λ, from 0 up.
+
+    Raises:
+        ValueError: `centroids` is no matrix, or an option is out of range.
+
+    Example:
+        Items at their own of two opposite corners: θ is 2 or −2 and the margin 5 is missed by one, ln(1 + e).
+
+        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [-1, -1, -1, -1]])
+        >>> round(DTSHLoss(codes[:2])(codes, torch.tensor([[1, 0], [1, 0], [0, 1]])).item(), 4)
+        1.3133
+    """
+
+    def __init__(self, centroids: Tensor, margin: float = 5.0, quantization: float = 1.0) -> None:
+        super().__init__(centroids)
+        check_not_negative(margin=margin, quantization=quantization)
+        self.margin, self.quantization = margin, quantization
+
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
+        targets = self.check(codes, targets)
+        theta = codes @ codes.T / 2  # (B, B)
+        similar, others = pairs(targets, targets)
+        similar.fill_diagonal_(False)
+        missing = self.margin - theta[:, :, None] + theta[:, None, :]  # (B, B, B) query, similar, other
+        triplets = similar[:, :, None] & others[:, None, :]
+        return mean_where(functional.softplus(missing), triplets) + self.quantization * mean_of_rows(
+            gap(codes).square(), targets
+        )
+
+
+def pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pairs of labelled items share a label and which do not, (A, B) bool, of targets (A, C) and (B, C)."""
+    similar = first @ second.T > 0
+    return similar, (labelled(first)[:, None] * labelled(second) > 0) & ~similar
+
+
+def mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values; 0 where none is.
+
+    Example:
+        >>> mean_where(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([True, False, True]))
+        tensor(3.5000)
+    """
+    return (values * chosen).sum() / chosen.sum().clamp_min(1)
