@@ -4,7 +4,8 @@
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
     python tools/generate.py --figure  # the README's figure too, from the 64-bit run of `make study`
 
-Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers from `results/`.
+Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers from `results/` and
+`benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
+
+from benchmarks.common import readme_block
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
 from relahash_nb.results import find_run, table
@@ -111,6 +115,7 @@ def badge(address: str, path: Path) -> str:
 def readme_text(text: str, address: str) -> str:
     """The README with its marked blocks written anew."""
     blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables()}
+    blocks |= {"benchmarks": readme_block()} if readme_block() else {}
     for name, block in blocks.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
