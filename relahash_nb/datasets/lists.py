@@ -114,7 +114,7 @@ def clean_path(name: bytes) -> str:
     if "\\" in path or "\0" in path:
         raise ValueError(f"path {path!r} given; expected slashes between folders, as in 'cat/1.jpg'")
     if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"):
-        raise ValueError(f"path {path!r} leads out of the data set's root")
+        raise ValueError(f"path {path!r} leads out of the data set's root; expected one below it")
     return posixpath.normpath(path) if "./" in path or "//" in path else path
 
 

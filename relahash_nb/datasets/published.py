@@ -29,7 +29,7 @@ class Published:
 
 
 PUBLISHED = {
-    # HashNet's lists, which all that came after share.
+    # HashNet's lists without the folder that its paths begin with, as all that came after share them.
     "imagenet100": Published(
         classes=100,
         counts={"train": 13_000, "query": 5_000, "database": 128_503},
@@ -39,7 +39,7 @@ PUBLISHED = {
             "database": "a23990649ead18c4b76764336e2175dda06d495bcc8c026a2158c81b41b2aa92",
         },
     ),
-    # DeepHash-pytorch's. Another split of the same sizes goes by the same name.
+    # DeepHash-pytorch's; the sum of its database list is not known. Another split of the same sizes has the same name.
     "nuswide_21": Published(
         classes=21,
         counts={"train": 10_500, "query": 2_100, "database": 193_734},
@@ -48,11 +48,11 @@ PUBLISHED = {
             "query": "bbdbc13c08e340068064eb4f9849f33800139816fbe0e0792d5a49953581b41f",
         },
         notes={
-            "missing list": "nuswide_21's database list has 193,734 lines, and copies of the lists often lack it; "
-            "the README, Data, says where it may be had"
+            "missing list": "nuswide_21's database list has 193,734 lines, and copies often leave it out as too large; "
+            "the README, Data, says where it is"
         },
     ),
-    # HashNet's: the database has all queries, and none of the training images. Another split goes by the same name.
+    # HashNet's, likewise: the database has all queries, and no training image. Another split has the same name.
     "coco": Published(
         classes=80,
         counts={"train": 10_000, "query": 5_000, "database": 112_218},
