@@ -1,7 +1,4 @@
-"""How fast is mean average precision, and how much memory does it take?
-
-    python benchmarks/metrics.py            a few minutes
-    python benchmarks/metrics.py --quick    a tenth of the queries and of the items
+"""Mean average precision: ours against the published algorithm, and the memory that they take.
 
 Three ways to rank a database by Hamming distance, on made-up codes that cluster by class as learned ones do:
 
@@ -11,25 +8,19 @@ Three ways to rank a database by Hamming distance, on made-up codes that cluster
 - scan: FAISS looks at every code and keeps one item a query; no labels, no scores. A floor for comparison.
 
 Targets are int64, as `torch.nn.functional.one_hot` gives them and the published code compares them; float32 takes it
-about half the time. The ways take turns, and medians are printed, since other work on the machine slows all three.
-Where the published algorithm would take minutes it gets a share of the queries, and its seconds are multiplied
-("× 50"); its memory is not.
+about half the time. Where the published algorithm would take minutes it gets a share of the queries, and its seconds
+are multiplied ("× 50"); its memory is not.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import statistics
-import time
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-import numpy as np
 import torch
 
+from benchmarks.common import Report, in_turns, median_ratio, memory, seconds, version_of
+from benchmarks.published import mean_average_precision
 from relahash_nb.metrics import pack, retrieval_scores
 
 BITS = 64
@@ -55,44 +46,41 @@ CASES = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the queries and of the items")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each way is timed (default 3)")
-    arguments = parser.parse_args()
-    print(hardware(), versions(), sep="\n", end="\n\n")
+def run(options, report: Report) -> None:
     retrieval_scores(*make_case(Case("compile", 2, 2, 2, 1, None, 1)))
-    print("| case | queries × items, top_k | way | seconds | published / this | peak GB beside the data |")
-    print("|---|---|---|---|---|---|")
-    for case in CASES:
-        measure(shrink(case) if arguments.quick else case, arguments.rounds)
+    rows = [row for case in CASES for row in measure(shrink(case) if options.quick else case, options.rounds, report)]
+    columns = ["case", "queries × items, top_k", "way", "seconds", "published / this", "peak GB beside the data"]
+    report.table("**Scores of codes**: mean average precision, 64 bits.", columns, rows, in_readme=True)
 
 
-def measure(case: Case, rounds: int) -> None:
+def measure(case: Case, rounds: int, report: Report) -> list[list[str]]:
     data = make_case(case)
-    part = [rows[: case.published_queries] for rows in data[::2]]  # query codes and targets
-    ways = {
-        "ours": lambda: retrieval_scores(*data, top_k=case.top_k),
-        "scan": lambda: faiss_scan(*data[:2]),
-        "published": lambda: published_map(*part, *data[1::2], case.top_k),
-    }
-    if version_of("faiss-cpu") is None:
-        del ways["scan"]
-    scale = case.queries / case.published_queries
-    seconds, peaks = {way: [] for way in ways}, {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, run in ways.items():
-            before = memory("VmRSS", restart=True)
-            start = time.perf_counter()
-            run()
-            seconds[way].append((time.perf_counter() - start) * (scale if way == "published" else 1))
-            peaks[way].append(memory("VmHWM") - before)
-    published = statistics.median(seconds["published"])
-    for way in ways:
+    query_codes, database_codes, query_targets, database_targets = data
+    few = case.published_queries
+    published = lambda: mean_average_precision(
+        query_codes[:few], query_targets[:few], database_codes, database_targets, case.top_k
+    )
+    runs = {"published": published, "ours": lambda: retrieval_scores(*data, top_k=case.top_k)}
+    if version_of("faiss-cpu") is not None:
+        runs["scan"] = lambda: faiss_scan(*data[:2])
+    peaks = dict.fromkeys(runs, 0.0)
+    scale = case.queries / few
+
+    def timed(way: str) -> float:
+        before = memory("VmRSS", restart=True)
+        took = seconds(runs[way]) * (scale if way == "published" else 1)
+        peaks[way] = max(peaks[way], memory("VmHWM") - before)
+        return took
+
+    took = in_turns({way: lambda way=way: timed(way) for way in runs}, rounds)
+    report.measured[case.name] = {"seconds": took, "gigabytes": peaks}
+    rows = []
+    for way in runs:
         note = f" × {scale:g}" if way == "published" and scale > 1 else ""
-        size, median = f"{case.queries:,} × {case.items:,}, {case.top_k or 'all'}", statistics.median(seconds[way])
-        ratio = f"{published / median:,.0f}"
-        print(f"| {case.name} | {size} | {way}{note} | {median:.3f} | {ratio} | {max(peaks[way]):.2f} |", flush=True)
+        size = f"{case.queries:,} × {case.items:,}, {case.top_k or 'all'}"
+        ratio = f"{median_ratio(took['published'], took[way]):,.0f}"
+        rows.append([case.name, size, way + note, f"{statistics.median(took[way]):.3f}", ratio, f"{peaks[way]:.2f}"])
+    return rows
 
 
 def make_case(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -108,20 +96,6 @@ def make_case(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tor
 
     (query_codes, query_targets), (database_codes, database_targets) = draw(case.queries), draw(case.items)
     return query_codes, database_codes, query_targets, database_targets
-
-
-def published_map(query_codes, query_targets, database_codes, database_targets, top_k) -> float:
-    query_codes, database_codes = query_codes.sign(), database_codes.sign()
-    labels, top_k = database_targets.numpy(), top_k or len(database_codes)
-    distances = torch.cat([(BITS - query_codes @ block.T) / 2 for block in database_codes.split(32)], 1)
-    order = distances.topk(top_k, dim=1, largest=False).indices.numpy()
-    scores = []
-    for ranked, target in zip(order, query_targets.numpy(), strict=True):
-        wanted = np.where(target == 0, -1, target)  # the database has no -1, so only shared labels are equal
-        relevant = np.sum(labels[ranked] == wanted, axis=1) > 0
-        precision = np.cumsum(relevant).astype(float) / np.arange(1, top_k + 1)
-        scores.append(np.sum(precision * relevant) / max(np.sum(relevant), 1))
-    return float(np.mean(scores))
 
 
 def faiss_scan(query_codes, database_codes) -> None:
@@ -141,40 +115,3 @@ def shrink(case: Case) -> Case:
         top_k=case.top_k and case.top_k // 10,
         published_queries=min(queries, case.published_queries),
     )
-
-
-def memory(name: str, restart: bool = False) -> float:
-    """Gigabytes held now (VmRSS) or at most (VmHWM) since the last restart; NaN where Linux does not tell."""
-    if not Path("/proc/self/clear_refs").exists():
-        return float("nan")
-    if restart:
-        Path("/proc/self/clear_refs").write_text("5")
-    return next(int(line.split()[1]) for line in read_lines("/proc/self/status") if line.startswith(name)) / 1e6
-
-
-def hardware() -> str:
-    cpu = next(
-        (line.partition(": ")[2] for line in read_lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor() or platform.machine(),
-    )
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}; {torch.get_num_threads()} torch threads"
-
-
-def versions() -> str:
-    names = ("numpy", "numba", "torch", "faiss-cpu")
-    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version_of(name) or '-'}" for name in names)
-
-
-def version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def read_lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
-
-
-if __name__ == "__main__":
-    main()

@@ -145,7 +145,7 @@ def published(list_folder, monkeypatch):
         name: hashlib.sha256((list_folder / file).read_bytes()).hexdigest()
         for name, file in dict(train="train.txt", query="test.txt", database="database.txt").items()
     }
-    small = replace(PUBLISHED["coco"], counts=dict(train=12, query=6, database=18), sha256=sums)
+    small = replace(PUBLISHED["coco"], classes=4, counts=dict(train=12, query=6, database=18), sha256=sums)
     monkeypatch.setitem(PUBLISHED, "coco", small)
 
 
@@ -159,6 +159,8 @@ def test_published_lists_are_known_by_their_sum_and_their_counts(published, list
     assert [finding.rule for finding in findings] == ["count", "unknown list"]
     assert "train.txt: 9 images; the published list has 12" in findings[0].text
     assert "test.txt: as many images as in the published list, but its SHA-256 is another" in findings[1].text
+    unlearned_class(root)
+    assert "5 classes; the published lists have 4" in load_dataset(config).findings[0].text
 
 
 def test_coco_s_leak_is_named_and_left_out_of_the_rankings(published, list_folder, tmp_path):

@@ -1,12 +1,14 @@
 """A run is there as a whole or not at all, and its files are enough to score it again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, Pool
+from relahash_nb.datasets import Dataset, Finding, Pool
 from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.plots import set_style
@@ -32,6 +34,7 @@ def finished(tmp_path):
     pool = Pool(images, targets, np.array([f"image {number}" for number in range(52)]), 80)
     rows = dict(train=range(20), database=range(40), query=range(40, 52))
     data = Dataset.from_pool("toy", ("a", "b", "c"), pool, rows)
+    data = replace(data, findings=(Finding("no item", "train: few"),))
     codes = {
         name: generator.standard_normal((len(getattr(data, name)), 20)).astype(np.float32)
         for name in ("query", "database")
@@ -160,6 +163,7 @@ def test_where_a_result_came_from_is_written_down(finished):
     save, data, *_ = finished
     report = load_run(save()).report
     assert report["data"]["fingerprint"] == data.fingerprint()
+    assert report["data"]["findings"] == [dict(rule="no item", level="warning", text="train: few")]
     assert (
         report["data"] | {"train": 20, "query": 12, "database": 40, "validation": 0, "class_names": ["a", "b", "c"]}
         == report["data"]

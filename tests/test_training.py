@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
@@ -199,3 +200,22 @@ def test_one_cycle_rises_and_falls():
     top = factors.index(max(factors))
     assert factors[:top] == sorted(factors[:top]) and factors[top:] == sorted(factors[top:], reverse=True)
     assert math.isclose(factors[-1], 0, abs_tol=1e-9)
+
+
+def test_no_step_asks_the_device_for_a_number(data):
+    """On a GPU each of these makes the host wait for it; the sums of an epoch are looked at once in a while."""
+    waiting = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique_dim", "_unique2"}
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            name = function.overloadpacket.__name__
+            assert name not in waiting, f"{name} in a step"
+            return function(*arguments, **(options or {}))
+
+    config = RunConfig(**QUICK)
+    training = Training(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
+    training.model.train()
+    batch = next(training.batches())
+    with Watch():
+        record = training.step(*batch)
+    assert record.isfinite().all()

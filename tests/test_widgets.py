@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import papermill
 import pytest
@@ -162,3 +163,17 @@ def test_the_notebook_says_which_command_makes_what_is_missing(tmp_path, monkeyp
     with pytest.raises(PapermillExecutionError) as error:
         papermill.execute_notebook(str(NOTEBOOK), "out.ipynb", progress_bar=False)
     assert "no finished run in results/runs; `relahash train` makes one" in error.value.evalue
+
+
+def test_the_notebook_shows_two_controls_and_three_figures_and_leaves_a_page(toy_results, tmp_path, runs):
+    target = tmp_path / "out.ipynb"
+    papermill.execute_notebook(str(NOTEBOOK), str(target), {"results_dir": str(toy_results)}, progress_bar=False)
+    kinds = [
+        kind
+        for cell in nbformat.read(target, as_version=4).cells
+        for output in cell.get("outputs", [])
+        for kind in output.get("data", {})
+    ]
+    assert kinds.count("application/vnd.jupyter.widget-view+json") == 2 and kinds.count("image/png") == 3
+    page = (next(iter(runs.values())).folder / "explorer.html").read_text()
+    assert page.count("</script>") == 2 and "http" not in page.replace("http://www.w3.org/2000/svg", "")

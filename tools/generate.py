@@ -3,8 +3,8 @@
     python tools/generate.py           # write
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
 
-Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers
-and figures from `results/`.
+Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers and figures from
+`results/` and `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
+
+from benchmarks.common import readme_block
 from relahash_nb.config import RunConfig
 from relahash_nb.results import table
 
@@ -115,6 +118,7 @@ def badge(address: str, path: Path) -> str:
 def readme_text(text: str, address: str) -> str:
     """The README with its marked blocks written anew."""
     blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables(), **figures()}
+    blocks |= {"benchmarks": readme_block()} if readme_block() else {}
     for name, block in blocks.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)

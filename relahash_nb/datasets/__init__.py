@@ -15,7 +15,7 @@ from relahash_nb.datasets.findings import RULES, DataError, Finding
 from relahash_nb.datasets.folders import folder, lists
 from relahash_nb.datasets.images import FileImages
 from relahash_nb.datasets.lists import read_list
-from relahash_nb.datasets.published import PUBLISHED
+from relahash_nb.datasets.published import PUBLISHED, add_note
 from relahash_nb.datasets.splits import PROTOCOLS, Dataset, Pool, Split, one_hot, split_pool
 
 __all__ = [
@@ -86,12 +86,7 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     loader = DATASETS.get(config.dataset) or load_attribute(config.dataset)
     data = loader(config)
     findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
-    if config.dataset in PUBLISHED:
-        notes = PUBLISHED[config.dataset].notes
-        known = {"query in database"} & notes.keys()
-        findings = [
-            replace(one, text=f"{one.text} ({notes[one.rule]})") if one.rule in known else one for one in findings
-        ]
+    findings = [add_note(finding, PUBLISHED.get(config.dataset)) for finding in findings]
     return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
 
 

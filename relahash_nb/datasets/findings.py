@@ -8,7 +8,8 @@ from dataclasses import dataclass
 # An error: what is listed contradicts itself or cannot be read, or the queries were learned from; nothing is trained.
 # A warning: a run makes sense, but its score may say something else than one thinks.
 RULES = {
-    "list": "error",  # missing, empty, or with a wrong line
+    "missing list": "error",
+    "list": "error",  # empty, or with a wrong line
     "labels differ": "error",  # an image has other labels in another line
     "one class": "error",
     "query in train": "error",

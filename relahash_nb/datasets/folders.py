@@ -26,20 +26,22 @@ def lists(config: RunConfig) -> Dataset:
     A list that cannot be read is among the findings, and its split is empty.
     """
     root, published = _existing_root(config), PUBLISHED.get(config.dataset)
-    parts, findings = _read_lists(root, published.notes.get("list") if published else None)
-    if published:
-        findings += check_published(published, root, {name: len(paths) for name, (paths, _) in parts.items()})
+    parts, findings = _read_lists(root)
     rows: dict[str, int] = {}  # of each path in the pool: an image that stands in two lists is kept once
     positions = {
         name: np.array([rows.setdefault(path, len(rows)) for path in paths], dtype=np.int64)
         for name, (paths, _) in parts.items()
     }
-    pool_targets, more = _join_targets(root, parts, positions, len(rows))
+    pool_targets, contradictions = _join_targets(root, parts, positions, len(rows))
+    findings += contradictions
+    if published:
+        lengths = {name: len(paths) for name, (paths, _) in parts.items()}
+        findings += check_published(published, root, lengths, pool_targets.shape[1])
     ids = np.array(list(rows), dtype=str)
     pool = Pool(_images(root, list(rows), config), torch.from_numpy(pool_targets), ids, config.image_size)
     names = _class_names(root, pool_targets.shape[1])
     data = Dataset.from_pool(config.dataset, names, pool, dict.fromkeys(LIST_FILES, ()) | positions)
-    return replace(data, listed=True, findings=(*findings, *more))
+    return replace(data, listed=True, findings=tuple(findings))
 
 
 def folder(config: RunConfig) -> Dataset:
@@ -68,7 +70,7 @@ def folder(config: RunConfig) -> Dataset:
     return Dataset.from_pool(config.dataset, list(found), pool, positions)
 
 
-def _read_lists(root: Path, note: str | None) -> tuple[dict[str, Listed], list[Finding]]:
+def _read_lists(root: Path) -> tuple[dict[str, Listed], list[Finding]]:
     """The lists that can be read and go together, and what is wrong with the others."""
     parts: dict[str, Listed] = {}
     findings = []
@@ -80,7 +82,7 @@ def _read_lists(root: Path, note: str | None) -> tuple[dict[str, Listed], list[F
                     what = f"{_describe(labels)} given; {LIST_FILES[other]} has {_describe(first)}"
                     raise ValueError(f"{root / file}:1: {what}")
         except (OSError, ValueError) as error:
-            findings.append(Finding("list", f"{error}; {note}" if note and not (root / file).exists() else str(error)))
+            findings.append(Finding("list" if (root / file).is_file() else "missing list", str(error)))
         else:
             parts[name] = paths, labels
     return parts, findings

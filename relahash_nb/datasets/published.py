@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relahash_nb.datasets.findings import Finding
@@ -48,7 +48,7 @@ PUBLISHED = {
             "query": "bbdbc13c08e340068064eb4f9849f33800139816fbe0e0792d5a49953581b41f",
         },
         notes={
-            "list": "nuswide_21's database list has 193,734 lines, and copies of the lists often lack it; "
+            "missing list": "nuswide_21's database list has 193,734 lines, and copies of the lists often lack it; "
             "the README, Data, says where it may be had"
         },
     ),
@@ -66,15 +66,25 @@ PUBLISHED = {
 }
 
 
-def check_published(published: Published, root: Path, lengths: Mapping[str, int]) -> list[Finding]:
+def add_note(finding: Finding, published: Published | None) -> Finding:
+    """A finding, with what is known of it in this published data set."""
+    note = published.notes.get(finding.rule) if published else None
+    return replace(finding, text=f"{finding.text} ({note})") if note else finding
+
+
+def check_published(published: Published, root: Path, lengths: Mapping[str, int], classes: int) -> list[Finding]:
     """Whether the lists are the published ones.
 
     Args:
         published: What should be there.
         root: The folder with the lists.
         lengths: Lines of each list that could be read.
+        classes: That they have.
     """
     findings = []
+    if lengths and classes != published.classes:
+        text = f"{root}: {classes} classes; the published lists have {published.classes}"
+        findings.append(Finding("count", text))
     for name, length in lengths.items():
         file, known = root / LIST_FILES[name], published.sha256.get(name)
         with file.open("rb") as content:

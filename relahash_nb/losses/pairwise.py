@@ -92,7 +92,7 @@ class DPSHLoss(HashLoss):
         0.1269
     """
 
-    def __init__(self, centroids: Tensor, quantization: float = 0.1, memory: int = 4096) -> None:
+    def __init__(self, centroids: Tensor, quantization: float = 0.1, memory: int = 1024) -> None:
         super().__init__(centroids)
         check_not_negative(quantization=quantization)
         check_positive(memory=memory)
@@ -119,8 +119,8 @@ class DTSHLoss(HashLoss):
     """Likelihood of triplets: an item's product with a similar one exceeds that with another by a margin.
 
     With θ = ½ z·z': the mean over all triplets of a batch (query, similar, other) of
-    ln(1 + e^{−(θ_similar − θ_other − m)}), plus λ · mean (|z| − 1)². It takes B³ numbers: 1 MB at a batch of 64, 67 MB
-    at 256.
+    ln(1 + e^{−(θ_similar − θ_other − m)}), plus λ · mean (|z| − 1)². It takes a number for each similar pair and item,
+    B³ at most: 1 MB at a batch of 64, 67 MB at 256.
 
     "Deep Supervised Hashing with Triplet Labels", Wang et al., ACCV 2016, arXiv 1612.03900.
 
@@ -151,9 +151,9 @@ class DTSHLoss(HashLoss):
         theta = codes @ codes.T / 2  # (B, B)
         similar, others = pairs(targets, targets)
         similar.fill_diagonal_(False)
-        missing = self.margin - theta[:, :, None] + theta[:, None, :]  # (B, B, B) query, similar, other
-        triplets = similar[:, :, None] & others[:, None, :]
-        return mean_where(functional.softplus(missing), triplets) + self.quantization * mean_of_rows(
+        query, near = similar.nonzero(as_tuple=True)  # (P,), the pairs alone: with many classes they are few
+        missing = self.margin - theta[query, near, None] + theta[query]  # (P, B)
+        return mean_where(functional.softplus(missing), others[query]) + self.quantization * mean_of_rows(
             gap(codes).square(), targets
         )
 

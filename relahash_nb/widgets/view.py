@@ -75,7 +75,7 @@ class View:
         items, places = np.unique(nearest, return_inverse=True)
         places = places.reshape(nearest.shape)  # NumPy 2.0 alone gives them this shape by itself
         distances = hamming_distances(queries[shown], database[items])
-        words = [", ".join(names[row > 0]) for row in [*query_targets[shown], *database_targets[items]]]
+        words = [", ".join(names[row > 0]) or "no label" for row in [*query_targets[shown], *database_targets[items]]]
         labels, which = np.unique(words, return_inverse=True)
         return cls(
             name=run.report["run_id"],

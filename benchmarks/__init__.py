@@ -1,0 +1,1 @@
+"""Speed, as ratios against a baseline that takes turns with ours: `python -m benchmarks`."""

@@ -1,0 +1,56 @@
+"""Runs benchmarks and writes what they measured to `benchmarks/results/`.
+
+    python -m benchmarks                     all of them
+    python -m benchmarks finetuning frozen   these
+    python -m benchmarks --quick             a small share of the work of each, for a look; nothing is written
+
+| name | what | minutes on two quiet cores |
+|---|---|---|
+| finetuning | AlexNet on CIFAR-10 against the published pipeline: training, encoding, an epoch | 4 |
+| scores | the mean average precision of both after the same epochs, over seeds | 12 |
+| frozen | features of a fixed backbone, a hash layer on them, fp32 against bf16 | 7 |
+| metrics | mean average precision against the published algorithm | 3 |
+| growth | seconds and memory against database, bits and classes | 4 |
+| profile | a fine-tuning step and a frozen epoch, with the floor beside it | 1 |
+| estimate | a T4 on paper, from counted operations and known peaks | 1 |
+
+Run them where nothing else runs: the load when one began stands in its result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shlex
+import sys
+
+from benchmarks.common import Report, write_report
+
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "profile", "estimate")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all where none is given")
+    parser.add_argument("--quick", action="store_true", help="a small share of the work; nothing is written")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each way is timed (default 3)")
+    parser.add_argument("--dataset", default="lists", help="cifar10 downloads it; lists reads --root (default lists)")
+    parser.add_argument("--root", default="data/cifar10_jpeg", help="CIFAR-10 in HashNet's list format")
+    parser.add_argument("--alexnet", default="data/weights/alexnet_features_imagenet1k.safetensors", help="weights")
+    parser.add_argument("--efficientnet", default="data/weights/tf_efficientnet_lite0.safetensors", help="weights")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"{unknown[0]}: no such benchmark; allowed: {', '.join(NAMES)}")
+    for name in options.names or NAMES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        report = Report(module.__doc__.partition("\n")[0], shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]))
+        module.run(options, report)
+        report.finish()
+        print(report.markdown(), flush=True)
+        if not options.quick:
+            write_report(name, report)
+
+
+if __name__ == "__main__":
+    main()

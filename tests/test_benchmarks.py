@@ -1,0 +1,118 @@
+"""Benchmarks measure what they say: both sides compute the same, and reports and README agree. Nothing is timed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import common, growth, published
+from benchmarks.common import Process, Report, in_turns, median_ratio, readme_block, write_report
+from relahash_nb.centroids import make_centroids
+from relahash_nb.losses import RelaHashLoss
+from relahash_nb.metrics import retrieval_scores
+
+ROOT = Path(__file__).parent.parent
+
+
+def report(**options) -> Report:
+    made = Report("A title", "python -m benchmarks some")
+    made.table("Caption.", ["way", "×"], [["ours", 2.5]], in_readme=options.get("in_readme", True))
+    made.table("Details.", ["way", "ms"], [["ours", 7]])
+    made.notes.append("A sentence.")
+    made.finish()
+    return made
+
+
+def test_the_published_loss_in_other_words_is_ours():
+    centroids = make_centroids(10, 32)
+    codes = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    targets = torch.eye(10)[torch.arange(16) % 10]
+    ours = RelaHashLoss(centroids)(codes, targets)
+    torch.testing.assert_close(published.relative_loss(codes, targets, centroids), ours)
+
+
+def test_the_published_score_lies_between_our_bounds():
+    data = growth.make(items=500, bits=16, classes=5)
+    score = published.mean_average_precision(data[0][:50], data[2][:50].long(), data[1], data[3].long())
+    ours = retrieval_scores(data[0][:50], data[1], data[2][:50], data[3])
+    assert ours.worst <= score <= ours.best and ours.worst < ours.best
+
+
+def test_the_published_score_by_hand():
+    codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, -1], [1, 1, -1, -1]])
+    targets = torch.tensor([[1, 0], [0, 1], [1, 0]])
+    score = published.mean_average_precision(codes[:1], targets[:1], codes, targets)
+    assert score == pytest.approx((1 + 2 / 3) / 2)
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    """Sixteen-pixel images of ten classes, and centroids of 64 bits."""
+    generator, parts = np.random.default_rng(0), {}
+    for name, count in (("train", 64), ("query", 10), ("database", 40)):
+        parts[name] = generator.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+        parts[f"{name}_targets"] = np.eye(10, dtype=np.uint8)[np.arange(count) % 10]
+    path = tmp_path_factory.mktemp("arrays") / "arrays.npz"
+    np.savez(path, centroids=make_centroids(10, 64).numpy(), **parts)
+    return str(path)
+
+
+def test_both_sides_get_the_same_images_and_learn_the_same_tensors(arrays):
+    from benchmarks.finetuning import Ours
+
+    theirs, ours = published.Published(arrays, None, 64), Ours(arrays, None, "fp32", 64)
+    image, target = theirs.data["database"][3]
+    batch, targets = next(iter(ours.data.database.batches(40)))
+    normal = (batch[3] - ours.training.model.mean[0]) / ours.training.model.std[0]
+    assert (image - normal).abs().max() < 0.05 and torch.equal(target, targets[3].long())  # within two levels of 255
+    count = lambda optimizer: sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    head = 4096 * 1000 + 1000
+    assert count(theirs.optimizer) - count(ours.training.optimizer) == head
+
+
+def test_a_process_of_its_own_has_torch_s_own_settings_where_it_should():
+    assert all(name in common.os.environ for name in common.OUR_SETTINGS)
+    for plain in (True, False):
+        process = Process(plain, "builtins", "dict", {"a": 1})
+        assert process("get", "a") == 1
+        assert process.pool.submit(common.os.getenv, common.OUR_SETTINGS[0]).result() == (None if plain else "30000")
+        process.close()
+
+
+def test_ways_take_turns():
+    order = []
+    measured = in_turns({"a": lambda: order.append("a") or 2.0, "b": lambda: order.append("b") or 1.0}, 3)
+    assert order == ["a", "b"] * 3 and measured == {"a": [2.0] * 3, "b": [1.0] * 3}
+    assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 1.0]) == 3.0
+
+
+def test_a_report_is_written_whole_and_the_readme_shows_its_part(tmp_path):
+    write_report("some", report(), tmp_path)
+    write_report("other", report(in_readme=False), tmp_path)
+    page, block = (tmp_path / "README.md").read_text(), readme_block(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "other.json", "some.json"]
+    assert page.count("| ours | 2.5 |") == 2 and "A sentence." in page and "| ours | 7 |" in page
+    assert block.count("| ours | 2.5 |") == 1 and "Details." not in block and "python -m benchmarks some" in block
+    assert readme_block(tmp_path / "nothing") == ""
+
+
+def test_a_busy_machine_is_said():
+    made = report()
+    for load, busy in ((0.1, False), (3.0, True)):
+        made.machine["load before"] = load
+        assert ("busy" in made.markdown()) is busy
+
+
+def test_the_readme_s_numbers_are_those_of_the_reports():
+    text = (ROOT / "README.md").read_text()
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        for table in json.loads(path.read_text())["tables"]:
+            assert not table["in_readme"] or common.markdown_table(table) in text, path
+
+
+def test_growth_says_how_cost_grows():
+    point = lambda seconds: {work: {"seconds": seconds, "gigabytes": 0.5} for work in growth.WORK}
+    said = growth.sentence("items", {100: point(1.0), 10_000: point(10.0)})
+    assert "scores: 10.0 times the seconds (as n to the 0.50), 0.50 GB" in said

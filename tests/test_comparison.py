@@ -1,0 +1,153 @@
+"""Which differences count, what was published, and the notebook that shows both."""
+
+import math
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
+import pytest
+import torch
+
+from relahash_nb import plots
+from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
+from relahash_nb.datasets import Dataset, Pool
+from relahash_nb.metrics import retrieval_scores
+from relahash_nb.results import (
+    beside_published,
+    compare,
+    load_comparable,
+    load_published,
+    save_run,
+    side_by_side,
+    undecided,
+)
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
+
+
+def made_up(**scores):
+    """Runs at 16 bits: a method's scores over its seeds."""
+    rows = [
+        {"method": method, "loss": method, "bits": 16, "seed": seed, "mean_average_precision": score}
+        for method, values in scores.items()
+        for seed, score in enumerate(values)
+    ]
+    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+
+
+def test_a_difference_smaller_than_the_spread_is_no_rank():
+    """Means .60, .58 and .50, deviations .02 each: the first two are not told apart, both are better than the third."""
+    table = compare(made_up(c=[0.48, 0.50, 0.52], a=[0.58, 0.60, 0.62], b=[0.56, 0.58, 0.60]))
+    assert table["method"].tolist() == ["a", "b", "c"]
+    assert table["mean"].tolist() == pytest.approx([0.60, 0.58, 0.50])
+    assert table["deviation"].tolist() == pytest.approx([0.02] * 3)
+    assert table["place"].tolist() == [1, 1, 3]
+    assert undecided(table) == ["16 bits: a has the highest mean, and is not clearly better than b."]
+    assert side_by_side(table)[16].tolist() == ["0.6000 ± 0.0200 (1)", "0.5800 ± 0.0200 (1)", "0.5000 ± 0.0200 (3)"]
+
+
+def test_a_method_with_one_seed_has_no_place_and_takes_none():
+    table = compare(made_up(a=[0.7], b=[0.5, 0.5]))
+    assert table["place"].isna().tolist() == [True, False] and table["place"][1] == 1
+    assert side_by_side(table)[16].tolist() == ["0.7000", "0.5000 ± 0.0000 (1)"]
+    assert undecided(table) == ["16 bits: a has the highest mean, and is not clearly better than b."]
+
+
+def test_a_clear_winner_is_called_one():
+    assert undecided(compare(made_up(a=[0.7, 0.71], b=[0.5, 0.51]))) == ["16 bits: a has the highest mean, clearly."]
+
+
+def test_places_are_of_one_number_of_bits():
+    runs = pd.concat([made_up(a=[0.7, 0.7], b=[0.5, 0.5]), made_up(b=[0.9, 0.9], a=[0.8, 0.8]).assign(bits=32)])
+    table = compare(runs).set_index(["method", "bits"])["place"]
+    assert [table["a", 16], table["b", 16], table["b", 32], table["a", 32]] == [1, 2, 1, 2]
+
+
+def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
+    published = load_published()
+    assert set(published["loss"]) <= {*LOSS_NAMES, *BASELINE_NAMES}
+    assert published["mean_average_precision"].between(0, 1).all() and published["source"].notna().all()
+    assert not published.duplicated(["loss", "data", "bits", "source"]).any()
+    relahash = published[(published["loss"] == "relahash") & (published["source"] == "thaiminhpv/RelaHash README")]
+    cifar10 = relahash[relahash["data"] == "cifar10"].set_index("bits")["mean_average_precision"]
+    assert cifar10.to_dict() == {16: 0.820, 32: 0.835, 64: 0.852, 128: 0.854}  # DESIGN's, and the README's
+
+
+@pytest.fixture(scope="module")
+def results_dir(tmp_path_factory):
+    """Made-up runs in a folder called cifar10: three methods, two lengths, two seeds; one of another setting."""
+    folder = tmp_path_factory.mktemp("results")
+    targets = torch.eye(3, dtype=torch.uint8)[torch.arange(40) % 3]
+    pool = Pool(torch.zeros(40, 3, 8, 8, dtype=torch.uint8), targets, np.arange(40), 8)
+    data = Dataset.from_pool("lists", "abc", pool, dict(train=range(20), database=range(30), query=range(30, 40)))
+    (folder / "cifar10_tiny").mkdir()
+    usual = dict(dataset="lists", root=str(folder / "cifar10_tiny"), results_dir=str(folder), recipe="quick")
+    methods = [dict(loss="relahash"), dict(loss="relahash", margin=0.3), dict(loss="itq", finetune=True)]
+    grid = [dict(bits=bits, seed=seed, **method) for method in methods for bits in (16, 32) for seed in (0, 1)]
+    for options in [*grid, dict(bits=16, epochs=3)]:
+        generator = np.random.default_rng(options.get("seed", 0))
+        codes = {
+            name: generator.standard_normal((len(getattr(data, name)), options["bits"])).astype(np.float32)
+            for name in ("query", "database")
+        }
+        scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
+        history = [{"epoch": 1, "loss": math.nan, "seconds": 0.5}]
+        seconds = {"training": 0.5, "encoding": 0.1}
+        save_run(RunConfig(**usual, **options), data, codes, scores, history, np.ones((3, 16)), {}, seconds)
+    return folder
+
+
+def test_runs_of_another_setting_are_left_out_and_it_is_said(results_dir, capsys):
+    runs = load_comparable(results_dir)
+    assert len(runs) == 12 and capsys.readouterr().out == "1 of 13 runs are of another setting, and left out\n"
+    assert set(runs["method"]) == {"relahash", "relahash (margin 0.3)", "itq"}
+
+
+def test_published_stands_beside_ours_with_what_differs(results_dir):
+    table = beside_published(load_comparable(results_dir))
+    assert set(table["loss"]) == {"relahash", "itq"} and set(table["bits"]) == {16, 32}
+    row = table[(table["loss"] == "relahash") & (table["bits"] == 16)].iloc[0]
+    assert row["published"] == 0.820 and 0 < row["ours"] < 1
+    for part in (
+        "data cifar10 (ours lists cifar10_tiny)",
+        "backbone alexnet (ours small_cnn)",
+        "batch_size 16 (ours 64)",
+    ):
+        assert part in row["differs"]
+    assert "selection best epoch on the queries (ours last epoch)" in row["differs"]
+    assert "not said: batch_size, epochs, selection" in table[table["loss"] == "itq"].iloc[0]["differs"]
+
+
+def test_the_notebook_shows_them(results_dir, tmp_path):
+    out = tmp_path / "out.ipynb"
+    papermill.execute_notebook(str(NOTEBOOK), str(out), {"results_dir": str(results_dir)}, progress_bar=False)
+    outputs = [output for cell in nbformat.read(out, as_version=4).cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    text = " ".join(output["text"] for output in outputs if output.get("name") == "stdout")
+    assert "left out" in text and "bits:" in text
+
+
+def test_without_runs_it_is_said_what_makes_them(results_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"no finished run on any data; this makes some: relahash sweep --loss"):
+        load_comparable(tmp_path)
+    with pytest.raises(ValueError, match=r"no finished run on coco; there are runs on lists cifar10_tiny; this makes"):
+        load_comparable(results_dir, "coco")
+
+
+def test_figures_draw_what_they_are_given(results_dir):
+    comparison = compare(load_comparable(results_dir))
+    level = comparison.iloc[:1].assign(method="cosine", bits=4096)
+    ax = plots.plot_bits(pd.concat([comparison, level]))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "32"]
+    assert "cosine (4096 bits)" in [text.get_text() for text in ax.get_legend().get_texts()]
+    shown = comparison[comparison["bits"] == 16]
+    ax = plots.plot_methods(shown)
+    assert [text.get_text() for text in ax.get_yticklabels()] == shown.sort_values("mean")["method"].tolist()
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(
+        (shown["best"] - shown["worst"]).iloc[np.argsort(shown["mean"], kind="stable")].tolist()
+    )
+    ax = plots.plot_against(shown, "quantization_error", "quantization error")
+    assert {text.get_text().strip() for text in ax.texts} == set(shown["method"])
+    assert not plots.plot_published(pd.DataFrame(columns=["loss", "bits", "published", "ours", "deviation"])).texts
