@@ -97,7 +97,7 @@ def plot_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axe
     for place, (loss, rows) in enumerate(runs.groupby("loss", sort=False)):
         means = rows.groupby("bits")[column].agg(["mean", "std"]).fillna({"std": 0.0})
         # A little to the side of one another, or equal values would hide.
-        x = means.index * 1.04 ** (place - (len(styles) - 1) / 2)
+        x = means.index * 1.15 ** ((place + 0.5) / len(styles) - 0.5)
         ax.errorbar(x, means["mean"], means["std"], label=loss, capsize=3, ms=4, lw=1.4, **styles[loss])
     bits = sorted(runs["bits"].unique())
     ax.set_xscale("log", base=2)
