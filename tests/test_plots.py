@@ -66,6 +66,8 @@ def test_a_panel_for_each_loss_and_one_scale(count):
     correlation = plots.plot_bit_correlation(dict.fromkeys(losses, metrics.bit_correlation(CODES)))
     for figure in (heat, correlation):
         assert [ax.get_title() for ax in figure.axes[:-1]] == losses  # the last is the scale
+    below = [ax.xaxis.get_tick_params()["labelbottom"] for ax in heat.axes[:-1]]
+    assert below == ([True] * count if count < 4 else [False, True, True, True])
     bits = plots.plot_bit_histograms(dict.fromkeys(losses, density), edges, bits=range(3))
     assert len(bits.axes) == 3 and texts(bits.legends[0]) == losses
     plt.close("all")

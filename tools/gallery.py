@@ -1,8 +1,9 @@
-"""Writes docs/gallery/: the executed notebooks as pages for readers who only browse, without script or widget state.
+"""Writes docs/gallery/: the executed notebooks as pages for readers who only browse; only the explorer has a script.
 
     python tools/gallery.py            # from results/, after `make study`
 
-01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made; the others are executed here.
+00 is executed here, 01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made, and 04 is the
+explorer of that run as a page of its own.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from pygments.formatters import HtmlFormatter
 from relahash_nb.config import RunConfig
 from relahash_nb.files import write
 from relahash_nb.notebooks import ANALYSES, execute_notebook
-from relahash_nb.results import find_run
+from relahash_nb.results import Run, find_run
 from relahash_nb.sweep import NOTEBOOK
+from relahash_nb.widgets import View, export_html
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"
-NOTEBOOKS = ("00_relative_position.ipynb", NOTEBOOK, *ANALYSES)
+TOY, EXPLORER = "00_relative_position.ipynb", "04_hamming_explorer.ipynb"
+NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -55,24 +58,33 @@ td, th {{ border-bottom: 1px solid #ddd; padding: 0.2rem 0.7rem; text-align: lef
 def main() -> int:
     """Writes every page."""
     GALLERY.mkdir(parents=True, exist_ok=True)
+    run = find_run(RunConfig(results_dir=str(ROOT / "results")))
+    if run is None:
+        print("results/runs: no run of the study at 64 bits; `make study` makes it", file=sys.stderr)
+        return 1
     for name in NOTEBOOKS:
         try:
-            notebook = nbformat.read(executed(name), as_version=4)
+            notebook = nbformat.read(executed(name, run), as_version=4)
         except FileNotFoundError as error:
             print(f"{error.filename}: not there; `make study` makes it", file=sys.stderr)
             return 1
-        page = GALLERY / Path(name).with_suffix(".html").name
         text = page_text(name, notebook)
-        write(page, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-        print(f"{page.relative_to(ROOT)}: {len(text.encode()) / 1e6:.2f} MB")
+        write(page_path(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    export_html(View.of(run), page_path(EXPLORER))
+    for page in map(page_path, (*NOTEBOOKS, EXPLORER)):
+        print(f"{page.relative_to(ROOT)}: {page.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def executed(name: str) -> Path:
+def page_path(name: str) -> Path:
+    """Where the page of a notebook goes."""
+    return GALLERY / f"{Path(name).stem}.html"
+
+
+def executed(name: str, run: Run) -> Path:
     """An executed notebook; it need not be there."""
     if name == NOTEBOOK:
-        run = find_run(RunConfig(results_dir=str(ROOT / "results")))
-        return (run.folder if run else ROOT / "results" / "runs" / RunConfig().run_id) / NOTEBOOK
+        return run.folder / NOTEBOOK
     if name in ANALYSES:
         return ROOT / "results" / name
     target = Path(tempfile.mkdtemp()) / name
@@ -91,7 +103,8 @@ def page_text(name: str, notebook: NotebookNode) -> str:
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
     links = " · ".join(
-        Path(one).stem if one == name else f'<a href="{Path(one).stem}.html">{Path(one).stem}</a>' for one in NOTEBOOKS
+        Path(one).stem if one == name else f'<a href="{page_path(one).name}">{Path(one).stem}</a>'
+        for one in (*NOTEBOOKS, EXPLORER)
     )
     return PAGE.format(title=f"{title} · relahash-nb", highlighting=highlighting, links=links, body=body)
 

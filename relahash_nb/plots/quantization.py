@@ -32,8 +32,8 @@ def plot_bit_histograms(
         draw_densities(ax, {name: density[bit] for name, density in densities.items()}, edges)
         ax.set_title(f"bit {bit + 1}", fontsize="small", pad=2)
         ax.set_xticks([-2, 0, 2])
-    figure.supxlabel(UNIT, fontsize="medium")
-    figure.supylabel("density", fontsize="medium")
+    figure.supxlabel(UNIT, fontsize=plt.rcParams["axes.labelsize"])
+    figure.supylabel("density", fontsize=plt.rcParams["axes.labelsize"])
     return label_rims(figure)
 
 
@@ -78,7 +78,7 @@ def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -
         ax.axvline(0, color="black", lw=0.6)
         ax.set(ylabel="bit", title=name, xticks=[-2, 0, 2], ylim=(len(density) + 0.5, 0.5))
         ax.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=2))
-    figure.supxlabel(UNIT, fontsize="medium")
+    figure.supxlabel(UNIT, fontsize=plt.rcParams["axes.labelsize"])
     label_rims(figure, legend=False)
     figure.colorbar(mesh, ax=list(axes), label="density", extend="max", aspect=30, pad=0.02)
     return figure
@@ -97,7 +97,7 @@ def plot_by_bits(runs: pd.DataFrame, column: str = "quantization_error", ax: Axe
     for place, (loss, rows) in enumerate(runs.groupby("loss", sort=False)):
         means = rows.groupby("bits")[column].agg(["mean", "std"]).fillna({"std": 0.0})
         # A little to the side of one another, or equal values would hide.
-        x = means.index * 1.04 ** (place - (len(styles) - 1) / 2)
+        x = means.index * 1.15 ** ((place + 0.5) / len(styles) - 0.5)
         ax.errorbar(x, means["mean"], means["std"], label=loss, capsize=3, ms=4, lw=1.4, **styles[loss])
     bits = sorted(runs["bits"].unique())
     ax.set_xscale("log", base=2)
@@ -121,9 +121,7 @@ def plot_cosines(cosines: Mapping[str, np.ndarray], ax: Axes | None = None) -> A
         mean = cosines[name].mean()
         ax.ecdf(cosines[name], color=look["color"], ls=look["ls"], lw=1.6, label=f"{name}, mean {mean:.3f}")
     ax.set(xlabel="cos(z, sign z)", ylabel="share of the items, up to", xlim=(None, 1))
-    place_legend(
-        ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0
-    )  # above: the curves take all room
+    place_legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return ax
 
 

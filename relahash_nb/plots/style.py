@@ -79,8 +79,13 @@ def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[F
 
 def label_rims(figure: Figure, legend: bool = True) -> Figure:
     """Takes labels and legends off the inner panels, and puts one legend for all above them."""
-    for ax in figure.axes:
+    places = {_place(ax): ax for ax in figure.axes}
+    for (row, column), ax in places.items():
+        label = ax.get_xlabel()
         ax.label_outer()
+        if (row + 1, column) not in places:  # the last row need not be full
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(label)
     if legend:
         handles, names = figure.axes[0].get_legend_handles_labels()
         for ax in figure.axes:
@@ -88,3 +93,9 @@ def label_rims(figure: Figure, legend: bool = True) -> Figure:
                 ax.get_legend().remove()
         figure.legend(handles, names, loc="outside upper center", ncols=3)
     return figure
+
+
+def _place(ax: Axes) -> tuple[int, int]:
+    """Row and column of a panel."""
+    spec = ax.get_subplotspec()
+    return spec.rowspan.start, spec.colspan.start
