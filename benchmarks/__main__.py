@@ -11,7 +11,7 @@
 | frozen | features of a fixed backbone, a hash layer on them, fp32 against bf16 | 7 |
 | metrics | mean average precision against the published algorithm | 3 |
 | growth | seconds and memory against database, bits and classes | 4 |
-| profile | a fine-tuning step and a frozen epoch, with the floor beside it | 1 |
+| steps | a fine-tuning step and a frozen epoch, with the floor beside it | 1 |
 | estimate | a T4 on paper, from counted operations and known peaks | 1 |
 
 Run them where nothing else runs: the load when one began stands in its result.
@@ -26,7 +26,7 @@ import sys
 
 from benchmarks.common import Report, write_report
 
-NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "profile", "estimate")
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "steps", "estimate")
 
 
 def main() -> None:

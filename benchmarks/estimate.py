@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Report
-from benchmarks.profile import ADAM_BYTES, alexnet_training, count
+from benchmarks.steps import ADAM_BYTES, alexnet_training, count
 
 PEAK_FLOPS, PEAK_BYTES = 65e12, 320e9  # of a T4 in fp16, a second
 CAST_BYTES = 2 * (4 + 2)  # a parameter: autocast reads it and writes it in half, and its gradient the other way

@@ -99,13 +99,13 @@ def features_and_run(config, precision: str, model, data) -> dict[str, float]:
 
 
 def shrink(data, items: int):
-    """The first items of train and database, and a tenth as many queries."""
+    """So many items, drawn: a tenth of them queries, the others train and database."""
     import torch
 
     from relahash_nb.datasets import Dataset, Pool
 
-    rows = torch.cat([data.query.indices[: items // 10], data.database.indices[: items - items // 10]])
     pool = data.pool
+    rows = torch.randperm(len(pool.ids), generator=torch.Generator().manual_seed(0))[:items]
     small = Pool(pool.images[rows], pool.targets[rows], pool.ids[rows.numpy()], pool.image_size)
     rest = range(items // 10, items)
     splits = {"query": range(items // 10), "train": rest, "database": rest}

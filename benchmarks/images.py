@@ -1,7 +1,7 @@
 """How many images a second come out of files, and how many once they are decoded?
 
-    python benchmarks/images.py FOLDER                            a folder of images in sub-folders
-    python benchmarks/images.py FOLDER --size 112 --images 5000
+    python -m benchmarks.images FOLDER                            a folder of images in sub-folders
+    python -m benchmarks.images FOLDER --size 112 --images 5000
 
 The same files in the same process, each as uint8, the shorter side resized to one size and the middle square cut out:
 
@@ -27,12 +27,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from metrics import hardware, version_of
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from benchmarks.common import hardware, version_of
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool
 from relahash_nb.features import decode_images

@@ -1,4 +1,4 @@
-"""What a model that no longer learns gives for many images: folded, cast once, each core at a block of its own."""
+"""What a model that no longer learns gives for many images: folded or cast once, each core at a block of its own."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def _next(ahead: deque[tuple[int, Future[Tensor]]]) -> Tensor:
 def for_inference(model: HashModel, image_size: int, precision: str) -> HashModel:
     """A copy in evaluation mode that gives the same in less time, up to rounding; it cannot learn.
 
-    Batch norms after a convolution are folded into it, and the weights that autocast would cast are cast here.
+    In fp32 batch norms after a convolution are folded into it; in half precision the folded biases would be rounded,
+    the same way for every image, and an mAP fell by .002 to .012 with each of four seeds. There the weights that
+    autocast would cast at every call are cast once.
 
     Args:
         model: Left as it was.
@@ -108,7 +110,8 @@ def for_inference(model: HashModel, image_size: int, precision: str) -> HashMode
         precision: That it will be called in, under `autocast`.
     """
     network = copy.deepcopy(model).eval().requires_grad_(False)
-    network.backbone = fold_batch_norms(network.backbone, image_size)
+    if precision == "fp32":
+        network.backbone = fold_batch_norms(network.backbone, image_size)
     for module in network.modules():
         if type(module) in CAST:
             module.to(DTYPES[precision])

@@ -83,6 +83,12 @@ def test_weights_that_are_cast_once_give_what_autocast_gives_bit_for_bit(precisi
     assert not any(parameter.requires_grad for parameter in ready.parameters())
 
 
+@pytest.mark.parametrize(("precision", "left"), [("fp32", 0), ("bf16", 5)])
+def test_batch_norms_are_folded_in_fp32_alone(precision, left):
+    """A bias rounded to bf16 is wrong in the same way for every image."""
+    assert norms(for_inference(build_model(RunConfig()), 28, precision).backbone) == left
+
+
 @pytest.mark.parametrize("start", [0, 5, 10])
 def test_outputs_come_in_order_whichever_worker_is_the_first(start, monkeypatch):
     class Slow(nn.Module):

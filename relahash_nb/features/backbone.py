@@ -19,7 +19,7 @@ from relahash_nb.features.rows import RowFile
 from relahash_nb.inference import forward_blocks
 from relahash_nb.models import HashModel
 
-FORMAT = 2  # raise it when `prepare` or the file's layout changes: files of before are then no longer found
+FORMAT = 3  # raise it when `prepare`, `forward_blocks` or the layout changes: files of before are no longer found
 BLOCK = 256  # images
 
 
