@@ -7,10 +7,18 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study test slow lint generate wheel clean
+.PHONY: install study explore test slow lint generate wheel clean
 
 study: $(VENV)/.core          ## train four models on the embedded data set and print their scores
 	$(VENV)/bin/relahash sweep --bits $(BITS)
+
+explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost, over the runs in results/
+	@ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study
+	@mkdir -p build
+	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/04_hamming_explorer.ipynb \
+	  build/explorer.ipynb -p results_dir "$(CURDIR)/results"
+	$(VENV)/bin/voila build/explorer.ipynb --Voila.ip=127.0.0.1 \
+	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 test: $(VENV)/.dev            ## run all tests
 	$(VENV)/bin/python -m pytest

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allowed
+from relahash_nb.config import LOSS_DEFAULTS, RECIPES, ROOT_DATASETS, RunConfig, describe_allowed
 
 ALIASES = {"dataset": "--ds", "bits": "--nbit"}
 """Names of the published code that are understood too."""
@@ -23,10 +23,14 @@ SWEEP_OPTIONS = (
     ("minutes", float | None, None, "that one cell of a run may take"),
 )
 
+CHECKED = ("dataset", "protocol", "root", "drop_self_matches", "split_seed", "max_megapixels", "data_dir")
+CHECK_OPTIONS = (("images", bool, False, "read and decode every image, not a few; it finds copies too"),)
+
 HELP = """usage: relahash COMMAND [options]
 
   train    train and score one hash model
   sweep    the same for every combination of several values
+  check    what is wrong with a data set, before anything is trained
   report   the finished runs as a table
 
 relahash COMMAND --help lists the options."""
@@ -39,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of `sys.argv[1:]`.
 
     Returns:
-        Exit code: 0; 1 where a run failed; 2 where the command was wrong; 130 where it was interrupted.
+        Exit code: 0; 1 where a run failed or a check found errors; 2 where the command was wrong, or the data that it
+        names, and nothing was begun; 130 where it was interrupted.
     """
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -54,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # the disk is full, or cannot be written
+        print(f"relahash {command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: no half result was left; the same command again goes on with what is missing",
@@ -68,6 +76,7 @@ def train(arguments: Sequence[str]) -> int:
 
     config = RunConfig.from_dict(parse("train", "Train and score one hash model.", arguments))
     check_paths(config)
+    check_data([config])
     try:
         run = execute(config, sys.stdout)
     except RunFailed as error:
@@ -98,6 +107,7 @@ def sweep(arguments: Sequence[str]) -> int:
     if options["plan"]:
         print(plan(configs, load_runs(results_dir)))
         return 0
+    check_data(configs)
     outcomes = run_all(configs, options["workers"], options["scheduler"], options["minutes"])
     runs = load_runs(results_dir)
     if len(runs):
@@ -106,10 +116,31 @@ def sweep(arguments: Sequence[str]) -> int:
     print(f"\nresults: {results_dir}/runs\nnotebooks: {results_dir}/runs/*/{NOTEBOOK}")
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if failed:
-        lines = "\n".join(f"{outcome.config.command}\n  {outcome.error}" for outcome in failed)
+        errors = [(outcome.config.command, *outcome.error.splitlines()) for outcome in failed]
+        lines = "\n".join("\n  ".join(parts) for parts in errors)
         retry = "the same sweep again tries just these, or each by its command"
         print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:\n{lines}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def check(arguments: Sequence[str]) -> int:
+    """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
+    given = parse("check", "Say what is wrong with a data set.", arguments, extra=CHECK_OPTIONS, only=CHECKED)
+    all_images = given.pop("images")
+    config = RunConfig.from_dict(given)
+    check_paths(config)
+    from relahash_nb.datasets import describe_dataset, inspect_dataset
+
+    try:
+        data = inspect_dataset(config, all_images)
+    except ValueError as error:
+        print(f"error: {error}\n1 error, 0 warnings")
+        return 1
+    print(describe_dataset(data), *data.findings, sep="\n")
+    levels = [finding.level for finding in data.findings]
+    errors, warnings = levels.count("error"), levels.count("warning")
+    print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    return 1 if errors else 0
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -139,6 +170,7 @@ def parse(
     arguments: Sequence[str],
     several: bool = False,
     extra: Sequence[tuple[str, Any, Any, str]] = (),
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The values given on the command line, by tyro; a wrong one ends the program with exit code 2.
 
@@ -148,6 +180,7 @@ def parse(
         arguments: After the command's name.
         several: Whether each option takes several values.
         extra: Further options: name, type, default, meaning.
+        only: The fields of `RunConfig` that are options; None: all.
 
     Returns:
         Values, or lists of values, by the names of `RunConfig`'s fields.
@@ -157,6 +190,8 @@ def parse(
     hints = typing.get_type_hints(RunConfig)
     fields = []
     for knob in dataclasses.fields(RunConfig):
+        if only is not None and knob.name not in only:
+            continue
         hint, default = hints[knob.name], knob.default
         if "choices" in knob.metadata:
             hint = Literal[knob.metadata["choices"]] | None if default is None else Literal[knob.metadata["choices"]]
@@ -176,7 +211,8 @@ def parse(
     options.__doc__ = description
     given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
     values = vars(given)
-    values["loss_options"] = _from_json(values["loss_options"])
+    if "loss_options" in values:
+        values["loss_options"] = _from_json(values["loss_options"])
     return values
 
 
@@ -203,11 +239,25 @@ def check_paths(config: RunConfig) -> None:
     """
     if config.root is not None and not Path(config.root).is_dir():
         raise ValueError(f"root: {config.root!r} given, and there is no such folder")
-    if config.root is None and config.dataset in ("lists", "folder"):
+    if config.root is None and config.dataset in ROOT_DATASETS:
         raise ValueError(f"root: None given; {config.dataset} needs the folder that holds the images")
     weights = config.resolve().weights
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
         raise ValueError(f"weights: {weights!r} given, and there is no such file; allowed: imagenet, none, or a file")
+
+
+def check_data(configs: Sequence[RunConfig]) -> None:
+    """The checks of data that lie in a folder, before a kernel is started for it; each folder once.
+
+    Raises:
+        DataError: Nothing should be trained on one of them.
+        ValueError: One of them cannot be read.
+    """
+    folders = {(config.dataset, config.root): config for config in configs if config.dataset in ROOT_DATASETS}
+    if folders:
+        from relahash_nb.datasets import load_dataset  # seconds of imports that the embedded study need not wait for
+    for config in folders.values():
+        load_dataset(config)
 
 
 def _from_json(value: Any) -> Any:
@@ -220,7 +270,7 @@ def _from_json(value: Any) -> Any:
         raise ValueError(f"loss_options: {value!r} given; allowed: JSON, as in '{{\"scale\": 8}}' ({error})") from None
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sweep": sweep, "report": report}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sweep": sweep, "check": check, "report": report}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -119,13 +119,13 @@ def on_cluster(
         ValueError: Dask is not installed, or there is no scheduler at the address.
     """
     try:
-        from dask.distributed import Client, LocalCluster, as_completed
+        from dask.distributed import Client, as_completed
     except ImportError:
         raise ValueError("workers: needs Dask; pip install 'relahash-nb[cluster]'") from None
     try:
         # One thread a worker: a run at a time, and as many OpenMP threads as its share of the cores.
-        cluster = scheduler or LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        client = Client(cluster)
+        local = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        client = Client(scheduler) if scheduler else Client(**local)  # which closes its own cluster with itself
     except OSError as error:
         raise ValueError(f"scheduler: {scheduler!r} given, and not to be reached ({error})") from None
     with client:
@@ -140,8 +140,6 @@ def on_cluster(
             config = by_key[future.key]
             error = future.exception()
             yield Outcome(config, find_run(config), "" if error is None else f"{error}")
-    if not scheduler:
-        cluster.close()
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
@@ -164,9 +162,9 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
         The outcome, or None where another process is at it.
     """
     folder = run_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".sweep.lock", timeout=0):  # the system lets go of it when its process dies
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_sweep(folder):
             run = find_run(config)  # another sweep may have finished it meanwhile
             if run is not None:
                 return Outcome(config, run)
@@ -181,6 +179,24 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
                 return Outcome(config, None, str(error))
     except Timeout:
         return None
+    except OSError as error:  # the disk is full, or cannot be written
+        return Outcome(config, None, str(error))
+
+
+@contextmanager
+def one_sweep(folder: Path) -> Iterator[None]:
+    """Keeps other sweeps from a run; the system lets go of the lock when its process dies.
+
+    Raises:
+        Timeout: Another process has it.
+    """
+    lock = FileLock(folder / ".sweep.lock", timeout=0)
+    with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
@@ -206,12 +222,12 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
         logging.getLogger(name).setLevel(logging.CRITICAL)
     folder = run_folder(config)
     notebook = folder / NOTEBOOK
-    folder.mkdir(parents=True, exist_ok=True)
     defaults = RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
     if output is None or not output.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the kernel inherits it: in a log, a line an epoch is enough
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             str(shipped(f"notebooks/{NOTEBOOK}")),
             str(notebook),
@@ -220,6 +236,7 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
             stdout_file=output,
             execution_timeout=None if minutes is None else max(1, round(60 * minutes)),
             extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
+            shutdown_kernel="immediate",  # all is written by then, and an orderly end of torch takes two seconds
         )
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":
@@ -233,6 +250,8 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
         what = "the kernel died; it may have been killed for the memory it took"
     except CellTimeoutError:
         what = f"a cell took longer than {minutes:g} minutes"
+    except OSError as error:  # the notebook cannot be written
+        raise RunFailed(f"{error.strerror}: {error.filename or notebook}") from None
     else:
         run = find_run(config)
         if run is not None:

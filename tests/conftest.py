@@ -40,3 +40,34 @@ def list_folder(tmp_path_factory) -> Path:
     (root / "database.txt").write_text("".join(lines[:18]))
     (root / "test.txt").write_text("".join(lines[18:]))
     return root
+
+
+@pytest.fixture(scope="session")
+def toy_results(tmp_path_factory) -> Path:
+    """A results folder with finished runs of 16 and of 48 bits: noisy codes of four classes, 12 of 60 queries shown."""
+    import torch
+
+    from relahash_nb.centroids import make_centroids
+    from relahash_nb.config import RunConfig
+    from relahash_nb.datasets import Dataset, Pool
+    from relahash_nb.metrics import retrieval_scores
+    from relahash_nb.results import files, save_run
+
+    results = tmp_path_factory.mktemp("toy") / "results"
+    generator = np.random.default_rng(0)
+    classes = torch.arange(460) % 4
+    images = torch.from_numpy(generator.integers(0, 256, (460, 3, 16, 16), dtype=np.uint8))
+    pool = Pool(images, torch.eye(4, dtype=torch.uint8)[classes], np.arange(460), 16)
+    data = Dataset.from_pool(
+        "toy", ("ant", "bee", "cat", "<dog>"), pool, dict(train=range(9), database=range(400), query=range(400, 460))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "SHOWN_QUERIES", 12)
+        for bits in (48, 16):
+            centroids = np.asarray(make_centroids(4, bits))
+            noisy = centroids[classes] + generator.normal(0, 1.2, (460, bits)).astype(np.float32)
+            codes = {"query": noisy[400:], "database": noisy[:400]}
+            scores = retrieval_scores(*codes.values(), data.query.targets, data.database.targets)
+            config = RunConfig(bits=bits, results_dir=str(results))
+            save_run(config, data, codes, scores, [], centroids, {}, {"training": 1.0})
+    return results

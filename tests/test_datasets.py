@@ -1,5 +1,7 @@
 """Splits by name, images of any source, and what is done to a batch of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import AUGMENTATIONS, Dataset, Pool, load_dataset, prepare, split_pool
-from relahash_nb.datasets.images import FileImages, jitter, shift
+from relahash_nb.datasets.augment import jitter, shift
+from relahash_nb.datasets.images import FileImages
 
 POOL = np.random.default_rng(7).permutation(np.repeat(np.arange(10), 600))  # CIFAR-10's pool, a tenth of it
 
@@ -80,54 +83,6 @@ def test_lists_share_images_and_keep_several_labels(list_folder):
     assert np.array_equal(data.query.images(torch.tensor([1]))[0].permute(1, 2, 0), middle)
 
 
-@pytest.mark.parametrize(
-    ("break_it", "said"),
-    [
-        (lambda root: (root / "database.txt").unlink(), "database.txt: no such list"),
-        (lambda root: (root / "test.txt").write_text(""), "test.txt: empty"),
-        (lambda root: (root / "train.txt").write_text("a.png 1 0 2\n"), "label '2' given; allowed: 0 or 1"),
-        (lambda root: (root / "train.txt").write_text("a.png 1 0\nb.png 1\n"), "train.txt:2: 1 labels given"),
-        (lambda root: (root / "train.txt").write_text("a.png\n"), "train.txt:1: 'a.png' given; expected a path"),
-        (lambda root: (root / "train.txt").write_text("../a.png 1 0\n"), "train.txt:1: path '../a.png' leads out"),
-        (lambda root: (root / "train.txt").write_text("/a.png 1 0\n"), "train.txt:1: path '/a.png' leads out"),
-        (lambda root: (root / "test.txt").write_text("a.png 1 0\n"), "test.txt:1: 2 labels given; train.txt has 4"),
-        (lambda root: (root / "images" / "05.png").write_bytes(b"no image"), "05.png: not a readable image"),
-        (lambda root: (root / "images" / "05.png").unlink(), "05.png: no such image"),
-    ],
-)  # fmt: skip
-def test_a_broken_list_is_one_line_with_file_and_line(list_folder, tmp_path, break_it, said):
-    import shutil
-
-    root = shutil.copytree(list_folder, tmp_path / "broken")
-    break_it(root)
-    with pytest.raises(ValueError) as error:
-        load_dataset(RunConfig(dataset="lists", root=str(root), image_size=8, batch_size=4))
-    assert said in str(error.value) and "\n" not in str(error.value)
-
-
-def test_a_link_out_of_the_root_is_refused(list_folder, tmp_path):
-    import shutil
-
-    root = shutil.copytree(list_folder, tmp_path / "linked")
-    (root / "images" / "05.png").unlink()
-    (root / "images" / "05.png").symlink_to(list_folder / "images" / "05.png")
-    with pytest.raises(ValueError, match=r"05\.png: leads out of"):
-        load_dataset(RunConfig(dataset="lists", root=str(root), image_size=8, batch_size=4))
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda root: None, "no sub-folder; expected a sub-folder a class"),
-        (lambda root: (root / "cat").mkdir(), "0 images in sub-folder cat"),
-    ],
-)
-def test_a_folder_without_images_is_said(tmp_path, make, said):
-    make(tmp_path)
-    with pytest.raises(ValueError, match=said):
-        load_dataset(RunConfig(dataset="folder", root=str(tmp_path)))
-
-
 @pytest.mark.parametrize("root", [None, "no/such/folder"])
 def test_a_missing_root_is_said(root):
     with pytest.raises(ValueError, match=r"root: .* given; lists needs the folder that holds the images"):
@@ -137,13 +92,14 @@ def test_a_missing_root_is_said(root):
 def test_files_are_the_same_whether_decoded_at_once_or_batch_by_batch(image_folder):
     paths = [f"red/{number:02d}.png" for number in range(5)]
     files = FileImages(image_folder, paths, image_size=8)
-    assert torch.equal(files.in_memory()[torch.tensor([3, 1])], files[torch.tensor([3, 1])])
+    assert torch.equal(torch.cat(list(files.blocks(2)))[[3, 1]], files[torch.tensor([3, 1])])
+    assert torch.equal(torch.cat(list(files.blocks(2, start=3))), files[[3, 4]])
 
 
 def test_a_small_image_is_kept_as_it_is_and_enlarged_on_the_device(image_folder):
     files = FileImages(image_folder, ["red/00.png"], image_size=224)
     assert files.shape == (1, 3, 12, 12)
-    assert prepare(files.in_memory(), 224).shape == (1, 3, 224, 224)
+    assert prepare(files[[0]], 224).shape == (1, 3, 224, 224)
 
 
 def test_resizing_is_pillow_s_to_one_level():
@@ -257,6 +213,55 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", no_network)
     with pytest.raises(ValueError, match=r"cifar10: not in .*, and not to be downloaded \(no route to host\)"):
         load_dataset(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
+
+
+class Archive:
+    """A data set of torchvision's whose archive makes one folder; it reads what is there only if it is whole."""
+
+    classes = ("a", "b")
+
+    def __init__(self, root, train, download):
+        folder = Path(root, "cifar-10-batches-py")
+        if download:
+            folder.mkdir(exist_ok=True)
+            (folder / "batch").write_text("half" if INTERRUPT else "whole")
+            if INTERRUPT:
+                raise RuntimeError("File not found or corrupted.")
+        if not folder.is_dir() or (folder / "batch").read_text() != "whole":
+            raise RuntimeError("Dataset not found or corrupted.")
+        self.data, self.targets = np.zeros((6_000, 2, 2, 3), dtype=np.uint8), [0, 1] * 3_000
+
+    def __len__(self):
+        return len(self.targets)
+
+
+INTERRUPT: list[bool] = []
+
+
+def test_an_archive_is_unpacked_aside_and_moved_in_place_whole(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Archive)
+    config = RunConfig(dataset="cifar10", data_dir=str(tmp_path / "data"))
+    INTERRUPT.append(True)
+    with pytest.raises(ValueError, match="not to be downloaded"):
+        load_dataset(config)
+    assert not list((tmp_path / "data").iterdir())
+    INTERRUPT.clear()
+    assert len(load_dataset(config).pool.ids) == 12_000
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar-10-batches-py"]
+
+
+def test_nothing_is_unpacked_over_what_is_there(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Archive)
+    mine = tmp_path / "cifar-10-batches-py" / "batch"
+    mine.parent.mkdir()
+    mine.write_text("my own")
+    with pytest.raises(ValueError, match=r"cifar-10-batches-py: not whole; move it away, and it is downloaded anew"):
+        load_dataset(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
+    assert mine.read_text() == "my own" and list(tmp_path.iterdir()) == [mine.parent]
 
 
 def test_torchvision_s_sets_become_a_pool_of_both_parts(tmp_path, monkeypatch):

@@ -36,13 +36,14 @@ def test_its_numbers_are_those_of_the_results():
 
 
 def test_its_commands_and_options_exist():
-    from relahash_nb.cli import COMMANDS, SWEEP_OPTIONS
+    from relahash_nb.cli import CHECK_OPTIONS, COMMANDS, SWEEP_OPTIONS
     from relahash_nb.config import RunConfig
 
     for command in re.findall(r"relahash (train|sweep|report|\w+) --", TEXT):
         assert command in COMMANDS
     dask_s = {"nthreads", "resources"}
-    options = set(re.findall(r"--([a-z][a-z-]+)", TEXT)) - {"help", *dask_s, *(name for name, *_ in SWEEP_OPTIONS)}
+    own = {name for name, *_ in (*SWEEP_OPTIONS, *CHECK_OPTIONS)}
+    options = set(re.findall(r"--([a-z][a-z-]+)", TEXT)) - {"help", *dask_s, *own}
     assert {option.replace("-", "_") for option in options} <= set(RunConfig.__dataclass_fields__)
     targets = set(re.findall(r"make (\w+)`", TEXT)) | set(re.findall(r"^    make (\w+)", TEXT, flags=re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()

@@ -16,7 +16,7 @@ from relahash_nb import sweep
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
 from relahash_nb.results import Run, claim, find_run, load_run
-from relahash_nb.sweep import Outcome, RunFailed, attempt, expand, here, plan, read_grid
+from relahash_nb.sweep import Outcome, RunFailed, attempt, execute, expand, here, plan, read_grid
 
 TINY = ["--epochs", "1", "--image-size", "14"]
 
@@ -156,6 +156,45 @@ def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path
     claim(here_, Data("0"))
     with pytest.raises(ValueError, match="is a finished run on other data, and stays"):
         claim(there, Data("1"))
+
+
+@pytest.mark.parametrize("place", ["/proc/none", "taken/results"], ids=["read-only", "a file is in the way"])
+def test_a_place_that_cannot_be_written_is_a_line_a_run(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("")
+    config = RunConfig(results_dir=place)
+    outcome = attempt(config)
+    assert outcome.run is None and place.split("/")[1] in outcome.error and "\n" not in outcome.error
+    with pytest.raises(RunFailed, match=place):
+        execute(config)
+
+
+def test_a_full_disk_leaves_nothing_torn_and_names_the_file(tmp_path):
+    """A limit on the size of files stands in for a small disk: the notebook still fits, the codes do not."""
+    limit = 500_000
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "from relahash_nb.cli import main; sys.exit(main())"
+    )
+    full = subprocess.run(
+        [sys.executable, "-c", code, "sweep", *TINY], cwd=tmp_path, capture_output=True, text=True
+    )  # fmt: skip
+    assert full.returncode == 1
+    assert "File too large: 'results/runs/fashion_mini" in full.stderr and "codes.npz'" in full.stderr
+    assert "Traceback" not in full.stderr
+    (folder,) = Path(tmp_path, "results", "runs").iterdir()
+    left = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert left == {"01_train.ipynb", "config.json", "history.csv", "log.txt", "failed.txt"}
+    assert not list(folder.glob(".*codes.npz"))
+
+
+def test_a_mount_without_locks_is_served(configs, monkeypatch):
+    def no_locks(self):
+        raise NotImplementedError("flock")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    monkeypatch.setattr(sweep, "execute", lambda config, output, minutes: fake(config))
+    assert attempt(configs[0]).run is not None
 
 
 def wait_for(condition, seconds=90):

@@ -10,6 +10,7 @@ from relahash_nb.config.recipes import (
     LOSS_DEFAULTS,
     LOSS_NAMES,
     RECIPES,
+    ROOT_DATASETS,
 )
 from relahash_nb.config.rules import describe_allowed
 from relahash_nb.config.run import NOT_IN_RUN_ID, RunConfig
@@ -24,6 +25,7 @@ __all__ = [
     "LOSS_NAMES",
     "NOT_IN_RUN_ID",
     "RECIPES",
+    "ROOT_DATASETS",
     "RunConfig",
     "describe_allowed",
     "load_attribute",

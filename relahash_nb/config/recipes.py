@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-DATASET_NAMES = ("fashion_mini", "fashion_mnist", "cifar10", "cifar100", "lists", "folder")
+DATASET_NAMES = (
+    *("fashion_mini", "fashion_mnist", "cifar10", "cifar100"),
+    *("imagenet100", "nuswide_21", "coco", "lists", "folder"),
+)
+ROOT_DATASETS = DATASET_NAMES[4:]  # they need the folder that holds the images
 LOSS_NAMES = (
     *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
     *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c"),
@@ -32,6 +36,9 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "fashion_mnist": dict(recipe="quick"),
     "cifar10": dict(recipe="paper", protocol="1"),
     "cifar100": dict(recipe="paper", protocol="1"),
+    "imagenet100": dict(recipe="paper", augment="resized_crop", top_k=1_000),
+    "nuswide_21": dict(recipe="paper", augment="crop", top_k=5_000),
+    "coco": dict(recipe="paper", augment="resized_crop", top_k=5_000, drop_self_matches=True),
 }
 # Of the losses that have a scale or a margin; a scale that is not here follows from the bits.
 LOSS_DEFAULTS: dict[str, dict[str, Any]] = {

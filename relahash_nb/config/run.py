@@ -24,7 +24,10 @@ from relahash_nb.config.recipes import (
 from relahash_nb.config.rules import allows, describe_allowed, knob, nearest, options
 
 # Where and how a run is carried out, not what comes out of it. What the data were, a fingerprint in run.json says.
-NOT_IN_RUN_ID = ("recipe", "device", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh")
+NOT_IN_RUN_ID = (
+    *("recipe", "device", "compile", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh"),
+    *("max_megapixels", "cache_gigabytes"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class RunConfig:
     )
     dataset: str = knob("fashion_mini", "data set, or a function of your own", names=DATASET_NAMES)
     protocol: str | None = knob(None, "CIFAR's split", choices=("1", "1-disjoint", "2", "2-official"))
-    root: str | None = knob(None, "folder of the images, for lists and folder")
+    root: str | None = knob(None, "folder of the images and their lists, or of a sub-folder a class")
     bits: int = knob(64, "length of a hash code", minimum=1, maximum=4096)
     loss: str = knob(
         "relahash", "training loss, or a baseline without training, or a class of your own",
@@ -68,8 +71,8 @@ class RunConfig:
     finetune: bool = knob(True, "train the backbone too; if not, only the hash layer on its fixed features")
     image_size: int | None = knob(None, "pixels, height and width", minimum=8, maximum=4096)
     augment: str | None = knob(
-        None, "training images: flipped, brightness and contrast jittered by .05, shifted",
-        choices=("none", "flip", "jitter", "shift"),
+        None, "training images: flipped; and jittered by .05 in brightness and contrast, shifted, or cropped",
+        choices=("none", "flip", "jitter", "shift", "crop", "resized_crop"),
     )  # fmt: skip
     epochs: int | None = knob(None, "passes over the training images", minimum=1)
     batch_size: int | None = knob(None, "training images a step; incomplete last batches are dropped", minimum=2)
@@ -82,12 +85,13 @@ class RunConfig:
     dropout: bool = knob(False, "keep the backbone's dropout layers; the published code has them off")
     precision: str = knob("fp32", "of the network; the loss is always fp32", choices=("fp32", "bf16", "fp16"))
     device: str = knob("auto", "auto, cpu, cuda, cuda:1, mps")
+    compile: bool = knob(False, "torch.compile for training and fixed features; it pays in long runs alone")
     top_k: int | Literal["all"] | None = knob(None, "ranks counted by the average precision, or all", minimum=1)
     denominator: str = knob(
         "retrieved", "average precision over the relevant items within top_k, or over min(top_k, all relevant)",
         choices=("retrieved", "relevant"),
     )  # fmt: skip
-    drop_self_matches: bool = knob(False, "leave a query's own image out of its ranking where the database has it")
+    drop_self_matches: bool | None = knob(None, "leave a query's own image out of its ranking, if the database has it")
     validation_per_class: int = knob(0, "images a class held out to choose the epoch; 0: the last", minimum=0)
     eval_interval: int = knob(0, "epochs between scores on the way; 0: only after the last", minimum=0)
     seed: int = knob(0, "of the weights, the batches and the augmentation", minimum=0)
@@ -98,6 +102,8 @@ class RunConfig:
         5.0, "minutes between checkpoints of the training, each at the end of an epoch; 0: none", minimum=0
     )
     fresh: bool = knob(False, "start anew where a checkpoint is there that cannot be used")
+    max_megapixels: float = knob(100.0, "of an image; a larger one is refused, as it may be a trap", above=0)
+    cache_gigabytes: float = knob(50.0, "of disk for decoded images, the latest kept; 0: decode every time", minimum=0)
     data_dir: str = knob("data", "downloads and caches")
     results_dir: str = knob("results", "runs and tables")
 
@@ -122,7 +128,8 @@ class RunConfig:
         """
         dataset = DATASET_DEFAULTS.get(self.dataset, {})
         recipe = self.recipe or dataset.get("recipe", "paper")
-        defaults = RECIPES[recipe] | dataset | LOSS_DEFAULTS.get(self.loss, {}) | dict(recipe=recipe, top_k="all")
+        usual = dict(top_k="all", drop_self_matches=False)
+        defaults = usual | RECIPES[recipe] | dataset | LOSS_DEFAULTS.get(self.loss, {}) | dict(recipe=recipe)
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **missing)
 
@@ -152,7 +159,7 @@ class RunConfig:
             name: usual[name] for name, value in RunConfig().to_dict().items() if value is None
         }
         usual["recipe"] = RunConfig(**given).resolve().recipe
-        unsaid = {"checkpoint_minutes", "fresh"}  # they repeat nothing
+        unsaid = {"checkpoint_minutes", "fresh", "cache_gigabytes"}  # they repeat nothing
         options = [(name, value) for name, value in values.items() if value != usual[name] and name not in unsaid]
         return shlex.join(["relahash", "train", *(text for name, value in options for text in _option(name, value))])
 

@@ -1,156 +1,217 @@
-"""Images as uint8, in memory or in files, and what is done to a batch of them on the device."""
+"""Images in files: found, looked at, and decoded to uint8 RGB of one size."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
+import stat
+import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps
-from torch import Generator, Tensor
+from torch import Tensor
 from torchvision.transforms.v2 import functional as V
-from tqdm.auto import tqdm
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # by content; none that runs a program, as EPS does
 SMALLEST_SIDE_SAMPLE = 64  # images whose headers are read to find out at which size a folder is kept
+AHEAD = 256  # images that are being decoded before the first of them is asked for
+
+
+class OutsideError(ValueError):
+    """A path that leads out of the data set's root, be it by a link."""
 
 
 class FileImages:
     """Images in files, decoded when asked for: the shorter side resized to `size`, the middle square cut out.
 
-    Indexing with a list or tensor of N positions gives (N, 3, size, size) uint8.
+    Indexing with a list or tensor of N positions gives (N, 3, size, size) uint8. Grey, palette and CMYK images become
+    RGB, 16 bits become 8, what is transparent becomes white; they are turned as EXIF says; of an animation the first
+    frame counts. A JPEG of more than four times the wanted size is decoded at a half, a quarter or an eighth, not below
+    twice the wanted size, and resized from there.
 
     Args:
         root: The folder that every path stays under.
-        paths: Relative to the root, of files that Pillow reads; of an animation the first frame.
-        image_size: Pixels wanted by the model. Smaller images are kept as they are, and enlarged on the device.
+        paths: Relative to the root, of files that Pillow reads.
+        image_size: Pixels wanted. Smaller images are kept as they are, and enlarged on the device.
+        megapixels: An image of more is refused: a small file may hold one that fills the memory.
 
     Raises:
         ValueError: When indexed: a path leads out of the root, or a file is missing or no readable image.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], image_size: int) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], image_size: int, megapixels: float = 100.0) -> None:
         self.root, self.paths = root.resolve(), list(paths)
-        step = max(1, len(self.paths) // SMALLEST_SIDE_SAMPLE)
-        self.size = min(image_size, max(self._shorter_side(path) for path in self.paths[::step]))
-        self.shape = (len(self.paths), 3, self.size, self.size)
+        self.image_size, self.pixels = image_size, megapixels * 1e6
+        self.decoded: Tensor | None = None
+        self._folders: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
+        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow has a limit of its own, for the whole process
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(self.pixels))
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # here it is an error
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return torch.stack(list(self._threads.map(self._decode, indices.tolist())))  # (N, 3, size, size)
+        if self.decoded is not None:
+            return self.decoded[torch.as_tensor(indices).to(self.decoded.device)]
+        return torch.stack(list(self._threads.map(self._decode, torch.as_tensor(indices).tolist())))
 
-    def in_memory(self) -> Tensor:
-        """All of them decoded, (N, 3, size, size) uint8."""
-        images = torch.empty(self.shape, dtype=torch.uint8)
-        decoded = self._threads.map(self._decode, range(len(self)))
-        for row, image in enumerate(
-            tqdm(decoded, "decoding", len(self), unit=" images", leave=False, delay=2, mininterval=1)
-        ):
-            images[row] = image
+    @cached_property
+    def size(self) -> int:
+        """Pixels of height and width, at most `image_size`; less where no image has as many."""
+        step = max(1, len(self.paths) // SMALLEST_SIDE_SAMPLE)
+        return min([self.image_size, max(map(self._shorter_side, self.paths[::step]), default=1)])
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, 3, size, size)."""
+        return (len(self), 3, self.size, self.size)
+
+    @cached_property
+    def files(self) -> np.ndarray:
+        """(N, 2) bytes and time of change in nanoseconds of each file; −1 where there is none, −2 out of the root."""
+        return np.array([self._stat(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
+
+    def blocks(self, length: int, start: int = 0) -> Iterator[Tensor]:
+        """All from `start` on, decoded, in blocks (≤ length, 3, size, size) uint8; a few are decoded ahead."""
+        ahead: deque[list[Future[Tensor]]] = deque()
+        try:
+            for first in range(start, len(self), length):
+                rows = range(first, min(first + length, len(self)))
+                ahead.append([self._threads.submit(self._decode, row) for row in rows])
+                if len(ahead) * length > AHEAD:
+                    yield torch.stack([image.result() for image in ahead.popleft()])
+            while ahead:
+                yield torch.stack([image.result() for image in ahead.popleft()])
+        finally:
+            for block in ahead:
+                for image in block:
+                    image.cancel()
+
+    def with_decoded(self, decoded: Tensor) -> Self:
+        """The same images, taken from (N, 3, size, size) uint8 on any device from now on."""
+        images = copy.copy(self)
+        images.decoded = decoded
         return images
 
-    def file_sizes(self) -> np.ndarray:
-        """(N,) bytes of each file: what the fingerprint of the data goes by."""
-        return np.array([self._path(path).stat().st_size for path in self.paths])
+    def examine(self, rows: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        """Reads and decodes these files whole.
 
-    def _path(self, path: str) -> Path:
-        full = (self.root / path).resolve()
-        if not full.is_relative_to(self.root):
-            raise ValueError(f"{path}: leads out of {self.root}")
+        Yields:
+            What is wrong with each, or nothing; and a digest of its bytes.
+        """
+        return self._threads.map(self._examine, rows)
+
+    def path(self, path: str) -> Path:
+        """Where an image lies.
+
+        Raises:
+            OutsideError: Out of the root.
+            ValueError: There is no such file.
+        """
+        folder, name = os.path.split(path)
+        full = Path(self._folder(folder), name)
+        if full.is_symlink():
+            full = full.resolve()
+            self._folder(str(full.parent))
         if not full.is_file():
             raise ValueError(f"{full}: no such image")
         return full
 
+    def _folder(self, folder: str) -> str:
+        """A folder of the root, with no link in it."""
+        if folder not in self._folders:  # a thousand images share one
+            found = (self.root / folder).resolve()
+            if not found.is_relative_to(self.root):
+                raise OutsideError(f"{self.root / folder}: leads out of {self.root}")
+            self._folders[folder] = str(found)
+        return self._folders[folder]
+
+    def _stat(self, path: str) -> tuple[int, int]:
+        folder, name = os.path.split(path)
+        try:
+            found = os.lstat(os.path.join(self._folder(folder), name))  # noqa: PTH118 - of many thousands in a second
+            if stat.S_ISLNK(found.st_mode):
+                found = self.path(path).stat()
+        except OutsideError:
+            return -2, -2
+        except (OSError, ValueError):
+            return -1, -1
+        return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)
+
     def _shorter_side(self, path: str) -> int:
-        with self._open(path) as image:  # the header alone
+        full = self.path(path)
+        with self._open(full, full) as image:  # the header alone
             return min(image.size)
 
+    def _examine(self, row: int) -> tuple[str, bytes]:
+        content = b""
+        try:
+            full = self.path(self.paths[row])
+            content = full.read_bytes()
+            with self._open(full, BytesIO(content)) as image:
+                to_rgb(image)
+            fault = ""
+        except (OSError, ValueError) as error:
+            fault = str(error)
+        return fault, hashlib.blake2b(content, digest_size=16).digest()
+
     def _decode(self, index: int) -> Tensor:
-        with self._open(self.paths[index]) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
-        if image.size != (self.size, self.size):
-            image = V.center_crop(V.resize(image, [self.size]), [self.size, self.size])
-        return V.pil_to_tensor(image)  # (3, size, size)
+        full, size = self.path(self.paths[index]), self.size
+        with self._open(full, full) as image:
+            image.draft(None, (2 * size, 2 * size))
+            image = to_rgb(image)
+            if image.size != (size, size):
+                image = V.center_crop(V.resize(image, [size]), [size, size])
+            return V.pil_to_tensor(image)  # (3, size, size)
 
     @contextmanager
-    def _open(self, path: str) -> Iterator[Image.Image]:
-        full = self._path(path)
+    def _open(self, path: Path, source: Path | BinaryIO) -> Iterator[Image.Image]:
         try:
-            with Image.open(full) as image:
+            with Image.open(source, formats=FORMATS) as image:
+                width, height = image.size
+                # A long thin image grows when its shorter side is resized.
+                pixels = max(width * height, self.image_size**2 * max(width, height) / min(width, height))
+                if pixels > self.pixels:
+                    limit = f"max_megapixels is {self.pixels / 1e6:g}"
+                    raise ValueError(f"{width} × {height} pixels take {pixels / 1e6:.1f} megapixels; {limit}")
                 yield image
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{full}: not a readable image ({str(error).splitlines()[0]})") from None
+        except Exception as error:  # what a broken file makes Pillow raise is no closed list
+            reason = "no image in a format that is read" if isinstance(error, Image.UnidentifiedImageError) else error
+            raise ValueError(f"{path}: not a readable image ({' '.join(str(reason).split())})") from None
 
 
-def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:
-    """A batch as the model wants it, on the device that it is on.
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any kind as 8-bit RGB, turned as its EXIF says; what is transparent becomes white.
 
-    The random numbers are drawn on the CPU, one set an image, so that a seed means the same on every device.
-
-    Args:
-        images: (B, 1 or 3, H, W) uint8.
-        image_size: Pixels, height and width of the result.
-        augment: One of `AUGMENTATIONS`.
-        generator: Where the random numbers come from; needed by all but `none`.
-
-    Returns:
-        (B, 3, image_size, image_size) float32 from 0 to 1. Normalising is the model's, since it goes with the weights.
+    Raises:
+        ValueError: Its levels have no agreed black and white, as in floating point and 32 bits.
 
     Example:
-        >>> prepare(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8), 4).unique()
-        tensor([0.2000])
+        >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
+        (128, 128, 128)
     """
-    if AUGMENTATIONS[augment]:
-        batch = images.float() / 255  # (B, C, H, W)
-        for step in AUGMENTATIONS[augment]:
-            batch = step(batch, generator)
-        images = (batch * 255).round().to(torch.uint8)
-    if images.shape[-2:] != (image_size, image_size):
-        # As uint8 and channels last it takes a tenth of the time that floats take on a CPU.
-        images = images.contiguous(memory_format=torch.channels_last)
-        images = V.resize(images, [image_size, image_size], antialias=True)
-    return (images.float() / 255).expand(-1, 3, -1, -1)
-
-
-def flip(batch: Tensor, generator: Generator) -> Tensor:
-    """Each image mirrored left to right with probability one half."""
-    mirrored = _uniform(batch, 0, 1, generator) < 0.5  # (B, 1, 1, 1)
-    return torch.where(mirrored, batch.flip(-1), batch)
-
-
-def jitter(batch: Tensor, generator: Generator, strength: float = 0.05) -> Tensor:
-    """Brightness, then contrast of each image changed by up to `strength`, as torchvision's ColorJitter does."""
-    batch = (batch * _uniform(batch, 1 - strength, 1 + strength, generator)).clamp(0, 1)
-    grey = batch if batch.shape[1] == 1 else V.rgb_to_grayscale(batch)  # (B, 1, H, W)
-    mean = grey.mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
-    return torch.lerp(mean, batch, _uniform(batch, 1 - strength, 1 + strength, generator)).clamp(0, 1)
-
-
-def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
-    """Each image moved by up to `share` of its size along both axes; the border repeats."""
-    count, _, height, width = batch.shape
-    reach = round(height * share)
-    padded = F.pad(batch, (reach,) * 4, mode="replicate")
-    down, right = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=generator).to(batch.device)  # (B, 1) each
-    rows = down + torch.arange(height, device=batch.device)  # (B, H)
-    columns = right + torch.arange(width, device=batch.device)  # (B, W)
-    item = torch.arange(count, device=batch.device)[:, None, None]
-    moved = padded.permute(0, 2, 3, 1)[item, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
-    return moved.permute(0, 3, 1, 2)
-
-
-AUGMENTATIONS = {"none": (), "flip": (flip,), "jitter": (flip, jitter), "shift": (shift, flip, jitter)}
-
-
-def _uniform(batch: Tensor, low: float, high: float, generator: Generator) -> Tensor:
-    """One number an image, (B, 1, 1, 1)."""
-    numbers = torch.rand(len(batch), 1, 1, 1, generator=generator) * (high - low) + low
-    return numbers.to(batch.device, non_blocking=True)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 0xFFFF:
+            raise ValueError(f"mode {image.mode} with levels above 16 bits is not supported")
+        image = Image.fromarray((levels >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("mode F, floating point, is not supported")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from relahash_nb.datasets.images import FileImages, prepare
+from relahash_nb.datasets.augment import prepare
+from relahash_nb.datasets.findings import Finding
+from relahash_nb.datasets.images import FileImages
 
 # Totals over all classes: query, train, and whether the database leaves the training images out.
 # Counts of the hashing literature; "2" trains on its whole database.
@@ -104,6 +106,8 @@ class Dataset:
         query: What is searched with. Chooses nothing.
         database: What is searched in.
         validation: Queries that may choose the epoch: neither in train nor in query. Empty unless asked for.
+        listed: Whether row i of a split is line i + 1 of its list file.
+        findings: What the checks found to be wrong with it, or worth knowing.
     """
 
     name: str
@@ -112,6 +116,8 @@ class Dataset:
     query: Split
     database: Split
     validation: Split
+    listed: bool = False
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def from_pool(cls, name: str, class_names: Sequence[str], pool: Pool, positions: Mapping[str, Any]) -> Dataset:
@@ -159,28 +165,48 @@ class Dataset:
                 f"validation_per_class: {per_class} given; {self.name}'s database has too few images for it"
             )
         positions = {"train": left, "query": self.query.indices, "database": database, "validation": np.sort(taken)}
-        return Dataset.from_pool(self.name, self.class_names, self.pool, positions) if per_class else self
+        data = Dataset.from_pool(self.name, self.class_names, self.pool, positions)
+        return replace(data, findings=self.findings) if per_class else self
 
     def to(self, device: torch.device | str) -> Dataset:
         """The pool moved to the device where it fits in half of what is free there; files stay files."""
         images = self.pool.images
-        if not isinstance(images, Tensor):
+        pixels = images if isinstance(images, Tensor) else images.decoded
+        if pixels is None:
             return self
-        if torch.device(device).type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        if torch.device(device).type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
             return self
-        pool = replace(self.pool, images=images.to(device))
+        pixels = pixels.to(device)
+        return self.with_images(pixels if isinstance(images, Tensor) else images.with_decoded(pixels))
+
+    def with_images(self, images: Tensor | FileImages) -> Dataset:
+        """The same data set over the same images, kept otherwise."""
+        pool = replace(self.pool, images=images)
         names = ("train", "query", "database", "validation")
         return replace(self, **{name: Split(pool, getattr(self, name).indices) for name in names})
 
     def fingerprint(self) -> str:
         """What the data were, in 16 hexadecimal digits: a hash of ids, targets, splits, and pixels or file sizes."""
         images = self.pool.images
-        digest = hashlib.sha256("\n".join(map(str, self.pool.ids.tolist())).encode())
+        digest = hashlib.sha256("\n".join(map(str, self.pool.ids.tolist())).encode(errors="surrogateescape"))
         digest.update(self.pool.targets.numpy())
         for part in (self.train, self.query, self.database, self.validation):
             digest.update(part.indices.numpy())
-        digest.update(images.cpu().numpy() if isinstance(images, Tensor) else images.file_sizes())
+        digest.update(images.cpu().numpy() if isinstance(images, Tensor) else images.files[:, 0].copy())
         return digest.hexdigest()[:16]
+
+
+def one_hot(labels: np.ndarray, classes: int | None = None) -> Tensor:
+    """(M, C) uint8 from (M,) class numbers; C is one more than the largest unless it is given.
+
+    Example:
+        >>> one_hot(np.array([1, 0]))
+        tensor([[0, 1],
+                [1, 0]], dtype=torch.uint8)
+    """
+    numbers = torch.as_tensor(labels, dtype=torch.long)[:, None]  # (M, 1)
+    width = int(numbers.max()) + 1 if classes is None else classes
+    return torch.zeros(len(numbers), width, dtype=torch.uint8).scatter_(1, numbers, 1)
 
 
 def split_pool(labels: np.ndarray, official_test: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
+
+from relahash_nb.plots.style import COLOURS
 
 
 def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
@@ -17,7 +18,7 @@ def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
     """
     ax = ax or plt.subplots(figsize=(5, 3))[1]
     values = np.asarray(codes).ravel()
-    ax.hist(values, bins=101, density=True, histtype="stepfilled", color=sns.color_palette("colorblind")[0], alpha=0.8)
+    ax.hist(values, bins=101, density=True, histtype="stepfilled", color=COLOURS[0], alpha=0.8)
     ax.axvline(0, color="black", lw=0.8)
     size = np.abs(values).mean()
     for sign in (-1, 1):

@@ -8,8 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from relahash_nb.plots.style import RIGHT, WRONG
+
+GAP = 0.06  # between two images, in widths of one
 
 
 def plot_images(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
@@ -20,14 +23,14 @@ def plot_images(images: np.ndarray, titles: Sequence[str], columns: int = 10) ->
         titles: N.
         columns: Images a row.
     """
-    rows = -(-len(images) // columns)
-    figure, axes = grid(rows, columns, width=columns, height=1.2 * rows)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        draw_image(ax, image)
-        ax.set_title(title, fontsize=7, pad=2)
-    return figure
+    rows, pitch = -(-len(images) // columns), 1.25
+    ax = table(rows * pitch, columns)
+    for number, (image, title) in enumerate(zip(images, titles, strict=False)):
+        row, column = divmod(number, columns)
+        top = row * pitch + 0.22
+        draw_image(ax, image, column, top)
+        ax.text(column + 0.5, top - 0.04, title, ha="center", va="bottom", fontsize=7)
+    return ax.figure
 
 
 def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarray, names: Sequence[str]) -> Figure:
@@ -40,31 +43,45 @@ def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarra
         names: S, of the queries' classes.
     """
     rows, columns = relevant.shape
-    figure, axes = grid(rows, columns + 1, width=0.9 * columns + 1.4, height=1.05 * rows)
+    pitch, start = 1.22, 1.15  # from row to row; of the first of the nearest
+    ax = table(rows * pitch + 0.25, start + columns, left=1.3)
+    ax.text(0.5, 0.2, "query", ha="center", va="bottom", fontsize=8)
+    ax.text(start + 0.5, 0.2, "nearest", ha="center", va="bottom", fontsize=8)
     for row in range(rows):
-        axes[row, 0].set_ylabel(names[row], rotation=0, ha="right", va="center", fontsize=8)
-        draw_image(axes[row, 0], queries[row])
+        top = 0.25 + row * pitch
+        ax.text(-0.1, top + 0.5, names[row], ha="right", va="center", fontsize=8)
+        draw_image(ax, queries[row], 0, top)
         for column in range(columns):
-            ax, is_right = axes[row, column + 1], relevant[row, column]
-            draw_image(ax, nearest[row, column], colour=RIGHT if is_right else WRONG)
+            left, is_right = start + column, relevant[row, column]
+            draw_image(ax, nearest[row, column], left, top, colour=RIGHT if is_right else WRONG)
             # A sign beside the colour, for those who cannot tell the two apart.
-            ax.set_xlabel("✓" if is_right else "✗", color=RIGHT if is_right else WRONG, labelpad=1, fontsize=8)
-    axes[0, 0].set_title("query", fontsize=8)
-    axes[0, 1].set_title("nearest", fontsize=8)
-    return figure
+            sign, colour = ("✓", RIGHT) if is_right else ("✗", WRONG)
+            ax.text(left + 0.5, top + 1.0, sign, color=colour, ha="center", va="top", fontsize=7)
+    return ax.figure
 
 
-def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure of many small axes (rows, columns), placed by hand: solving for a layout takes seconds."""
-    spacing = {"wspace": 0.06, "hspace": 0.3, "left": 0.1, "right": 0.99, "top": 0.95, "bottom": 0.03}
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="none", gridspec_kw=spacing)
+def table(height: float, width: float, left: float = 0.0) -> Axes:
+    """One empty axes for many images, in widths of an image: an axes for each of a hundred would take a second.
 
-
-def draw_image(ax: Axes, image: np.ndarray, colour: tuple[float, ...] | None = None) -> Axes:
-    """One image (1 or 3, H, W) uint8, without ticks, in a frame of a colour where one is given."""
-    image = np.moveaxis(np.asarray(image), 0, -1)  # (H, W, C)
-    ax.imshow(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=colour is not None, color=colour, linewidth=2)
+    Args:
+        height: Downwards from 0.
+        width: To the right of 0.
+        left: To the left of 0, for text.
+    """
+    figure, ax = plt.subplots(figsize=(0.9 * (width + left), 0.9 * height), layout="none")
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.99)
+    ax.set(xlim=(-left, width), ylim=(height, 0), aspect="equal")
+    ax.axis("off")
     return ax
+
+
+def draw_image(ax: Axes, image: np.ndarray, left: float, top: float, colour: tuple[float, ...] | None = None) -> None:
+    """One image (1 or 3, H, W) uint8 in the unit square at a place of a table, in a frame where a colour is given."""
+    image = np.moveaxis(np.asarray(image), 0, -1)  # (H, W, C)
+    limits = ax.get_xlim(), ax.get_ylim()
+    right, bottom = left + 1 - GAP, top + 1 - GAP
+    ax.imshow(image.repeat(3, axis=2) if image.shape[2] == 1 else image, extent=(left + GAP, right, bottom, top + GAP))
+    ax.set(xlim=limits[0], ylim=limits[1])  # which each image moves
+    if colour is not None:
+        size = 1 - 2 * GAP
+        ax.add_patch(Rectangle((left + GAP, top + GAP), size, size, fill=False, edgecolor=colour, linewidth=1.8))

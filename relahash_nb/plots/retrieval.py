@@ -44,3 +44,19 @@ def plot_precision_at(ranks: Sequence[int], precision: Sequence[float], chance: 
     ax.set(xscale="log", xlabel="ranks", ylabel="precision", ylim=(0, 1.02))
     ax.legend()
     return ax
+
+
+def plot_within(precision: np.ndarray, recall: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Precision and recall of the items within each Hamming radius.
+
+    Args:
+        precision: (K + 1,) at radius 0 to K, 0 to 1 or NaN.
+        recall: Likewise.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    for name, values, style in (("precision", precision, "-"), ("recall", recall, "--")):
+        ax.plot(values, color="black", ls=style, label=name)
+    ax.set(xlabel="Hamming radius", ylabel="precision, recall", xlim=(-0.5, len(precision) - 0.5), ylim=(0, 1.02))
+    ax.legend()
+    return ax

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+
+from relahash_nb.plots.style import COLOURS
 
 
 def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -18,7 +19,7 @@ def plot_training(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: Where to draw; a new figure otherwise.
     """
     ax = ax or plt.subplots(figsize=(5, 3))[1]
-    loss_colour, accuracy_colour, map_colour = sns.color_palette("colorblind")[:3]
+    loss_colour, accuracy_colour, map_colour = COLOURS[:3]
     (loss,) = ax.plot(history["epoch"], history["loss"], color=loss_colour, marker=".", label="loss")
     ax.set(xlabel="epoch", ylabel="loss")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

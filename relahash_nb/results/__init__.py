@@ -9,7 +9,7 @@ from relahash_nb.results.comparison import (
     undecided,
 )
 from relahash_nb.results.facts import describe_hardware, describe_versions
-from relahash_nb.results.files import Run, claim, find_run, load_run, save_run
+from relahash_nb.results.files import Run, claim, find_run, finished_runs, load_run, save_run
 from relahash_nb.results.tables import load_runs, summarize, table
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "describe_hardware",
     "describe_versions",
     "find_run",
+    "finished_runs",
     "load_comparable",
     "load_published",
     "load_run",

@@ -35,7 +35,7 @@ def describe_scores(scores: Any, codes: Mapping[str, np.ndarray]) -> dict[str, f
 
 
 def describe_data(data: Any) -> dict[str, Any]:
-    """What the data were: counts, class names, and a fingerprint of the images."""
+    """What the data were: counts, class names, a fingerprint of the images, and what the checks had to say."""
     counts = {name: len(getattr(data, name)) for name in ("train", "query", "database", "validation")}
     return {
         "name": data.name,
@@ -43,6 +43,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "multi_label": data.multi_label,
         "fingerprint": data.fingerprint(),
+        "findings": [{"rule": one.rule, "level": one.level, "text": one.text} for one in data.findings],
     }
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,34 @@ class Run:
         """An epoch a row."""
         return pd.read_csv(self.folder / "history.csv")
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Packed codes and targets, ids, centroids, codes before the sign, thumbnails; see `collect_arrays`."""
         with np.load(self.folder / "codes.npz", allow_pickle=False) as file:
             return dict(file)
+
+    def codes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Binary codes of `query` or `database`, with their labels.
+
+        Returns:
+            (N, K) float32 of −1 and +1, and (N, C) uint8 multi-hot.
+        """
+        from relahash_nb.metrics import unpack
+
+        return unpack(self.arrays[f"{split}_codes"], self.report["config"]["bits"]), self._targets(split)
+
+    def raw_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes before the sign of all queries and of the database's sample, with their labels.
+
+        Returns:
+            (N, K) float32, and (N, C) uint8 multi-hot.
+        """
+        arrays = self.arrays
+        codes = np.concatenate([arrays["query_raw"], arrays["sample_raw"]]).astype(np.float32)
+        return codes, np.concatenate([self._targets("query"), self._targets("database")[arrays["sample_rows"]]])
+
+    def _targets(self, split: str) -> np.ndarray:
+        return np.unpackbits(self.arrays[f"{split}_targets"], axis=1, count=len(self.report["data"]["class_names"]))
 
     def neighbours(self, most: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         """Some queries with the images nearest to them, from the thumbnails; one of each class first.
@@ -124,13 +148,10 @@ class Run:
             Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the S queries' classes.
         """
         arrays, names = self.arrays, self.report["data"]["class_names"]
-        targets = {
-            name: np.unpackbits(arrays[f"{name}_targets"], axis=1, count=len(names)) for name in ("query", "database")
-        }
-        shown = targets["query"][arrays["shown_queries"]]  # (S, C)
+        shown = self._targets("query")[arrays["shown_queries"]]  # (S, C)
         first = [rows[0] for rows in (np.flatnonzero(column) for column in shown.T) if len(rows)]  # one of each class
         chosen = list(dict.fromkeys([*first, *range(len(shown))]))[:most]
-        nearest = targets["database"][arrays["nearest"][chosen]]  # (S, R, C)
+        nearest = self._targets("database")[arrays["nearest"][chosen]]  # (S, R, C)
         labels = [", ".join(np.array(names)[row > 0]) for row in shown[chosen]]
         return (
             arrays["thumbnails"][arrays["query_thumbnails"][chosen]],
@@ -151,6 +172,30 @@ def load_run(folder: Path) -> Run | None:
         return run if is_whole and run.config.run_id == folder.name else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
+    """The finished runs of a results folder by their names, the last one finished first.
+
+    Args:
+        results_dir: The folder that holds `runs/`. Where a relative one holds none, the folder above is looked into
+            too: JupyterLab and Voila start a notebook in its own folder, and the command line in the project's.
+        first: Name of the run to put first instead.
+
+    Raises:
+        ValueError: There is no finished run, and the message says which command makes one; or none of that name.
+    """
+    for place in (Path(results_dir), Path("..", results_dir)):
+        runs = [run for run in map(load_run, place.glob("runs/*")) if run is not None]
+        if runs:
+            runs.sort(key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
+            names = {run.folder.name: run for run in runs}
+            if first not in (None, *names):
+                raise ValueError(f"run_id: {first!r} given; finished in {place / 'runs'}: {', '.join(names)}")
+            return names if first is None else {first: names[first], **names}
+    raise ValueError(
+        f"no finished run in {Path(results_dir, 'runs')}; `relahash train` makes one, `make study` those of the study"
+    )
 
 
 def find_run(config: RunConfig) -> Run | None:

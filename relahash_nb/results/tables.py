@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from relahash_nb.config import NOT_IN_RUN_ID
 from relahash_nb.results.files import load_run
 
 # Of this machine, or of how a run was carried out there: they stay out of the summary.
-PLACES = ["root", "device", "data_dir", "results_dir", "folder", "checkpoint_minutes", "fresh"]
+PLACES = ["folder", *(name for name in NOT_IN_RUN_ID if name != "recipe")]
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:

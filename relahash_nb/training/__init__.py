@@ -1,7 +1,9 @@
 """The only loops over data: `fit` trains, `encode` gives codes, `evaluate` scores them."""
 
+from relahash_nb.inference import autocast
+from relahash_nb.models import DTYPES
 from relahash_nb.training.checkpoints import CheckpointError
-from relahash_nb.training.encoding import DTYPES, autocast, encode, evaluate, find_device, score
+from relahash_nb.training.encoding import encode, evaluate, find_device, score
 from relahash_nb.training.fitting import (
     CHECK_INTERVAL,
     SCHEDULES,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split
+from relahash_nb.inference import BLOCK, forward_blocks
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
-from relahash_nb.models import DTYPES, HashModel
+from relahash_nb.models import HashModel
 from relahash_nb.training.progress import watch
 
 
@@ -18,7 +19,7 @@ def encode(
     model: HashModel,
     split: Split,
     precision: str = "fp32",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     features: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes of a whole split, in its order, in evaluation mode.
@@ -27,7 +28,8 @@ def encode(
         model: Where it is; it is left in evaluation mode.
         split: N items.
         precision: fp32, bf16 or fp16.
-        batch_size: Images at a time. It changes the speed alone: in evaluation mode an item's code is its own.
+        batch_size: Images at a time; None: what suits the device. It changes the speed alone: in evaluation mode an
+            item's code is its own.
         features: (M, F) of the split's whole pool, where the backbone's are known; then only the hash layer works.
 
     Returns:
@@ -39,11 +41,9 @@ def encode(
         with torch.inference_mode():
             codes = [model.hash(features[rows].to(device).float()).cpu() for rows in split.indices.split(8_192)]
         return torch.cat(codes).clone(), split.targets
-    blocks = []
-    with torch.inference_mode(), autocast(device, precision):
-        for images, _ in watch(split.batches(batch_size, device), math.ceil(len(split) / batch_size), "encoding"):
-            blocks.append(model(images.contiguous(memory_format=torch.channels_last)).float())
-    return torch.cat(blocks).cpu().clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
+    blocks = forward_blocks(HashModel.forward, model, split, precision, batch_size=batch_size)
+    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / BLOCK), "encoding")]
+    return torch.cat(codes).clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
 
 
 def evaluate(
@@ -96,8 +96,3 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
     return device
-
-
-def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """Mixed precision as the config says; off for fp32."""
-    return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "fp32")

@@ -16,9 +16,11 @@ from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import pool_features
+from relahash_nb.inference import autocast, compile_module
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoints, State
-from relahash_nb.training.encoding import autocast, encode, evaluate, find_device
+from relahash_nb.training.encoding import encode, evaluate, find_device
+from relahash_nb.training.memory import kept_memory
 from relahash_nb.training.progress import describe_epoch, say, watch
 
 # The learning rate's factor, at a progress of the run from 0 to 1.
@@ -64,7 +66,8 @@ def fit(
     checkpoints = Checkpoints(model, loss, data, config.resolve())
     state = checkpoints.find()  # first, so that one that is refused costs no time
     training = Training(model, loss, data, config, features)
-    with torch.random.fork_rng(devices=[training.device] if training.device.type == "cuda" else []):
+    devices = [training.device] if training.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), kept_memory():
         torch.manual_seed(config.seed)  # of dropout, and of a loss that draws
         if state is not None:
             training.restore(state)
@@ -108,6 +111,7 @@ class Training:
         self.config = config.resolve()
         self.device = find_device(self.config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.network = compile_module(self.model, self.device) if self.config.compile else self.model
         self.loss = loss.to(self.device)
         self.data = data.to(self.device)
         self.optimizer = make_optimizer(model, loss, self.config)
@@ -148,7 +152,7 @@ class Training:
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """One step of the optimizer; gives the batch's (4,) loss, accuracy and quantization errors, detached."""
         with autocast(self.device, self.config.precision):
-            codes = self.model(inputs) if self.features is None else self.model.hash(inputs)  # (B, K)
+            codes = self.network(inputs) if self.features is None else self.model.hash(inputs)  # (B, K)
         codes = codes.float()
         loss = self.loss(codes, targets)
         self.optimizer.zero_grad(set_to_none=True)
@@ -271,7 +275,7 @@ def estimate_seconds(
     Returns:
         Seconds for `training` and for `encoding` query and database once.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), kept_memory():
         trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
         trial.model.train()
         batches, is_trained = trial.batches(), config.loss not in BASELINES

@@ -1,0 +1,161 @@
+"""The checks of a data set before anything is learned from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from relahash_nb.datasets.findings import Finding
+from relahash_nb.datasets.images import FileImages
+from relahash_nb.datasets.lists import LIST_FILES
+from relahash_nb.datasets.splits import Dataset, Split
+
+SAMPLE = 64  # files that are decoded before a training
+SHOWN = 3  # items or classes that a finding names
+
+
+def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = False) -> list[Finding]:
+    """Everything that is wrong with a data set's splits and images, or may be.
+
+    Args:
+        data: Of files, those of its lists that could be read.
+        drop_self_matches: Whether a query's own image is left out of its ranking.
+        all_images: Read and decode all files; otherwise see that all are there, and decode a few.
+
+    Returns:
+        The findings, in no order of importance.
+
+    Example:
+        >>> import torch
+        >>> from relahash_nb.datasets import Pool
+        >>> pool = Pool(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.eye(3)[:, :2].byte(), np.arange(3), 8)
+        >>> data = Dataset.from_pool("toy", "ab", pool, {"train": [0, 1], "query": [1, 0], "database": [0, 1, 2]})
+        >>> for finding in check(data):
+        ...     print(finding)
+        error: query: 2 of 2 images are in train too: 1, 0
+        warning: query: 2 of 2 images are in the database too, and each finds itself; drop_self_matches helps: 1, 0
+        warning: database: 1 of 3 images have no label: 2
+    """
+    findings = check_splits(data, drop_self_matches)
+    return findings + (check_images(data, all_images) if isinstance(data.pool.images, FileImages) else [])
+
+
+def check_splits(data: Dataset, drop_self_matches: bool = False) -> list[Finding]:
+    """Labels and overlaps of the splits."""
+    findings = []
+    if len(data.pool.ids) and len(data.class_names) < 2:
+        findings.append(Finding("one class", f"{data.name}: all images are of one class"))
+    both = _rows_in(data.query, data.train)
+    if len(both):
+        text = f"{_of(data.query, both)} are in train too: {_first(data, 'query', both)}"
+        findings.append(Finding("query in train", f"query: {text}"))
+    both = _rows_in(data.query, data.database)
+    if len(both):
+        remedy = "is left out of its ranking" if drop_self_matches else "finds itself; drop_self_matches helps"
+        text = f"{_of(data.query, both)} are in the database too, and each {remedy}: {_first(data, 'query', both)}"
+        findings.append(Finding("query in database", f"query: {text}"))
+    for name in LIST_FILES:
+        findings += check_split(data, name)
+    wanted, known = data.query.targets, data.database.targets.any(0)  # (Q, C), (C,)
+    lost = np.flatnonzero((wanted.any(1) & ~wanted[:, known.bool()].any(1)).numpy())
+    if len(lost) and len(data.database):
+        text = f"{_of(data.query, lost)} have no relevant item in the database: {_first(data, 'query', lost)}"
+        findings.append(Finding("nothing to find", f"query: {text}"))
+    return findings
+
+
+def check_split(data: Dataset, name: str) -> list[Finding]:
+    """Labels and repetitions of one split."""
+    split: Split = getattr(data, name)
+    if not len(split):
+        return []
+    findings = []
+    targets = split.targets.numpy()  # (N, C)
+    bare = np.flatnonzero(~targets.any(1))
+    if len(bare):
+        text = f"{name}: {_of(split, bare)} have no label: {_first(data, name, bare)}"
+        findings.append(Finding("no label", text))
+    unused = np.flatnonzero(~targets.any(0))
+    if len(unused):
+        names = _few([data.class_names[label] for label in unused[:SHOWN]], len(unused))
+        text = f"{name}: {len(unused)} of {len(data.class_names)} classes have no image: {names}"
+        findings.append(Finding("no item", text))
+    indices = split.indices.numpy()
+    again = np.setdiff1d(np.arange(len(indices)), np.unique(indices, return_index=True)[1])
+    if len(again):
+        text = f"{name}: {_of(split, again)} stand there before: {_first(data, name, again)}"
+        findings.append(Finding("listed twice", text))
+    return findings
+
+
+def check_images(data: Dataset, everything: bool) -> list[Finding]:
+    """Whether the files are there and can be decoded; and, of all files, which are alike."""
+    images = data.pool.images
+    sizes = images.files[:, 0]
+    findings = []
+    for size, rule, what in ((-1, "missing image", "are not there"), (-2, "leads out", "lead out of it")):
+        rows = np.flatnonzero(sizes == size)
+        if len(rows):
+            text = _few([f"{images.paths[row]}{_place(data, row)}" for row in rows[:SHOWN]], len(rows))
+            findings.append(Finding(rule, f"{images.root}: {len(rows):,} of {len(images):,} images {what}: {text}"))
+    rows = np.flatnonzero(sizes >= 0)
+    if not everything:
+        rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
+    look = dict(unit=" images", leave=False, delay=2, mininterval=1, disable=None if everything else True)
+    seen = list(tqdm(images.examine(rows.tolist()), "checking", len(rows), **look))
+    faults = [f"{fault}{_place(data, row)}" for row, (fault, _) in zip(rows, seen, strict=True) if fault]
+    if faults:
+        tried = f"{len(rows):,} images" + ("" if everything else " that were tried")
+        text = f"{len(faults):,} of {tried} cannot be used: {_few(faults[:SHOWN], len(faults), '; ')}"
+        findings.append(Finding("unreadable image", text))
+    return findings + (find_copies(data, rows, [digest for _, digest in seen]) if everything else [])
+
+
+def find_copies(data: Dataset, rows: np.ndarray, digests: Sequence[bytes]) -> list[Finding]:
+    """Queries whose file has the same bytes as another file of train or database."""
+    alike = defaultdict(list)
+    for row, digest in zip(rows.tolist(), digests, strict=True):
+        alike[digest].append(row)
+    groups = [group for group in alike.values() if len(group) > 1]
+    findings = []
+    for name in ("train", "database"):
+        members = set(getattr(data, name).indices.tolist())
+        found = {row for group in groups for row in group if members & (set(group) - {row})}
+        copies = np.flatnonzero(np.isin(data.query.indices.numpy(), list(found)))
+        if len(copies):
+            where = _first(data, "query", copies)
+            text = f"query: {_of(data.query, copies)} are, byte by byte, images of other names in {name}: {where}"
+            findings.append(Finding("copies", text))
+    return findings
+
+
+def _rows_in(split: Split, other: Split) -> np.ndarray:
+    """Rows of a split whose item is in the other too."""
+    return np.flatnonzero(np.isin(split.indices.numpy(), other.indices.numpy()))
+
+
+def _of(split: Split, rows: np.ndarray) -> str:
+    return f"{len(rows):,} of {len(split):,} images"
+
+
+def _first(data: Dataset, name: str, rows: np.ndarray) -> str:
+    """The first few items at these rows of a split, each with its line where it comes from a list."""
+    ids = getattr(data, name).ids[rows[:SHOWN]]
+    places = [f" ({LIST_FILES[name]}:{row + 1})" if data.listed else "" for row in rows[:SHOWN]]
+    return _few([f"{one}{place}" for one, place in zip(ids, places, strict=True)], len(rows))
+
+
+def _place(data: Dataset, item: int) -> str:
+    """Where an item of the pool is listed, in brackets; nothing where it comes from no list."""
+    for name, file in LIST_FILES.items() if data.listed else ():
+        rows = np.flatnonzero(getattr(data, name).indices.numpy() == item)
+        if len(rows):
+            return f" ({file}:{rows[0] + 1})"
+    return ""
+
+
+def _few(texts: list[str], count: int, between: str = ", ") -> str:
+    return between.join(texts) + (f"{between}…" if count > len(texts) else "")

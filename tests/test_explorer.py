@@ -1,0 +1,247 @@
+"""The explorer in a real Chromium: in JupyterLab, in Voila and as a page without a kernel, by mouse and by key."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import papermill
+import pytest
+
+from relahash_nb.metrics import distance_histograms, retrieval_scores, unpack
+from relahash_nb.results import finished_runs
+from relahash_nb.widgets import View, export_html
+
+pytest.importorskip("anywidget", reason="the explorer needs anywidget; pip install 'relahash-nb[explorer]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright; [dev] has it")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no chromium or google-chrome here; on Debian: apt install chromium", allow_module_level=True)
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "04_hamming_explorer.ipynb"
+LAB = ("lab", "--IdentityProvider.token=", "--ServerApp.password=", "--allow-root", "--ServerApp.open_browser=False")
+# Without a question in front of the page, and with all cells on it, not only those in sight.
+SETTINGS = {
+    "apputils-extension/notification": '{"fetchNews": "false"}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+VOILA = ("voila", "explorer.ipynb", "--no-browser", "--Voila.ip=127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def run(toy_results):
+    return next(iter(finished_runs(toy_results).values()))
+
+
+@pytest.fixture(scope="module")
+def servers(toy_results, tmp_path_factory):
+    """Addresses of the notebook, in a JupyterLab and in a Voila of their own; both start at once."""
+    folder = tmp_path_factory.mktemp("servers")
+    parameters = {"results_dir": str(toy_results)}
+    papermill.execute_notebook(str(NOTEBOOK), str(folder / "explorer.ipynb"), parameters, prepare_only=True)
+    own = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    for name, setting in SETTINGS.items():
+        path = folder / "CONFIG" / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(setting)
+    lab, voila = free_port(), free_port()
+    commands = [
+        [*LAB, f"--ServerApp.port={lab}", f"--ServerApp.root_dir={folder}"],
+        [*VOILA, f"--port={voila}", "--VoilaConfiguration.show_tracebacks=True"],
+    ]
+    processes = [start(command, folder, own) for command in commands]
+    yield {"lab": f"http://127.0.0.1:{lab}/lab/tree/explorer.ipynb", "voila": f"http://127.0.0.1:{voila}/"}
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(run, tmp_path, browser):
+    """The explorer as a page, in a browser without a network; what it asks for is kept in `page.asked`."""
+    path = export_html(View.of(run), tmp_path / "explorer.html")
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.asked, page.failures = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.failures.append(error))
+    page.goto(path.as_uri())
+    yield page
+    assert not page.failures
+    context.close()
+
+
+def start(command, folder, environment):
+    module = f"import sys; from {'jupyterlab.labapp' if command[0] == 'lab' else 'voila.app'} import main; main()"
+    with (folder / f"{command[0]}.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", module, *command[1:]],
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait_for(address, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            return urllib.request.urlopen(address.split("/lab/")[0], timeout=5)
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{address} does not answer")
+
+
+def expected(run, query, radius):
+    """Precision, recall, items and relevant ones within a radius, and the shares at each distance, from the metrics."""
+    arrays, classes = run.arrays, len(run.report["data"]["class_names"])
+    row = arrays["shown_queries"][[query - 1]]
+    codes = unpack(arrays["query_codes"][row], 16), unpack(arrays["database_codes"], 16)
+    targets = [np.unpackbits(arrays[f"{split}_targets"], axis=1, count=classes) for split in ("query", "database")]
+    relevant, total = distance_histograms(*codes, targets[0][row], targets[1])
+    scores = retrieval_scores(*codes, targets[0][row], targets[1])
+    texts = [f"{scores.precision_within(radius):.3f}", f"{scores.recall_within(radius):.3f}"]
+    texts = [*texts, f"{total[0, : radius + 1].sum()}", f"{relevant[0, : radius + 1].sum()}"]
+    return texts, np.stack([relevant[0] / relevant.sum(), (total - relevant)[0] / (total - relevant).sum()])
+
+
+def drawn(page):
+    """The numbers, and the heights of the bars, the highest 1."""
+    page.wait_for_timeout(50)
+    texts = [page.inner_text(f".result .{name}") for name in ("precision", "recall", "items", "good")]
+    heights = []
+    for kind in ("relevant", "irrelevant"):
+        path = page.get_attribute(f".histogram path.{kind}", "d")
+        floor = float(path.split()[1].split("V")[0])
+        heights.append([floor - float(y) for y in re.findall(r"V([\d.]+)H", path)])
+    return texts, np.array(heights) / np.max(heights)
+
+
+def check(page, run):
+    """What is drawn is what the metrics say of where the sliders stand."""
+    query, radius = (int(page.input_value(f"input.{name}")) for name in ("query", "radius"))
+    (texts, bars), (wanted, shares) = drawn(page), expected(run, query, radius)
+    assert texts == wanted
+    assert np.allclose(bars, shares / shares.max(), atol=1e-3)
+    return query, radius, texts, bars
+
+
+def move(page, run):
+    """Moves both sliders by mouse and by key; each move changes what is drawn to what the metrics say."""
+    query, radius, texts, bars = check(page, run)
+    drag(page.locator("input.radius"), 0.6)
+    _, dragged, after, same = check(page, run)
+    assert dragged > radius and after != texts and np.array_equal(same, bars)
+    page.keyboard.press("ArrowLeft")
+    _, pressed, one_less, _ = check(page, run)
+    assert pressed == dragged - 1 and one_less != after
+    drag(page.locator("input.query"), 0.5)
+    other, _, _, moved = check(page, run)
+    assert other > query and not np.allclose(moved, bars)
+    page.keyboard.press("ArrowRight")
+    third, _, _, last = check(page, run)
+    assert third == other + 1 and not np.allclose(last, moved)
+    assert page.locator(".images .right, .images .wrong").count() == 10
+
+
+def drag(slider, share):
+    """Takes the knob with the mouse and lets it go at a share of the slider's length."""
+    slider.scroll_into_view_if_needed()
+    box, page = slider.bounding_box(), slider.page
+    low, high, value = (float(slider.evaluate(f"slider => slider.{name}")) for name in ("min", "max", "value"))
+    at = lambda part: box["x"] + 8 + (box["width"] - 16) * part  # the knob is 16 pixels wide
+    page.mouse.move(at((value - low) / (high - low)), box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(at(share), box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+
+
+def test_as_a_page_without_a_kernel_and_a_network(page, run):
+    move(page, run)
+    assert {address.split(":")[0] for address in page.asked} <= {"file", "data", "blob"}
+
+
+def test_a_class_has_its_own_queries_and_its_mean(page, run):
+    view = View.of(run)
+    shown = len(view.members[4])
+    page.get_by_label("class of the queries").select_option(label=f"<dog> ({shown} to look at)")
+    assert page.get_attribute("input.query", "max") == str(shown)
+    assert f"1 of {shown}, <dog>" in page.inner_text("label:has(input.query)")
+    page.press("input.query", "Home")
+    row = view.row(4, query=0)
+    wanted = f"precision {view.precision[row, 2]:.3f}, recall {view.recall[row, 2]:.3f}\nmean of 15 queries"
+    assert page.inner_text(".result").startswith(wanted)
+    assert page.locator(".images li").count() == 0
+
+
+def test_a_screen_reader_is_told_what_it_is_and_what_changed(page):
+    assert page.get_by_role("combobox", name="class of the queries").count() == 1
+    page.get_by_role("slider", name="threshold").press("ArrowRight")
+    assert page.get_attribute("input.radius", "aria-valuetext") == "3 of 16 bits"
+    assert page.get_by_role("status").get_attribute("aria-live") == "polite"
+    for name in ("histogram of Hamming distances", "precision and recall"):
+        assert page.get_by_role("img", name=name).count() == 1
+    spoken = page.locator(".images li").nth(1).text_content()
+    assert re.match(r"[✓✗](right|wrong): (ant|bee|cat|<dog>)\d+ bits", spoken)
+    assert page.locator("[data-lm-suppress-shortcuts=true]").count() == 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_follows_the_page_s_colours(page, scheme):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("getComputedStyle(document.querySelector('svg text')).fontSize") == "12px"
+    colours = page.evaluate(
+        "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.querySelector('section')))"
+    )
+    ink, paper = (np.mean([int(part) for part in re.findall(r"\d+", colour)[:3]]) for colour in colours)
+    assert ink - paper > 150 if scheme == "dark" else paper - ink > 150
+
+
+def test_in_voila(servers, browser, run):
+    wait_for(servers["voila"])
+    page = browser.new_page()
+    page.goto(servers["voila"], timeout=120_000)
+    page.wait_for_selector(".hamming-explorer .images li", timeout=120_000)
+    move(page, run)
+    menu = page.locator(".widget-dropdown select").first  # another run, which the kernel has to fetch
+    menu.select_option(index=1)
+    page.wait_for_function("document.querySelector('.hamming-explorer h2').textContent.includes('48bits')")
+    assert page.get_attribute("input.radius", "max") == "48"
+    page.close()
+
+
+def test_in_jupyterlab(servers, browser, run):
+    wait_for(servers["lab"])
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(servers["lab"], timeout=120_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_selector(".hamming-explorer .images li", timeout=120_000)
+    move(page, run)  # arrow keys too, which the notebook would take for its own
+    page.close()

@@ -1,0 +1,316 @@
+"""Images of every kind as 8-bit RGB, decoded once and kept; crops of an image's own."""
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as V
+
+from relahash_nb import features
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import FileImages, load_dataset, prepare
+from relahash_nb.datasets.augment import crop, resized_crop
+from relahash_nb.features import decode_images, pool_features
+from relahash_nb.models import build_model
+
+SIDE = 16
+ORANGE = (240, 120, 40)
+ALL = torch.arange
+
+
+def first(path, size=SIDE):
+    """(size, size, 3) uint8 of one file."""
+    return FileImages(path.parent, [path.name], size)[[0]][0].permute(1, 2, 0).numpy()
+
+
+def plain(mode, colour, **options):
+    return Image.new(mode, (SIDE, SIDE), colour), options
+
+
+def palette():
+    image = Image.new("P", (SIDE, SIDE), 1)
+    image.putpalette([0, 0, 0, *ORANGE])
+    return image, dict(format="GIF")
+
+
+def animation():
+    frames = [Image.new("RGB", (SIDE, SIDE), colour) for colour in (ORANGE, (0, 0, 0))]
+    return frames[0], dict(format="GIF", save_all=True, append_images=frames[1:])
+
+
+KINDS = {
+    "grey": (plain("L", 77), (77, 77, 77)),
+    "black and white": (plain("1", 1), (255, 255, 255)),
+    "grey, half transparent": (plain("LA", (0, 128)), (127, 127, 127)),
+    "transparent": (plain("RGBA", (255, 0, 0, 0)), (255, 255, 255)),
+    "opaque": (plain("RGBA", (*ORANGE, 255)), ORANGE),
+    "one colour transparent": (plain("RGB", ORANGE, transparency=ORANGE), (255, 255, 255)),
+    "palette": (palette(), ORANGE),
+    "animated": (animation(), ORANGE),
+    "16 bits": (plain("I;16", 200 << 8), (200, 200, 200)),
+    "16 bits, TIFF": (plain("I;16", (200 << 8) + 255, format="TIFF"), (200, 200, 200)),
+    "CMYK": (plain("CMYK", (0, 255, 255, 0), format="JPEG"), (255, 0, 0)),
+    "CMYK, TIFF": (plain("CMYK", (255, 0, 255, 0), format="TIFF"), (0, 255, 0)),
+    "bitmap": (plain("RGB", ORANGE, format="BMP"), ORANGE),
+    "webp": (plain("RGB", ORANGE, format="WEBP", lossless=True), ORANGE),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_rgb(kind, tmp_path, recwarn):
+    (image, options), expected = KINDS[kind]
+    image.save(tmp_path / "image", **({"format": "PNG"} | options))
+    pixels = first(tmp_path / "image")
+    assert pixels.shape == (SIDE, SIDE, 3) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - expected).max() <= 3  # GIF's and JPEG's colours are near
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_s_orientation_is_honoured(orientation, tmp_path):
+    upright = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    upright[:8, :8], upright[8:, :8] = 255, 128  # a corner and an edge: no turn or mirror image looks the same
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "image", format="PNG", exif=exif)
+    assert np.array_equal(first(tmp_path / "image"), upright)
+
+
+def test_links_within_the_root_are_followed_and_others_are_not(image_folder, tmp_path):
+    root = shutil.copytree(image_folder, tmp_path / "images")
+    (root / "link.png").symlink_to("red/00.png")
+    (root / "folder").symlink_to("red", target_is_directory=True)
+    (root / "lost.png").symlink_to("red/99.png")
+    (root / "out.png").symlink_to(image_folder / "red" / "00.png")
+    files = FileImages(root, ["link.png", "folder/00.png", "red/00.png", "lost.png", "out.png"], 8)
+    assert files.files[:, 0].tolist() == [(root / "red" / "00.png").stat().st_size] * 3 + [-1, -2]
+    files.size = 8
+    first, second, third = files[[0, 1, 2]]
+    assert torch.equal(first, third) and torch.equal(second, third)
+    with pytest.raises(ValueError, match="leads out of"):
+        files[[4]]
+
+
+def photograph(height, width):
+    """Smooth colours with fine detail."""
+    y, x = np.mgrid[:height, :width] / 40
+    noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
+    waves = np.stack([np.sin(x) + np.cos(y), np.sin(x * y / 4), np.cos(x + 2 * y)], 2) * 55 + 128
+    return Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8))
+
+
+def test_a_large_jpeg_that_is_decoded_small_is_within_a_level_of_the_whole(tmp_path):
+    photograph(512, 640).save(tmp_path / "image.jpg", quality=92)
+    fast = first(tmp_path / "image.jpg", size=64).astype(float)
+    with Image.open(tmp_path / "image.jpg") as image:
+        whole = V.center_crop(V.resize(image.convert("RGB"), [64]), [64, 64])
+    difference = np.abs(fast - np.asarray(whole, dtype=float))
+    assert difference.mean() < 1 and difference.max() <= 8
+
+
+def test_a_crop_is_a_part_of_its_own_image():
+    images = torch.randint(0, 256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    cut = crop(images, torch.Generator().manual_seed(1))
+    assert cut.shape == (64, 3, 28, 28)
+    windows = images.unfold(2, 28, 1).unfold(3, 28, 1)  # (B, 3, 5, 5, 28, 28)
+    places = (windows == cut[:, :, None, None]).all((1, 4, 5))  # (B, 5, 5)
+    assert places.flatten(1).sum(1).tolist() == [1] * 64
+    assert places.any((0, 2)).all() and places.any((0, 1)).all()  # every row and column is begun at
+
+
+def test_a_resized_crop_has_torchvision_s_shares_and_ratios():
+    """From an image whose pixels say where they are, the corners of each part are read off and compared in the mean."""
+    size, count = 64, 4_000
+    ramp = torch.linspace(0, 1, size)
+    image = torch.stack([ramp[:, None].expand(size, size), ramp.expand(size, size)])  # (2, H, W): y and x
+
+    def extents(parts):
+        heights, widths = (parts[:, axis].amax((1, 2)) - parts[:, axis].amin((1, 2)) for axis in (0, 1))
+        return torch.stack([heights, widths, heights * widths], 1), parts.mean((2, 3))
+
+    ours = extents(resized_crop(image.expand(count, -1, -1, -1), torch.Generator().manual_seed(0)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        draw = v2.RandomResizedCrop(56, antialias=True)
+        theirs = extents(torch.stack([draw(image) for _ in range(count)]))
+    for mine, other in zip(ours, theirs, strict=True):
+        error = (mine.var(0) / count + other.var(0) / count).sqrt()
+        assert ((mine.mean(0) - other.mean(0)).abs() < 4 * error).all()
+        assert torch.allclose(mine.std(0), other.std(0), rtol=0.06)
+
+
+@pytest.mark.parametrize("augment", ["crop", "resized_crop"])
+def test_cropped_batches_have_the_size_asked_for(augment):
+    images = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+    assert prepare(images, 28, augment, torch.Generator().manual_seed(4)).shape == (5, 3, 28, 28)
+    assert prepare(images[:, :1], 40, augment, torch.Generator().manual_seed(4)).shape == (5, 3, 40, 40)
+
+
+@pytest.fixture
+def config(list_folder, tmp_path) -> RunConfig:
+    root = shutil.copytree(list_folder, tmp_path / "lists")
+    return RunConfig(
+        dataset="lists", root=str(root), recipe="quick", image_size=8, batch_size=4, data_dir=str(tmp_path / "data")
+    )
+
+
+@pytest.fixture
+def decodes(monkeypatch) -> list[int]:
+    """The items that were decoded."""
+    seen, decode = [], FileImages._decode
+    monkeypatch.setattr(FileImages, "_decode", lambda self, row: [seen.append(row), decode(self, row)][1])
+    return seen
+
+
+def kept(config, suffix=".npy") -> list[Path]:
+    return sorted(Path(config.data_dir, "images").glob(f"*{suffix}"))
+
+
+def test_images_are_decoded_once_whatever_the_epoch_and_the_run(config, decodes):
+    data = load_dataset(config)
+    direct = data.pool.images[ALL(24)]
+    decodes.clear()
+    for _ in range(2):
+        data = decode_images(load_dataset(config), config)
+        for _ in range(2):
+            epoch = torch.cat([images for images, _ in data.database.batches(5)])
+        assert torch.equal(epoch, prepare(direct[data.database.indices], 8))
+    assert sorted(decodes) == list(range(24))
+    assert torch.equal(data.pool.images[ALL(24)], direct)
+    assert np.load(kept(config)[0], allow_pickle=False).shape == (24, 3, 8, 8)
+    assert json.loads(kept(config, ".json")[0].read_text())["dataset"] == "lists"
+
+
+def test_the_fingerprint_and_the_findings_stay(config):
+    data = load_dataset(config)
+    decoded = decode_images(data, config)
+    assert decoded.fingerprint() == data.fingerprint() and decoded.findings == data.findings
+    assert torch.equal(decoded.to("cpu").query.images(ALL(2)), data.query.images(ALL(2)))
+
+
+@pytest.mark.parametrize("change", ["file", "size", "augment"])
+def test_other_files_sizes_and_margins_have_files_of_their_own(change, config):
+    decode_images(load_dataset(config), config)
+    other = {"size": dict(image_size=9), "augment": dict(augment="crop")}.get(change, {})
+    if change == "file":
+        os.utime(Path(config.root, "images", "03.png"), ns=(0, 0))
+    other = RunConfig(**(config.to_dict() | other))
+    decoded = decode_images(load_dataset(other), other)
+    assert len(kept(config)) == 2 and decoded.pool.images.shape[-1] == (8 if change == "file" else 9)
+
+
+def test_an_interrupted_decoding_is_continued_to_the_same_bytes(config, decodes, monkeypatch, tmp_path):
+    monkeypatch.setattr(features.images, "BLOCK", 5)
+    blocks = FileImages.blocks
+
+    def interrupted(self, length, start=0):
+        for number, block in enumerate(blocks(self, length, start)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield block
+
+    monkeypatch.setattr(FileImages, "blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decode_images(load_dataset(config), config)
+    assert not kept(config) and len(kept(config, ".partial")) == 1
+    monkeypatch.setattr(FileImages, "blocks", blocks)
+    decodes.clear()
+    decode_images(load_dataset(config), config)
+    assert sorted(decodes) == list(range(10, 24))
+    other = RunConfig(**(config.to_dict() | {"data_dir": str(tmp_path / "other")}))
+    decode_images(load_dataset(other), other)
+    assert kept(config)[0].read_bytes() == kept(other)[0].read_bytes()
+
+
+def test_an_image_that_breaks_after_the_check_is_named_and_leaves_no_cache(config):
+    data = load_dataset(config)
+    Path(config.root, "images", "21.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"21\.png: not a readable image"):
+        decode_images(data, config)
+    assert not list(Path(config.data_dir).rglob("*.*"))
+
+
+def test_of_two_processes_the_second_waits_for_the_first(config, tmp_path, decodes, capsys):
+    decode_images(load_dataset(config), config)
+    (whole,) = kept(config)
+    moved = whole.rename(tmp_path / "whole")
+    decodes.clear()
+    with FileLock(whole.with_suffix(".lock")):
+        second = threading.Thread(target=decode_images, args=(load_dataset(config), config))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        shutil.move(moved, whole)
+    second.join()
+    assert not decodes and "waiting" in capsys.readouterr().out
+
+
+def gigabytes(config, count):
+    """Room for that many data sets of this size, and a little."""
+    return RunConfig(**(config.to_dict() | {"cache_gigabytes": (count + 0.5) * 24 * 3 * 64 / 1e9}))
+
+
+def test_what_was_not_used_for_longest_makes_room(config):
+    sizes = [decode_images(load_dataset(config), config).pool.images.size]
+    (oldest,) = kept(config)
+    second = RunConfig(**(gigabytes(config, 2).to_dict() | {"augment": "flip", "root": copy_of(config, "second")}))
+    decode_images(load_dataset(second), second)
+    os.utime(oldest, (1, 1))
+    third = RunConfig(**(second.to_dict() | {"root": copy_of(config, "third")}))
+    decode_images(load_dataset(third), third)
+    assert sizes == [8] and len(kept(config)) == 2 and not oldest.exists()
+
+
+def copy_of(config, name) -> str:
+    root = shutil.copytree(config.root, Path(config.root).parent / name)
+    os.utime(root / "images" / "00.png", ns=(len(name), len(name)))
+    return str(root)
+
+
+@pytest.mark.parametrize("reason", ["limit", "off", "disk", "folder"])
+def test_what_cannot_be_kept_is_decoded_for_this_run_alone(reason, config, decodes, monkeypatch, capsys):
+    if reason in ("limit", "off"):
+        config = RunConfig(**(config.to_dict() | {"cache_gigabytes": 0 if reason == "off" else 1e-6}))
+    if reason == "disk":
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    if reason == "folder":
+        Path(config.data_dir).write_text("a file")
+    data = decode_images(load_dataset(config), config)
+    decodes.clear()
+    assert data.pool.images[ALL(24)].shape == (24, 3, 8, 8) and not decodes
+    assert "images: not kept in " in capsys.readouterr().out and not kept(config)
+
+
+def test_what_fits_nowhere_is_decoded_when_it_is_asked_for(config, decodes, monkeypatch, capsys):
+    monkeypatch.setattr(features.images, "memory", lambda: 1_000)
+    off = RunConfig(**(config.to_dict() | {"cache_gigabytes": 0}))
+    data = decode_images(load_dataset(off), off)
+    decodes.clear()
+    data.query.images(ALL(3))
+    assert len(decodes) == 3 and "decoded whenever they are asked for" in capsys.readouterr().out
+
+
+def test_a_fixed_backbone_keeps_features_and_no_images(config, decodes):
+    fixed = RunConfig(**(config.to_dict() | {"finetune": False}))
+    for _ in range(2):
+        data = decode_images(load_dataset(fixed), fixed)
+        pool_features(build_model(fixed), data, fixed)
+    assert len(decodes) == 24 and not Path(config.data_dir, "images").exists()

@@ -1,0 +1,145 @@
+"""A model made ready for inference gives what it gave, and its outputs come in order, whatever the workers do."""
+
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from relahash_nb import inference
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Dataset, Pool, Split
+from relahash_nb.inference import autocast, compile_module, fold_batch_norms, for_inference, forward_blocks
+from relahash_nb.models import HashModel, build_backbone, build_model
+
+
+def norms(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def settle(network: nn.Module) -> nn.Module:
+    """Batch norms as after a training: every tensor of them its own."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                nn.init.uniform_(tensor, 0.5, 1.5, generator=generator)
+    return network.eval()
+
+
+def split_of(count: int, size: int = 8) -> Split:
+    """Items whose first pixel is their number."""
+    images = torch.zeros(count, 3, size, size, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(count)
+    pool = Pool(images, torch.ones(count, 1, dtype=torch.uint8), torch.arange(count).numpy(), size)
+    return Dataset.from_pool("numbers", ["a"], pool, {"train": [0], "query": [0], "database": range(count)}).database
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18", "mobilenet_v3_small", "googlenet", "timm:efficientnet"])
+def test_folded_batch_norms_are_gone_and_change_nothing_but_rounding(name):
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+        name = "tf_efficientnet_lite0"  # its batch norms have the activations in them, its padding follows the size
+    network = settle(build_backbone(name, "none"))
+    before, count = {key: tensor.clone() for key, tensor in network.state_dict().items()}, norms(network)
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    folded = fold_batch_norms(network, 64)
+    with torch.no_grad():
+        expected, given = network(images), folded(images)
+    torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    assert count > 0 and norms(folded) == 0 and norms(network) == count
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+def test_a_convolution_that_is_used_twice_is_left_as_it_is():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, images):
+            between = self.convolution(images)
+            return self.norm(between) + between
+
+    network = settle(Twice())
+    assert fold_batch_norms(network, 8) is network
+
+
+def test_a_norm_before_its_convolution_is_left_as_it_is():
+    network = settle(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)))
+    assert norms(fold_batch_norms(network, 8)) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_that_are_cast_once_give_what_autocast_gives_bit_for_bit(precision):
+    model = build_model(RunConfig(backbone="alexnet", weights="none", image_size=64, bits=16)).eval()
+    images = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
+    ready = for_inference(model, 64, precision)
+    with torch.inference_mode(), autocast("cpu", precision):
+        assert torch.equal(ready(images), model(images))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not any(parameter.requires_grad for parameter in ready.parameters())
+
+
+@pytest.mark.parametrize("start", [0, 5, 10])
+def test_outputs_come_in_order_whichever_worker_is_the_first(start, monkeypatch):
+    class Slow(nn.Module):
+        mean, std = (0.0,) * 3, (1.0,) * 3
+
+        def forward(self, images):
+            time.sleep(0.01 * (threading.get_ident() % 2))
+            return images[:, 0, :1, :1] * 255
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    model = HashModel(Slow(), feature_size=1, bits=2)
+    blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32", start=start, block=4, batch_size=3))
+    assert torch.cat(blocks).flatten().round().tolist() == list(range(start, 22))
+    assert [len(block) for block in blocks[:-1]] == [4] * (len(blocks) - 1)
+
+
+def test_no_more_is_read_than_a_block_a_worker_and_one():
+    """Whoever takes blocks slowly is not overtaken: of a folder of any size a few images are in memory."""
+    read = []
+
+    class Counted:
+        shape = (100, 3, 8, 8)
+
+        def __getitem__(self, rows):
+            read.extend(rows.tolist())
+            return torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
+
+    pool = Pool(Counted(), torch.ones(100, 1, dtype=torch.uint8), torch.arange(100).numpy(), 8)
+    model = HashModel(nn.AdaptiveAvgPool2d(1), feature_size=3, bits=2)
+    blocks = forward_blocks(HashModel.features, model, Split(pool, torch.arange(100)), "fp32", block=2)
+    next(blocks)
+    time.sleep(0.1)
+    assert 2 <= len(set(read)) <= 2 * (torch.get_num_threads() + 2)
+    blocks.close()
+    assert len(read) < 100
+
+
+def test_a_missing_compiler_is_said(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"compile: True given, which needs a C.. compiler, and there is no no-such-c"):
+        compile_module(nn.Identity(), torch.device("cpu"))
+
+
+def test_compiled_features_are_those_of_the_model_and_a_last_batch_is_no_other_program(monkeypatch):
+    monkeypatch.setattr(inference.shutil, "which", lambda name: name)  # the backend below compiles nothing
+    sizes, real = set(), torch.compile
+
+    def seen(module, **options):
+        def backend(graph, inputs):
+            sizes.update(len(tensor) for tensor in inputs if tensor.shape[1:] == (3, 8, 8))
+            return graph.forward
+
+        return real(module, backend=backend, dynamic=options["dynamic"])
+
+    monkeypatch.setattr(inference.torch, "compile", seen)
+    model, split = build_model(RunConfig(image_size=8)).eval(), split_of(11)
+    given = forward_blocks(HashModel.features, model, split, "fp32", block=8, batch_size=4, compiled=True)
+    expected = forward_blocks(HashModel.features, model, split, "fp32")
+    torch.testing.assert_close(torch.cat(list(given)), torch.cat(list(expected)))
+    assert sizes == {4}

@@ -1,0 +1,210 @@
+"""Lists as they are found in the field, read against a plain reader; and what the checks have to say of them."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relahash_nb.cli import main
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import PUBLISHED, RULES, DataError, Finding, inspect_dataset, load_dataset, read_list
+
+PATHS = ["a/1.jpg", "b.png", "ü/漢.jpg", "10.jpg"]
+LABELS = [[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("between", [" ", "\t", "  ", " \t "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"])
+@pytest.mark.parametrize("after", ["", "\n\n", "\n \t\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_list_is_read_however_it_is_written(tmp_path, between, end, after, encoding):
+    lines = [between.join([path, *map(str, labels)]) for path, labels in zip(PATHS, LABELS, strict=True)]
+    (tmp_path / "list.txt").write_bytes((end.join(lines) + end + after).encode(encoding))
+    paths, targets = read_list(tmp_path / "list.txt")
+    assert paths == PATHS and targets.tolist() == LABELS and targets.dtype == np.uint8
+    numbers = "".join(f"{path}{between}{number}{end}" for path, number in zip(PATHS, (0, 12, 7, 65535), strict=True))
+    (tmp_path / "numbers.txt").write_bytes((numbers + after).encode(encoding))
+    paths, classes = read_list(tmp_path / "numbers.txt")
+    assert paths == PATHS and classes.tolist() == [0, 12, 7, 65535]
+
+
+def test_a_long_list_is_what_a_plain_reader_reads(tmp_path):
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 2, (3_000, 37))
+    between = np.array([" ", "\t", "  "])[generator.integers(0, 3, targets.shape)]
+    lines = [
+        f"{row}.jpg" + "".join(f"{blank}{bit}" for blank, bit in zip(between[row], targets[row], strict=True))
+        for row in range(len(targets))
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))  # without an end of the last line
+    paths, read = read_list(tmp_path / "list.txt")
+    plain = [line.split() for line in lines]
+    assert paths == [line[0] for line in plain]
+    assert np.array_equal(read, np.array([line[1:] for line in plain], dtype=int))
+
+
+def test_paths_that_name_one_file_are_one(tmp_path):
+    (tmp_path / "list.txt").write_text("./a/b.png 1 0\na//b.png 1 0\na/./b.png 1 0\na./b.png 1 0\n")
+    assert read_list(tmp_path / "list.txt")[0] == ["a/b.png", "a/b.png", "a/b.png", "a./b.png"]
+
+
+def test_class_numbers_are_one_label_each_and_the_largest_of_all_lists_counts(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "numbers")
+    (root / "train.txt").write_text("images/00.png 0\nimages/01.png 1\n")
+    (root / "database.txt").write_text("images/02.png 4\n")
+    (root / "test.txt").write_text("images/18.png 1\n")
+    data = inspect_dataset(RunConfig(dataset="lists", root=str(root)))
+    assert data.class_names == tuple("01234") and not data.multi_label
+    assert data.train.targets.tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
+    assert data.database.targets.tolist() == [[0, 0, 0, 0, 1]]
+
+
+def shared_query(root):
+    (root / "test.txt").write_text("".join((root / "database.txt").read_text().splitlines(keepends=True)[12:14]))
+
+
+def repeated(root):
+    lines = (root / "train.txt").read_text().splitlines(keepends=True)
+    (root / "train.txt").write_text("".join(lines + lines[4:6]))
+
+
+def unlabelled(root):
+    (root / "test.txt").write_text("images/18.png 0 0 0 0\nimages/19.png 0 1 0 1\n")
+
+
+def unlearned_class(root):
+    for name in ("train.txt", "test.txt", "database.txt"):
+        lines = (root / name).read_text().splitlines()
+        (root / name).write_text("".join(f"{line} {int(name == 'test.txt')}\n" for line in lines))
+
+
+def copied(root):
+    shutil.copy(root / "images" / "03.png", root / "images" / "18.png")
+
+
+WARNINGS = {
+    "query in database": (
+        shared_query,
+        "query: 2 of 2 images are in the database too, and each finds itself; drop_self_matches helps: "
+        "images/12.png (test.txt:1), images/13.png (test.txt:2)",
+    ),
+    "listed twice": (repeated, "train: 2 of 14 images stand there before: images/04.png (train.txt:13), images/05.png"),
+    "no label": (unlabelled, "query: 1 of 2 images have no label: images/18.png (test.txt:1)"),
+    "no item": (unlearned_class, "train: 1 of 5 classes have no image: 4"),
+    "copies": (
+        copied,
+        "query: 1 of 6 images are, byte by byte, images of other names in train: images/18.png (test.txt:1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", WARNINGS)
+def test_a_warning_is_printed_and_no_reason_to_stop(rule, list_folder, tmp_path, capsys):
+    change, said = WARNINGS[rule]
+    root = shutil.copytree(list_folder, tmp_path / "odd")
+    change(root)
+    assert main(["check", "--dataset", "lists", "--root", str(root), "--images"]) == 0
+    printed = capsys.readouterr().out
+    assert f"warning: {said}" in printed and "\n0 errors, " in printed
+    data = inspect_dataset(RunConfig(dataset="lists", root=str(root)), all_images=True)
+    assert rule in [finding.rule for finding in data.findings]
+    assert load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4)).findings == tuple(
+        finding
+        for finding in data.findings
+        if finding.rule != "copies"  # for which every file has to be read
+    )
+
+
+def test_a_query_of_a_class_that_the_database_lacks_has_nothing_to_find(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "odd")
+    (root / "test.txt").write_text("images/18.png 1 0 0 0\nimages/19.png 0 0 1 0\nimages/20.png 0 0 0 0\n")
+    (root / "database.txt").write_text("images/12.png 1 0 0 0\n")
+    data = inspect_dataset(RunConfig(dataset="lists", root=str(root)))
+    (found,) = [finding.text for finding in data.findings if finding.rule == "nothing to find"]
+    assert found == "query: 1 of 3 images have no relevant item in the database: images/19.png (test.txt:2)"
+
+
+def test_a_whole_data_set_has_no_findings(list_folder, image_folder, capsys):
+    assert main(["check", "--dataset", "lists", "--root", str(list_folder), "--images"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "lists: 12 train, 6 query, 18 database images; 4 classes, several labels an image",
+        "0 errors, 0 warnings",
+    ]
+    assert main(["check", "--dataset", "folder", "--root", str(image_folder)]) == 0
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.count("0 errors, 0 warnings") == 2
+
+
+@pytest.fixture
+def published(list_folder, monkeypatch):
+    """The published lists of `coco` are those of the list folder."""
+    sums = {
+        name: hashlib.sha256((list_folder / file).read_bytes()).hexdigest()
+        for name, file in dict(train="train.txt", query="test.txt", database="database.txt").items()
+    }
+    small = replace(PUBLISHED["coco"], counts=dict(train=12, query=6, database=18), sha256=sums)
+    monkeypatch.setitem(PUBLISHED, "coco", small)
+
+
+def test_published_lists_are_known_by_their_sum_and_their_counts(published, list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "coco")
+    config = RunConfig(dataset="coco", root=str(root), batch_size=4)
+    assert load_dataset(config).findings == ()
+    (root / "test.txt").write_text((root / "test.txt").read_text().replace(" ", "\t"))
+    (root / "train.txt").write_text("".join((root / "train.txt").read_text().splitlines(keepends=True)[:9]))
+    findings = load_dataset(config).findings
+    assert [finding.rule for finding in findings] == ["count", "unknown list"]
+    assert "train.txt: 9 images; the published list has 12" in findings[0].text
+    assert "test.txt: as many images as in the published list, but its SHA-256 is another" in findings[1].text
+
+
+def test_coco_s_leak_is_named_and_left_out_of_the_rankings(published, list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "coco")
+    with (root / "database.txt").open("a") as file:
+        file.write((root / "test.txt").read_text())
+    config = RunConfig(dataset="coco", root=str(root), batch_size=4).resolve()
+    assert config.drop_self_matches and config.top_k == 5_000
+    data = load_dataset(config)
+    (leak,) = [finding.text for finding in data.findings if finding.rule == "query in database"]
+    assert leak.startswith("query: 6 of 6 images are in the database too, and each is left out of its ranking: ")
+    assert leak.endswith("(HashNet's published COCO lists are so)")
+    assert data.query.positions_in(data.database).tolist() == list(range(18, 24))
+
+
+def test_nuswide_s_missing_database_is_said_with_where_it_may_be(list_folder, tmp_path, capsys):
+    root = shutil.copytree(list_folder, tmp_path / "nuswide_21")
+    (root / "database.txt").unlink()
+    assert main(["check", "--dataset", "nuswide_21", "--root", str(root)]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert "database.txt: no such list" in line and "193,734 lines" in line and "README" in line
+
+
+def test_each_rule_is_an_error_or_a_warning_and_only_errors_stop():
+    assert set(RULES.values()) == {"error", "warning"}
+    findings = [Finding("no label", "a"), Finding("one class", "b"), Finding("list", "c")]
+    assert str(DataError(findings)) == "b (and 1 more; relahash check lists all)"
+
+
+def test_an_unreadable_image_is_found_among_all(list_folder, tmp_path, capsys, monkeypatch):
+    from relahash_nb.datasets import checks
+
+    root = shutil.copytree(list_folder, tmp_path / "broken")
+    (root / "images" / "05.png").write_bytes(b"")
+    monkeypatch.setattr(checks, "SAMPLE", 2)
+    data = ["--dataset", "lists", "--root", str(root)]
+    assert main(["check", *data]) == 0
+    assert main(["check", *data, "--images"]) == 1
+    assert "error: 1 of 24 images cannot be used: " in capsys.readouterr().out
+
+
+def test_a_pixel_limit_can_be_raised_and_pillow_s_own_with_it(list_folder, tmp_path, capsys, monkeypatch):
+    root = shutil.copytree(list_folder, tmp_path / "large")
+    Image.new("1", (1_500, 1_000)).save(root / "images" / "05.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    data = ["--dataset", "lists", "--root", str(root)]
+    assert main(["check", *data, "--max-megapixels", "1"]) == 1
+    assert "1500 × 1000 pixels take 1.5 megapixels; max_megapixels is 1)" in capsys.readouterr().out
+    assert main(["check", *data, "--max-megapixels", "2"]) == 0

@@ -1,0 +1,75 @@
+"""Takes pictures of the explorer with a headless Chromium.
+
+    python tools/screenshots.py          # docs/explorer.png, for the README
+    python tools/screenshots.py FOLDER   # wide, dark and at a phone's width, before and after a move, to look at
+
+It shows the 64-bit run of `make study`.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from relahash_nb.config import RunConfig
+from relahash_nb.results import find_run
+from relahash_nb.widgets import View, export_html
+
+ROOT = Path(__file__).parent.parent
+LOOKS = {
+    "wide": dict(viewport={"width": 980, "height": 600}),
+    "dark": dict(viewport={"width": 980, "height": 600}, color_scheme="dark"),
+    "phone": dict(viewport={"width": 390, "height": 1100}),
+}
+
+
+def main() -> None:
+    """Writes the pictures."""
+    view = View.of(find_run(RunConfig(results_dir=str(ROOT / "results"))))
+    with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        page = export_html(view, Path(folder, "explorer.html"))
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        if len(sys.argv) == 1:
+            shoot(open_page(browser, page, "wide", view), ROOT / "docs" / "explorer.png")
+        for look in LOOKS if len(sys.argv) > 1 else ():
+            opened = open_page(browser, page, look, view)
+            shoot(opened, Path(sys.argv[1], f"{look}-before.png"))
+            for _ in range(10):
+                opened.press("input.radius", "ArrowRight")
+            shoot(opened, Path(sys.argv[1], f"{look}-after.png"))
+        browser.close()
+
+
+def open_page(browser: Browser, path: Path, look: str, view: View) -> Page:
+    """The explorer at a query of which some of the nearest images are right and some are not."""
+    page = browser.new_page(**LOOKS[look], offline=True, device_scale_factor=1)
+    page.goto(path.as_uri())
+    rights = view.nearest_relevant.sum(axis=1)
+    page.evaluate(
+        """query => {
+            const slider = document.querySelector("input.query");
+            slider.value = query;
+            slider.dispatchEvent(new Event("input"));
+        }""",
+        int(np.abs(rights - 6).argmin()) + 1,
+    )
+    return page
+
+
+def shoot(page: Page, path: Path) -> None:
+    """The explorer alone, in 128 colours: a third of the bytes."""
+    picture = Image.open(io.BytesIO(page.locator(".hamming-explorer").screenshot()))
+    picture.convert("RGB").quantize(128).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
