@@ -8,7 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 MARKERS = "os^Dv<>Ph"  # beside the colour, for those who cannot tell it
-LINES = ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.")
+
+
+def looks(comparison: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """A colour, a line and a marker for each `method`, by its place in the alphabet."""
+    names = enumerate(sorted(comparison["method"].unique()))
+    return {
+        name: {"color": f"C{place % 6}", "ls": LINES[place // 6 % 3], "marker": MARKERS[place % 9]}
+        for place, name in names
+    }
 
 
 def plot_bits(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -20,18 +29,16 @@ def plot_bits(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: Where to draw; a new figure otherwise.
     """
     ax = ax or plt.subplots(figsize=(8, 5))[1]
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     usual = comparison[comparison.groupby("method")["bits"].transform("nunique") > 1]["bits"].max()
-    order = comparison.groupby("method")["mean"].max().sort_values(ascending=False).index
-    for number, method in enumerate(order):
-        rows = comparison[comparison["method"] == method].sort_values("bits")
-        look = dict(color=colours[number % len(colours)], ls=LINES[number // len(colours) % len(LINES)])
-        if len(rows) == 1 and rows["bits"].iloc[0] > usual:
-            ax.axhline(rows["mean"].iloc[0], label=f"{method} ({rows['bits'].iloc[0]} bits)", lw=1, **look)
-            continue
-        marker = MARKERS[number % len(MARKERS)]
-        ax.errorbar(rows["bits"], rows["mean"], rows["deviation"], label=method, marker=marker, capsize=2, **look)
-    ticks = sorted(comparison.loc[~(comparison["bits"] > usual), "bits"].unique())
+    levels = comparison["bits"] > usual
+    for row in comparison[levels].to_dict("records"):
+        ax.axhline(row["mean"], label=f"{row['method']} ({row['bits']} bits)", color="grey", ls=":")
+    lines = comparison[~levels]
+    for method in lines.groupby("method")["mean"].max().sort_values(ascending=False).index:
+        rows = lines[lines["method"] == method].sort_values("bits")
+        look = looks(lines)[method]
+        ax.errorbar(rows["bits"], rows["mean"], rows["deviation"], label=method, capsize=2, **look)
+    ticks = sorted(lines["bits"].unique())
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.set(xlabel="bits", ylabel="mean average precision")
@@ -66,15 +73,12 @@ def plot_against(comparison: pd.DataFrame, name: str, label: str, ax: Axes | Non
         label: Of its axis.
         ax: Where to draw; a new figure otherwise.
     """
-    ax = ax or plt.subplots(figsize=(7, 5))[1]
-    ax.errorbar(comparison[name], comparison["mean"], comparison["deviation"], fmt="o", capsize=2)
-    last = -np.inf  # height of the label before, so that those of near points do not cover one another
-    low, high = ax.get_ylim()
-    for row in comparison.sort_values("mean").to_dict("records"):
-        last = max(row["mean"], last + (high - low) / 28)
-        ax.text(row[name], last, f"  {row['method']}", fontsize=8, va="center")
+    ax = ax or plt.subplots(figsize=(8, 5))[1]
+    for row in comparison.sort_values("mean", ascending=False).to_dict("records"):
+        look = looks(comparison)[row["method"]] | {"ls": ""}
+        ax.errorbar(row[name], row["mean"], row["deviation"], label=row["method"], capsize=2, **look)
     ax.set(xlabel=label, ylabel="mean average precision")
-    ax.margins(x=0.2)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax
 
 
