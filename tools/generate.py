@@ -156,8 +156,20 @@ def result_tables() -> dict[str, str]:
         return {}
     summary = pd.read_csv(path)
     study = summary["data"] == "fashion_mini"
-    parts = {"results fashion_mini": summary[study], "results other": summary[~study]}
-    return {name: block(runs) for name, runs in parts.items() if len(runs)}
+    ours = summary["loss"] == "relahash"
+    parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours]}
+    return {name: block(runs) for name, runs in parts.items() if len(runs)} | {"results rivals": rivals(summary)}
+
+
+def rivals(summary: pd.DataFrame) -> str:
+    """All methods on fixed features of one backbone: mean ± deviation of the average precision over the seeds."""
+    scores = summary[~summary["finetune"].astype(bool)].groupby(["loss", "bits"])["mean_average_precision"]
+    cells = scores.mean().map("{:.4f}".format) + " ± " + scores.std().map("{:.4f}".format)
+    bits = sorted(cells.index.unique("bits"))
+    lines = ["| method | " + " | ".join(f"{one} bits" for one in bits) + " |", "| --- " * (len(bits) + 1) + "|"]
+    for loss in sorted(cells.index.unique("loss")):
+        lines.append(f"| {loss} | " + " | ".join(cells.get((loss, one), "") for one in bits) + " |")
+    return "\n".join(lines)
 
 
 def block(runs: pd.DataFrame) -> str:
