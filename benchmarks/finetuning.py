@@ -61,11 +61,9 @@ class Ours:
 
     def train(self, batches: int) -> float:
         """Images a second."""
-        from relahash_nb.training.memory import kept_memory
-
         self.training.model.train()
         source = self.training.batches()
-        with kept_memory():
+        with self.training.at_work():
             for step in range(batches + WARM_UP):
                 if step == WARM_UP:
                     start = time.perf_counter()
@@ -84,10 +82,8 @@ class Ours:
 
     def epoch(self) -> float:
         """Seconds of a pass over the training images, and of the score after it."""
-        from relahash_nb.training.memory import kept_memory
-
         start = time.perf_counter()
-        with kept_memory():
+        with self.training.at_work():
             self.training.run_epoch()
         return time.perf_counter() - start
 

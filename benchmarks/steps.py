@@ -106,10 +106,8 @@ def count(training) -> dict[str, float]:
 
 def profiled(training, times: int) -> tuple[dict[str, float], float]:
     """Seconds of a step by kind of operator, scaled to the time that it takes unwatched, and that time."""
-    from relahash_nb.training.memory import kept_memory
-
     batch, took = next(training.batches()), []
-    with kept_memory():
+    with training.at_work():
         for _ in range(times + 1):
             start = time.perf_counter()
             training.step(*batch)
@@ -134,10 +132,11 @@ def frozen_epoch(rates: dict[str, float]) -> tuple[float, int, dict[str, float],
     features = torch.rand(5_000, width, generator=torch.Generator().manual_seed(0)).half()
     config, data = made_up(28, 5_000, backbone="small_cnn", weights="none", finetune=False, batch_size=batch, bits=bits)
     training = training_of(config, data, features)
-    training.run_epoch()
-    took = statistics.median(training.run_epoch()["seconds"] for _ in range(3))
-    with profile(activities=[ProfilerActivity.CPU]) as watched:
+    with training.at_work():
         training.run_epoch()
+        took = statistics.median(training.run_epoch()["seconds"] for _ in range(3))
+        with profile(activities=[ProfilerActivity.CPU]) as watched:
+            training.run_epoch()
     flops, parameters = 4 * batch * width * bits, bits * (width + 2)  # forward, and the weights' gradient
     step_bytes = 4 * batch * width * 2 + ADAM_BYTES * parameters
     floors = {

@@ -202,6 +202,18 @@ def test_one_cycle_rises_and_falls():
     assert math.isclose(factors[-1], 0, abs_tol=1e-9)
 
 
+@pytest.mark.parametrize("finetune", [True, False])
+def test_one_thread_works_at_fixed_features_and_all_are_there_afterwards(data, finetune, monkeypatch):
+    threads, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    config = RunConfig(**QUICK | dict(finetune=finetune))
+    features = None if finetune else torch.rand(len(data.pool.ids), 64)
+    training = Training(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, features)
+    with pytest.raises(KeyError), training.at_work():
+        raise KeyError
+    assert seen == ([threads] if finetune else [1, threads])
+
+
 def test_no_step_asks_the_device_for_a_number(data):
     """On a GPU each of these makes the host wait for it; the sums of an epoch are looked at once in a while."""
     waiting = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique_dim", "_unique2"}

@@ -7,6 +7,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def fit(
     state = checkpoints.find()  # first, so that one that is refused costs no time
     training = Training(model, loss, data, config, features)
     devices = [training.device] if training.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), kept_memory():
+    with torch.random.fork_rng(devices), training.at_work():
         torch.manual_seed(config.seed)  # of dropout, and of a loss that draws
         if state is not None:
             training.restore(state)
@@ -131,6 +132,22 @@ class Training:
     def epoch(self) -> int:
         """Epochs that are done."""
         return len(self.history)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The process as it should be for steps: it keeps the memory of a step, and works alone at a small one.
+
+        A step on fixed features takes a millisecond; several threads, which wait for one another at every operator,
+        took two to three times as long wherever it was tried.
+        """
+        threads = torch.get_num_threads()
+        with kept_memory():
+            if self.features is not None:
+                torch.set_num_threads(1)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(threads)
 
     def run_epoch(self) -> dict[str, float]:
         """One pass over the training images; its record is summed up on the device, without waiting for it."""
@@ -275,11 +292,12 @@ def estimate_seconds(
     Returns:
         Seconds for `training` and for `encoding` query and database once.
     """
-    with torch.random.fork_rng(), kept_memory():
+    with torch.random.fork_rng():
         trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
         trial.model.train()
         batches, is_trained = trial.batches(), config.loss not in BASELINES
-        step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps)) if is_trained else 0.0
+        with trial.at_work():
+            step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps)) if is_trained else 0.0
         few = Split(data.pool, data.database.indices[:256])
         block = _median_seconds(
             lambda: encode(trial.model, few, trial.config.precision, features=trial.pool_features), 3
