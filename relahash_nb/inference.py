@@ -69,6 +69,7 @@ def forward_blocks(
     size = batch_size or (CPU_BATCH if device.type == "cpu" else block)
 
     def compute(rows: Tensor) -> Tensor:
+        """Outputs of the items at these positions."""
         if compiled:  # for one size of batch
             rows = rows[torch.arange(math.ceil(len(rows) / size) * size) % len(rows)]
         outputs = []
@@ -156,9 +157,11 @@ def _pairs(network: nn.Module, images: Tensor) -> tuple[list[tuple[str, str]], T
     pairs = []
 
     def note(name: str) -> Callable:
+        """A hook that remembers what a convolution gave."""
         return lambda module, taken, given: made.update({id(given): (name, given)})
 
     def match(name: str) -> Callable:
+        """A hook that pairs a batch norm with the convolution whose output it takes."""
         return lambda module, taken: pairs.append((made[id(taken[0])][0], name)) if id(taken[0]) in made else None
 
     hooks = []

@@ -108,6 +108,7 @@ class Pairs:
         parts = (np.array_split(rows, threads) for rows in (self.query_codes, self.query_labels, counts))
 
         def count_part(codes: np.ndarray, labels: np.ndarray, part: np.ndarray) -> None:
+            """Counts for some of the queries, in buffers of this thread."""
             buffers = np.empty((2, self.block_size), scratch)
             _count(codes, self.database_codes, labels, self.database_labels, buffers, part)
 

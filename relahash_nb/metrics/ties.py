@@ -63,6 +63,7 @@ def average_precision(relevant, total, top_k: int | None = None, denominator: st
         whole_sum = np.where(whole, order(*levels), 0).sum(1)
 
         def score(admitted):
+            """With so many relevant items in the slots."""
             divisor = found + admitted if denominator == "retrieved" else goal
             return (whole_sum + order(rank, found, slots, admitted)) / np.maximum(divisor, 1)
 

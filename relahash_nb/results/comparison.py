@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, shipped
+from relahash_nb.results.files import results_place
 from relahash_nb.results.tables import load_runs, summarize
 
 # What all methods of a comparison share, beside the data. (A baseline has an epoch count too, that means nothing.)
@@ -27,7 +28,7 @@ def load_comparable(results_dir: Path | str = "results", data: str | None = None
     """The finished runs of the one setting that has most of them, with a column `method`.
 
     Args:
-        results_dir: The folder that holds `runs/`.
+        results_dir: The folder that holds `runs/`; see `results_place`.
         data: As in the tables, such as `lists cifar10_jpeg`; None: of most runs.
 
     Returns:
@@ -36,7 +37,7 @@ def load_comparable(results_dir: Path | str = "results", data: str | None = None
     Raises:
         ValueError: There is no such run; the line says which command makes some.
     """
-    runs = load_runs(results_dir)
+    runs = load_runs(results_place(results_dir))
     runs = summarize(runs) if len(runs) else pd.DataFrame({"data": []})
     chosen = runs if data is None else runs[runs["data"] == data]
     if chosen.empty:

@@ -178,24 +178,37 @@ def finished_runs(results_dir: Path | str = "results", first: str | None = None)
     """The finished runs of a results folder by their names, the last one finished first.
 
     Args:
-        results_dir: The folder that holds `runs/`. Where a relative one holds none, the folder above is looked into
-            too: JupyterLab and Voila start a notebook in its own folder, and the command line in the project's.
+        results_dir: The folder that holds `runs/`; see `results_place`.
         first: Name of the run to put first instead.
 
     Raises:
         ValueError: There is no finished run, and the message says which command makes one; or none of that name.
     """
-    for place in (Path(results_dir), Path("..", results_dir)):
-        runs = [run for run in map(load_run, place.glob("runs/*")) if run is not None]
-        if runs:
-            runs.sort(key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
-            names = {run.folder.name: run for run in runs}
-            if first not in (None, *names):
-                raise ValueError(f"run_id: {first!r} given; finished in {place / 'runs'}: {', '.join(names)}")
-            return names if first is None else {first: names[first], **names}
-    raise ValueError(
-        f"no finished run in {Path(results_dir, 'runs')}; `relahash train` makes one, `make study` those of the study"
-    )
+    place = results_place(results_dir)
+    runs = [run for run in map(load_run, place.glob("runs/*")) if run is not None]
+    if not runs:
+        raise ValueError(
+            f"no finished run in {Path(results_dir, 'runs')}; "
+            "`relahash train` makes one, `make study` those of the study"
+        )
+    runs.sort(key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
+    names = {run.folder.name: run for run in runs}
+    if first not in (None, *names):
+        raise ValueError(f"run_id: {first!r} given; finished in {place / 'runs'}: {', '.join(names)}")
+    return names if first is None else {first: names[first], **names}
+
+
+def results_place(results_dir: Path | str) -> Path:
+    """The results folder, or the one of its name in the folder above where only that holds runs.
+
+    JupyterLab and Voila start a notebook in its own folder, and the command line in the project's.
+
+    Example:
+        >>> results_place("nowhere").as_posix()
+        'nowhere'
+    """
+    above = Path("..", results_dir)
+    return above if not Path(results_dir, "runs").exists() and (above / "runs").exists() else Path(results_dir)
 
 
 def find_run(config: RunConfig) -> Run | None:

@@ -10,21 +10,12 @@ from typing import Any
 import pandas as pd
 
 from relahash_nb.files import write
-from relahash_nb.results.files import Run, load_run
+from relahash_nb.results.files import Run, load_run, results_place
 from relahash_nb.results.tables import load_runs, summarize
 
 SETTINGS = ["backbone", "image_size", "epochs"]  # that runs have in common where they are compared
-OPTIONS = [
-    "finetune",
-    "weights",
-    "beta",
-    "margin",
-    "loss_options",
-    "centroids",
-    "batch_size",
-    "lr",
-    "top_k",
-]  # of a loss
+# Of a loss, likewise.
+OPTIONS = ["finetune", "weights", "beta", "margin", "loss_options", "centroids", "batch_size", "lr", "top_k"]
 
 
 def select_runs(
@@ -40,8 +31,7 @@ def select_runs(
     that most runs have are taken, and one line says how many runs are left aside.
 
     Args:
-        results_dir: The folder that holds `runs/`. Where a relative one holds none, the folder above is looked into
-            too: JupyterLab starts a notebook in its own folder, and the command line in the project's.
+        results_dir: The folder that holds `runs/`; see `results_place`.
         dataset: As in the tables: the name, and for a folder its last name too, `lists corel5k`; None: of most runs.
         bits: Lengths of code; None: all.
         losses: Names, in the order wanted; None: all, `relahash` first.
@@ -54,7 +44,7 @@ def select_runs(
         ValueError: There is no such run; the line says which command makes it.
     """
     bits, losses, seeds = (_listed(wanted) for wanted in (bits, losses, seeds))
-    found = load_runs(_place(results_dir))
+    found = load_runs(results_place(results_dir))
     if len(found):
         found = summarize(found).merge(found[["run_id", "folder"]], on="run_id")
         dataset = dataset or found["data"].mode()[0]
@@ -122,7 +112,7 @@ def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[s
         The PNG.
     """
     figure = getattr(drawn, "figure", drawn)
-    path = Path(_place(results_dir), "figures", re.sub(r"[^A-Za-z0-9._-]+", ".", name) + ".png")
+    path = Path(results_place(results_dir), "figures", re.sub(r"[^A-Za-z0-9._-]+", ".", name) + ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     source = " ".join(runs)
     facts = {".png": {"Source": source}, ".svg": {"Source": source, "Date": None}}
@@ -131,12 +121,6 @@ def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[s
             path.with_suffix(suffix), lambda file, metadata=metadata: figure.savefig(file, dpi=200, metadata=metadata)
         )
     return path
-
-
-def _place(results_dir: Path | str) -> Path:
-    """The folder, or the one of its name in the folder above where only that holds runs."""
-    above = Path("..", results_dir)
-    return above if not Path(results_dir, "runs").exists() and (above / "runs").exists() else Path(results_dir)
 
 
 def _listed(wanted: Any) -> list[Any] | None:

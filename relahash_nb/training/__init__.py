@@ -4,12 +4,12 @@ from relahash_nb.inference import autocast
 from relahash_nb.models import DTYPES
 from relahash_nb.training.checkpoints import CheckpointError
 from relahash_nb.training.encoding import encode, evaluate, find_device, score
+from relahash_nb.training.estimating import estimate_seconds
 from relahash_nb.training.fitting import (
     CHECK_INTERVAL,
     SCHEDULES,
     Training,
     batch_statistics,
-    estimate_seconds,
     fit,
     make_optimizer,
 )

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, Split
+from relahash_nb.datasets import Dataset
 from relahash_nb.features import pool_features
 from relahash_nb.inference import autocast, compile_module
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoints, State
-from relahash_nb.training.encoding import encode, evaluate, find_device
+from relahash_nb.training.encoding import evaluate, find_device
 from relahash_nb.training.memory import kept_memory
 from relahash_nb.training.progress import describe_epoch, say, watch
 
@@ -277,35 +277,6 @@ class Training:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": dict(state)})
 
 
-def estimate_seconds(
-    model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
-) -> dict[str, float]:
-    """What a run will take on this machine, from a few timed steps on copies; nothing given is changed.
-
-    Args:
-        model: Not yet trained.
-        loss: Likewise.
-        data: What it will be trained on.
-        config: Resolved or not.
-        features: As for `fit`.
-
-    Returns:
-        Seconds for `training` and for `encoding` query and database once.
-    """
-    with torch.random.fork_rng():
-        trial = Training(copy.deepcopy(model), copy.deepcopy(loss), data, config, features)
-        trial.model.train()
-        batches, is_trained = trial.batches(), config.loss not in BASELINES
-        with trial.at_work():
-            step = _median_seconds(lambda: trial.step(*next(batches)), min(6, trial.steps)) if is_trained else 0.0
-        few = Split(data.pool, data.database.indices[:256])
-        block = _median_seconds(
-            lambda: encode(trial.model, few, trial.config.precision, features=trial.pool_features), 3
-        )
-    items = len(data.query) + len(data.database)
-    return {"training": step * trial.steps * trial.config.epochs, "encoding": block * items / len(few)}
-
-
 def make_optimizer(model: HashModel, loss: nn.Module, config: RunConfig) -> torch.optim.Adam:
     """Adam in two groups: pretrained tensors of the backbone at their own learning rate, and all others."""
     pretrained, others = [], [parameter for parameter in loss.parameters() if parameter.requires_grad]
@@ -330,14 +301,3 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
         1 - (z.norm(1, dim=1) / z.norm(2, dim=1)).mean() / z.shape[1] ** 0.5 for z in (codes, codes - codes.mean())
     )
     return accuracy, *errors
-
-
-def _median_seconds(work: Callable[[], object], times: int) -> float:
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[len(seconds) // 2]

@@ -44,6 +44,7 @@ def choose_run(runs: Mapping[str, Run], *explorers) -> ipywidgets.Dropdown:
     menu.layout.width = "auto"
 
     def change(_) -> None:
+        """Shows the run that was chosen."""
         view = View.of(runs[menu.value])
         for explorer in explorers:
             explorer.show(view)
