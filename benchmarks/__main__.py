@@ -14,7 +14,7 @@
 | steps | a fine-tuning step and a frozen epoch, with the floor beside it | 1 |
 | estimate | a T4 on paper, from counted operations and known peaks | 1 |
 
-Run them where nothing else runs: the load when one began stands in its result.
+Run them where nothing else runs: how busy the machine was before one began stands in its result.
 """
 
 from __future__ import annotations

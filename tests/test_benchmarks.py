@@ -100,9 +100,9 @@ def test_a_report_is_written_whole_and_the_readme_shows_its_part(tmp_path):
 
 def test_a_busy_machine_is_said():
     made = report()
-    for load, busy in ((0.1, False), (3.0, True)):
-        made.machine["load before"] = load
-        assert ("busy" in made.markdown()) is busy
+    for percent, busy in ((1, False), (60, True)):
+        made.machine["busy before"] = percent
+        assert ("**busy**" in made.markdown()) is busy
 
 
 def test_the_readme_s_numbers_are_those_of_the_reports():
