@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, Finding, Pool
+from relahash_nb.datasets import Dataset, Finding, Pool, Split
 from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.plots import set_style
@@ -90,6 +90,16 @@ def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
         assert distances[rows[query]].max() <= np.sort(distances)[9]
     first = int(data.query.targets[:, 0].argmax())
     assert relevant[0].tolist() == (data.database.targets[rows[first]].argmax(1) == 0).tolist()
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_query_is_not_its_own_neighbour_where_self_matches_are_dropped(finished, drop):
+    _, data, codes, _ = finished
+    own = np.arange(5, 17)
+    data = replace(data, query=Split(data.pool, data.database.indices[own]))
+    codes = {"query": codes["database"][own], "database": codes["database"]}  # no two are the same
+    nearest = files.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))["nearest"]
+    assert (nearest == own[:, None]).any(1).tolist() == [not drop] * 12
 
 
 def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_path, monkeypatch):

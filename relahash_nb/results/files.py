@@ -72,7 +72,9 @@ def save_run(
     }
     write(folder / "config.json", lambda path: path.write_text(json.dumps(config.to_dict(), indent=1)))
     write(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
-    write(folder / "codes.npz", lambda path: np.savez_compressed(path, **collect_arrays(data, codes, centroids)))
+    write(
+        folder / "codes.npz", lambda path: np.savez_compressed(path, **collect_arrays(config, data, codes, centroids))
+    )
     kept = {name: np.asarray(tensor.cpu()) for name, tensor in tensors.items() if keeps(config.save_weights, name)}
     if kept:
         from safetensors.numpy import save
@@ -219,7 +221,9 @@ def find_run(config: RunConfig) -> Run | None:
     return run if Path(run.config.root).resolve() == Path(config.root).resolve() else None
 
 
-def collect_arrays(data: Any, codes: Mapping[str, np.ndarray], centroids: Any) -> dict[str, np.ndarray]:
+def collect_arrays(
+    config: RunConfig, data: Any, codes: Mapping[str, np.ndarray], centroids: Any
+) -> dict[str, np.ndarray]:
     """What the analysis notebooks need without the data set.
 
     Returns:
@@ -227,7 +231,8 @@ def collect_arrays(data: Any, codes: Mapping[str, np.ndarray], centroids: Any) -
         (C, K) int8. `query_raw` and `sample_raw` float16, codes before the sign of all queries and of a fixed sample of
         the database at `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,)
         are at `query_thumbnails` (S,), and those of their nearest items `nearest` (S, R), rows of the database in the
-        order of distance, then of the database, at `nearest_thumbnails` (S, R).
+        order of distance, then of the database, without their own with `drop_self_matches`, at `nearest_thumbnails`
+        (S, R).
     """
     from relahash_nb.metrics import hamming_distances, pack
 
@@ -241,7 +246,10 @@ def collect_arrays(data: Any, codes: Mapping[str, np.ndarray], centroids: Any) -
         }
     rows = np.linspace(0, len(data.database) - 1, min(SAMPLE, len(data.database))).round().astype(int)
     shown = np.linspace(0, len(data.query) - 1, min(SHOWN_QUERIES, len(data.query))).round().astype(int)  # (S,)
-    distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]))  # (S, D)
+    distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]), dtype=np.int32)  # (S, D)
+    if config.drop_self_matches:
+        own = data.query.positions_in(data.database)[shown]  # (S,)
+        distances[own >= 0, own[own >= 0]] = config.bits + 1  # behind all others
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :SHOWN_ITEMS]  # (S, R)
     items, nearest_thumbnails = np.unique(nearest, return_inverse=True)
     thumbnails = np.concatenate([small(data.query.images(shown)), small(data.database.images(items))])
