@@ -32,6 +32,7 @@ def forward_blocks(
     block: int = BLOCK,
     batch_size: int | None = None,
     compiled: bool = False,
+    all_cores: bool = False,
 ) -> Iterator[Tensor]:
     """A model's outputs for a split's items, in order, without augmentation.
 
@@ -48,6 +49,8 @@ def forward_blocks(
         block: Items of one output.
         batch_size: Images at a time; None: what suits the device. It changes the speed alone.
         compiled: With torch.compile: half a minute and more at the first batch.
+        all_cores: On each core that this process may use, and not only on as many as torch has threads: for what the
+            other workers of a sweep, whose cores the others are, wait for.
 
     Yields:
         (≤ block, …) on the CPU, in the network's precision.
@@ -65,7 +68,8 @@ def forward_blocks(
     if compiled:
         network.backbone = compile_module(network.backbone, device, frozen=device.type == "cpu")
     threads = torch.get_num_threads()
-    workers = {"cpu": threads, "cuda": 2}.get(device.type, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = {"cpu": cores if all_cores else threads, "cuda": 2}.get(device.type, 1)
     size = batch_size or (CPU_BATCH if device.type == "cpu" else block)
 
     def compute(rows: Tensor) -> Tensor:

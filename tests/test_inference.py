@@ -1,5 +1,6 @@
 """A model made ready for inference gives what it gave, and its outputs come in order, whatever the workers do."""
 
+import os
 import threading
 import time
 
@@ -104,6 +105,24 @@ def test_outputs_come_in_order_whichever_worker_is_the_first(start, monkeypatch)
     blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32", start=start, block=4, batch_size=3))
     assert torch.cat(blocks).flatten().round().tolist() == list(range(start, 22))
     assert [len(block) for block in blocks[:-1]] == [4] * (len(blocks) - 1)
+
+
+@pytest.mark.parametrize("all_cores, workers", [(False, 1), (True, 5)])
+def test_a_worker_of_a_sweep_takes_its_share_of_the_cores_or_all(all_cores, workers, monkeypatch):
+    """Five cores, of which torch was given one: with all of them five pieces are in work at one time."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
+    meeting, met = threading.Barrier(workers), []
+
+    def forward(network, images):
+        meeting.wait(timeout=60)  # for as many others
+        met.append(len(images))
+        return images.flatten(1)
+
+    model = build_model(RunConfig())
+    outputs = list(forward_blocks(forward, model, split_of(100, 28), "fp32", block=4, all_cores=all_cores))
+    assert sum(map(len, outputs)) == sum(met) == 100
 
 
 def test_no_more_is_read_than_a_block_a_worker_and_one():

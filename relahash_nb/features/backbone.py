@@ -107,7 +107,7 @@ def compute_blocks(
     """Features of a pool's items from `start` on, in order, in blocks (≤ BLOCK, F) on the CPU."""
     everything = Split(pool, torch.arange(len(pool.ids)))
     blocks = forward_blocks(
-        HashModel.features, model, everything, precision, start=start, block=BLOCK, compiled=compiled
+        HashModel.features, model, everything, precision, start=start, block=BLOCK, compiled=compiled, all_cores=True
     )
     with closing(blocks):
         for features in blocks:
