@@ -2,8 +2,8 @@
 
     python tools/gallery.py            # from results/, after `make study`
 
-00 is executed here, 01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made, and 04 is the
-explorer of that run as a page of its own.
+00 is executed here, 01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made, 04 is the explorer
+of that run as a page of its own, and 05 is executed here over the runs of the one setting that has most of them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from relahash_nb.widgets import View, export_html
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"
-TOY, EXPLORER = "00_relative_position.ipynb", "04_hamming_explorer.ipynb"
-NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES)
+TOY, EXPLORER, COMPARISON = "00_relative_position.ipynb", "04_hamming_explorer.ipynb", "05_compare.ipynb"
+NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON)
+PAGES = sorted((*NOTEBOOKS, EXPLORER))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -71,7 +72,7 @@ def main() -> int:
         text = page_text(name, notebook)
         write(page_path(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
     export_html(View.of(run), page_path(EXPLORER))
-    for page in map(page_path, (*NOTEBOOKS, EXPLORER)):
+    for page in map(page_path, PAGES):
         print(f"{page.relative_to(ROOT)}: {page.stat().st_size / 1e6:.2f} MB")
     return 0
 
@@ -88,7 +89,7 @@ def executed(name: str, run: Run) -> Path:
     if name in ANALYSES:
         return ROOT / "results" / name
     target = Path(tempfile.mkdtemp()) / name
-    execute_notebook(name, target, {})
+    execute_notebook(name, target, {"results_dir": str(ROOT / "results")} if name == COMPARISON else {})
     return target
 
 
@@ -103,8 +104,7 @@ def page_text(name: str, notebook: NotebookNode) -> str:
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
     links = " · ".join(
-        Path(one).stem if one == name else f'<a href="{page_path(one).name}">{Path(one).stem}</a>'
-        for one in (*NOTEBOOKS, EXPLORER)
+        Path(one).stem if one == name else f'<a href="{page_path(one).name}">{Path(one).stem}</a>' for one in PAGES
     )
     return PAGE.format(title=f"{title} · relahash-nb", highlighting=highlighting, links=links, body=body)
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no p
 
 from benchmarks.common import readme_block
 from relahash_nb.config import RunConfig
-from relahash_nb.results import table
+from relahash_nb.results import compare, of_one_setting, side_by_side, table
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -35,6 +35,8 @@ CAPTIONS = {
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
 }
+RIVALS = """    relahash sweep --file benchmarks/rivals.yml
+    relahash sweep --file benchmarks/rivals.yml --loss cosine --bits 4096 --centroids bernoulli"""
 UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
 <https://colab.research.google.com>, *File → Upload notebook*, choose `notebooks/NAME`, and upload the wheel in the
 file panel on the left; then run all cells."""
@@ -150,30 +152,41 @@ def figure_runs(path: Path) -> list[str]:
 
 
 def result_tables() -> dict[str, str]:
-    """The study on the embedded data set, and all other runs, from the committed `results/summary.csv`."""
+    """From the committed `results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
     path = ROOT / "results" / "summary.csv"
     if not path.exists():
         return {}
     summary = pd.read_csv(path)
-    study = summary["data"] == "fashion_mini"
-    ours = summary["loss"] == "relahash"
-    parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours]}
-    return {name: block(runs) for name, runs in parts.items() if len(runs)} | {"results rivals": rivals(summary)}
+    study, ours, whole = summary["data"] == "fashion_mini", summary["loss"] == "relahash", summary["finetune"]
+    parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours & whole]}
+    return {name: block(runs) for name, runs in parts.items() if len(runs)} | rivals(summary[~whole])
 
 
-def rivals(summary: pd.DataFrame) -> str:
-    """All methods on fixed features of one backbone: mean ± deviation of the average precision over the seeds."""
-    scores = summary[~summary["finetune"].astype(bool)].groupby(["loss", "bits"])["mean_average_precision"]
-    cells = scores.mean().map("{:.4f}".format) + " ± " + scores.std().map("{:.4f}".format)
-    bits = sorted(cells.index.unique("bits"))
-    lines = ["| method | " + " | ".join(f"{one} bits" for one in bits) + " |", "| --- " * (len(bits) + 1) + "|"]
-    for loss in sorted(cells.index.unique("loss")):
-        lines.append(f"| {loss} | " + " | ".join(cells.get((loss, one), "") for one in bits) + " |")
-    return "\n".join(lines)
+def rivals(fixed: pd.DataFrame) -> dict[str, str]:
+    """All methods on the same features: mean ± deviation of the average precision over the seeds, and the place."""
+    if fixed.empty:
+        return {}
+    runs = of_one_setting(fixed)
+    methods = side_by_side(compare(runs))
+    lines = [
+        "| method | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
+        "| --- " * (methods.shape[1] + 1) + "|",
+    ]
+    lines += [
+        f"| {method} | {' | '.join(cells)} |" for method, cells in zip(methods.index, methods.values, strict=True)
+    ]
+    text = "\n".join(lines)
+    return {"results rivals": f"{text}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
 
 
 def block(runs: pd.DataFrame) -> str:
-    """A table, and below it what it takes to believe it: seeds, hardware, versions, and a command."""
+    """A table, and below it what it takes to believe it: where it is from, and a command."""
+    commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
+    return f"{table(runs)}\n\n{provenance(runs)} One seed of each, repeated by:\n\n{commands}\n"
+
+
+def provenance(runs: pd.DataFrame) -> str:
+    """Seeds, weights, hardware and versions, in one sentence."""
     facts = runs[["processor", "cores", "python", "torch", "torchvision", "numpy"]].drop_duplicates()
     machines = "; ".join(
         f"{row.processor}, {row.cores} cores, Python {row.python}, torch {row.torch}, torchvision {row.torchvision}, "
@@ -181,12 +194,8 @@ def block(runs: pd.DataFrame) -> str:
         for row in facts.itertuples()
     )
     weights = ", ".join(sorted({Path(name).name for name in runs["weights"]}))
-    commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
     seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
-    return (
-        f"{table(runs)}\n\nMean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}. "
-        f"One seed of each, repeated by:\n\n{commands}\n"
-    )
+    return f"Mean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}."
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from relahash_nb.results.comparison import (
     compare,
     load_comparable,
     load_published,
+    of_one_setting,
     side_by_side,
     undecided,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "load_run",
     "load_runs",
     "load_shown",
+    "of_one_setting",
     "save_figure",
     "save_run",
     "select_runs",

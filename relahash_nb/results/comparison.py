@@ -44,10 +44,16 @@ def load_comparable(results_dir: Path | str = "results", data: str | None = None
         known = f"; there are runs on {', '.join(sorted(set(runs['data'])))}" if len(runs) else ""
         command = "relahash sweep --loss relahash orthohash csq --bits 16 32 --seed 0 1 2"
         raise ValueError(f"{results_dir}: no finished run on {data or 'any data'}{known}; this makes some: {command}")
-    setting = chosen.groupby(SETTING, dropna=False).ngroup()
-    kept = chosen[setting == setting.mode()[0]]
+    kept = of_one_setting(chosen)
     if len(kept) < len(runs):
         print(f"{len(runs) - len(kept)} of {len(runs)} runs are of another setting, and left out")
+    return kept
+
+
+def of_one_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those of the runs, as `summarize` gives them, that share the most frequent setting; with a column `method`."""
+    setting = runs.groupby(SETTING, dropna=False).ngroup()
+    kept = runs[setting == setting.mode()[0]]
     return kept.assign(method=[name_method(row) for row in kept.to_dict("records")])
 
 
