@@ -43,8 +43,8 @@ pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.4; margin: 0; }}
 .output_subarea {{ padding: 0.2rem 0.8rem; overflow-x: auto; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; font-size: 0.9rem; }}
-td, th {{ border-bottom: 1px solid #ddd; padding: 0.2rem 0.7rem; text-align: left; }}
+table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; }}
+td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
 {highlighting}
 </style>
 </head>

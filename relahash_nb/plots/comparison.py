@@ -7,17 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-MARKERS = "os^Dv<>Ph"  # beside the colour, for those who cannot tell it
-LINES = ("-", "--", "-.")
+from relahash_nb.plots.style import looks
 
 
-def looks(comparison: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """A colour, a line and a marker for each `method`, by its place in the alphabet."""
-    names = enumerate(sorted(comparison["method"].unique()))
-    return {
-        name: {"color": f"C{place % 6}", "ls": LINES[place // 6 % 3], "marker": MARKERS[place % 9]}
-        for place, name in names
-    }
+def looks_of(comparison: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """A colour, a line and a marker for each `method`, the same in all figures: ours first, then by the alphabet."""
+    return looks(sorted(comparison["method"].unique(), key=lambda name: (name != "relahash", name)))
 
 
 def plot_bits(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -36,7 +31,7 @@ def plot_bits(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     lines = comparison[~levels]
     for method in lines.groupby("method")["mean"].max().sort_values(ascending=False).index:
         rows = lines[lines["method"] == method].sort_values("bits")
-        look = looks(lines)[method]
+        look = looks_of(lines)[method]
         ax.errorbar(rows["bits"], rows["mean"], rows["deviation"], label=method, capsize=2, **look)
     ticks = sorted(lines["bits"].unique())
     ax.set_xscale("log", base=2)
@@ -75,7 +70,7 @@ def plot_against(comparison: pd.DataFrame, name: str, label: str, ax: Axes | Non
     """
     ax = ax or plt.subplots(figsize=(8, 5))[1]
     for row in comparison.sort_values("mean", ascending=False).to_dict("records"):
-        look = looks(comparison)[row["method"]] | {"ls": ""}
+        look = looks_of(comparison)[row["method"]] | {"ls": ""}
         ax.errorbar(row[name], row["mean"], row["deviation"], label=row["method"], capsize=2, **look)
     ax.set(xlabel=label, ylabel="mean average precision")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

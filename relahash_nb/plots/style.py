@@ -16,7 +16,7 @@ RIGHT, WRONG = COLOURS[0], COLOURS[2]  # told apart by the colour-blind
 # seaborn's palette for the colour-blind in full, as many as most data sets have classes; a second sign goes beside it.
 MANY = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one less than the colours, so that the eleventh is no first
 
 
 def set_style() -> None:
@@ -44,7 +44,7 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
         '--'
     """
     return {
-        name: dict(color=MANY[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 10])
+        name: dict(color=MANY[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 9])
         for place, name in enumerate(dict.fromkeys(names))
     }
 

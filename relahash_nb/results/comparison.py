@@ -159,7 +159,7 @@ def load_published() -> pd.DataFrame:
     return pd.read_csv(shipped("data/published.csv"), dtype=defaultdict(lambda: str, numbers))
 
 
-def beside_published(runs: pd.DataFrame) -> pd.DataFrame:
+def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Each published figure on the same data beside ours of the same loss, and in words what differs.
 
     Args:
@@ -167,7 +167,8 @@ def beside_published(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits (NaN where there is none), `differs`,
-        `source`; empty where nothing is known to be published on these data.
+        `source`; empty where nothing is known to be published on these data. And what differs of all of them, which
+        `differs` does not say again.
     """
     published, own = load_published(), runs.iloc[0].to_dict()
     own["weights"] = Path(own["weights"]).name
@@ -176,21 +177,23 @@ def beside_published(runs: pd.DataFrame) -> pd.DataFrame:
     ours = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
     ours = pd.DataFrame({"ours": ours.mean(), "deviation": ours.std()}).reset_index()
     table = published.merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
-    differs = [describe_difference(row, own) for row in table.to_dict("records")]
+    differs = [differences(row, own) for row in table.to_dict("records")]
+    shared = [part for part in differs[0] if all(part in parts for parts in differs)] if differs else []
+    texts = ["; ".join(part for part in parts if part not in shared) for parts in differs]
     columns = ["loss", "bits", "published", "ours", "deviation", "differs", "source"]
-    return table.assign(differs=differs)[columns]
+    return table.assign(differs=texts)[columns], "; ".join(shared)
 
 
-def describe_difference(published: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """What a published figure's setting is where ours is another, and what is not said of it.
 
     Example:
         >>> row = {"backbone": "alexnet", "batch_size": "16", "epochs": float("nan")}
         >>> own = {"backbone": "alexnet", "batch_size": 64, "epochs": 100}
-        >>> describe_difference(row, own)
-        'batch_size 16 (ours 64); not said: epochs'
+        >>> differences(row, own)
+        ['batch_size 16 (ours 64)', 'not said: epochs']
     """
     known = [name for name in SAID if name in published and not pd.isna(published[name])]
     parts = [f"{name} {published[name]} (ours {own[name]})" for name in known if published[name] != str(own[name])]
     unsaid = [name for name in SAID if name in published and name not in known]
-    return "; ".join(parts + ([f"not said: {', '.join(unsaid)}"] if unsaid else []))
+    return parts + ([f"not said: {', '.join(unsaid)}"] if unsaid else [])
