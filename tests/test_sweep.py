@@ -98,6 +98,15 @@ def test_the_plan_knows_what_is_done_and_what_the_rest_takes(configs):
     assert "and 1 of which nothing like them has been run" in plan(other, pd.DataFrame([row]))
 
 
+def test_a_kernel_does_not_inherit_the_memory_setting_of_a_dask_worker(configs, monkeypatch):
+    seen = []
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as Dask starts its workers
+    monkeypatch.setattr(sweep, "execute", lambda config, *_: seen.append(dict(os.environ)))
+    with pytest.raises(sweep.RunFailed):
+        sweep.attempt_on_worker(configs[0].to_dict(), None)
+    assert len(seen) == 1 and "MALLOC_TRIM_THRESHOLD_" not in seen[0]
+
+
 def test_a_yaml_file_is_a_grid(tmp_path):
     (tmp_path / "grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
     assert read_grid(tmp_path / "grid.yml") == dict(bits=[16, 32], lr=[1e-3], dataset=["fashion_mini"], seed=[0, 1])
