@@ -31,7 +31,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
-    "class_distances": "*Hamming distances of pairs that share a label and of pairs that share none, {bits} bits*",
+    "course": "*The same in the batches of each epoch, {bits} bits; the band spans the seeds*",
+    "class_distances": "Hamming distances of pairs that share a label and of pairs that share none, {bits} bits.",
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
 }
@@ -142,8 +143,18 @@ def figures() -> dict[str, str]:
     )
     images = [f"![{name.replace('_', ' ')}]({path})" for name, path in paths.items()]
     captions = [caption.format(**facts) for caption in CAPTIONS.values()]
-    first = [" | ".join(cells) for cells in (images[:2], ("---", "---"), captions[:2])]  # side by side
-    return {"figures": "\n".join(f"| {row} |" for row in first), "neighbours": f"{images[2]}\n\n*{captions[2]}*"}
+    first = [f"| {' | '.join(cells)} |" for cells in (images[:2], ("---", "---"), captions[:2])]  # side by side
+    below = [f"{image}\n\n*{caption}*" for image, caption in zip(images[2:], captions[2:], strict=True)]
+    return {"figures": "\n".join([*first, "", said(study, facts["bits"])]), "more figures": "\n\n".join(below)}
+
+
+def said(study: pd.DataFrame, bits: int) -> str:
+    """The scores that belong to the figures, and the command that made their runs."""
+    scores = study[study["bits"] == bits].groupby("loss")["mean_average_precision"]
+    texts = [f"{loss} {values.mean():.4f} ± {values.std():.4f}" for loss, values in scores]
+    names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("bits", "seed", "loss")}
+    command = " ".join(f"--{name} {values}" for name, values in names.items())
+    return f"mAP at {bits} bits: {', '.join(texts)}; all runs by `relahash sweep {command}`."
 
 
 def figure_runs(path: Path) -> list[str]:
