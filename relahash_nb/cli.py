@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,9 +92,7 @@ def sweep(arguments: Sequence[str]) -> int:
     )
     options = {name: given.pop(name) for name, *_ in SWEEP_OPTIONS}
     if options["file"] is not None:
-        usual = {knob.name: (knob.default,) for knob in dataclasses.fields(RunConfig)}
-        chosen = {name: values for name, values in given.items() if values != usual[name]}
-        given = read_grid(Path(options["file"])) | chosen
+        given = read_grid(Path(options["file"])) | given
     configs = expand(given)
     for config in configs:
         check_paths(config)

@@ -33,7 +33,8 @@ def parse(
         only: The fields of `RunConfig` that are options; None: all.
 
     Returns:
-        Values, or lists of values, by the names of `RunConfig`'s fields.
+        Values by the names of `RunConfig`'s fields; with `several` lists of values, of the options that were given.
+        The further options are always there.
     """
     import tyro
 
@@ -60,7 +61,11 @@ def parse(
     options = dataclasses.make_dataclass("Options", fields, kw_only=True)
     options.__doc__ = description
     given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
-    values = vars(given)
+    values = dict(vars(given))
+    if several:  # a value that equals the default may have been given all the same, but is not the very same object
+        kept = {knob.name for knob in dataclasses.fields(options) if values[knob.name] is not knob.default}
+        kept |= {name for name, *_ in extra}
+        values = {name: value for name, value in values.items() if name in kept}
     if "loss_options" in values:
         values["loss_options"] = _from_json(values["loss_options"])
     return values

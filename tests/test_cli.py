@@ -10,6 +10,7 @@ import pytest
 from relahash_nb import notebooks, sweep
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
+from relahash_nb.options import parse
 from relahash_nb.results import Run, find_run, summarize, table
 from relahash_nb.sweep import RunFailed, expand
 
@@ -42,6 +43,23 @@ def test_a_wrong_command_is_a_short_message_and_exit_code_2(arguments, said, tmp
     assert done.returncode == 2
     assert said in done.stderr and not done.stdout and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_given_goes_before_the_file_be_it_a_default(tmp_path, capsys):
+    """The loss is the usual one, and the file says others."""
+    grid = tmp_path / "grid.yml"
+    grid.write_text(f"bits: [16, 32]\nloss: [csq, dpn]\nseed: [0, 1]\nresults_dir: {tmp_path}\n")
+    assert main(["sweep", "--file", str(grid), "--loss", "relahash", "--seed", "0", "--plan"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all("relahash-seed0" in line for line in lines[:2])
+
+
+def test_a_sweep_knows_which_options_were_given():
+    several = dict(several=True, extra=[("file", str | None, None, "a file")])
+    arguments = ["--loss", "relahash", "--bits", "64", "--beta", "None", "--finetune", "True"]
+    assert parse("sweep", "", arguments, **several) == dict(
+        loss=("relahash",), bits=(64,), beta=(None,), finetune=(True,), file=None
+    )
 
 
 def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
