@@ -42,6 +42,7 @@ def execute_notebook(
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     if output is None or not output.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the kernel inherits it: in a log, a line an epoch is enough
+    os.environ.pop("MPLBACKEND", None)  # one that draws for no screen, as servers have it: no figure would be shown
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(

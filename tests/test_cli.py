@@ -72,7 +72,8 @@ def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
     assert "--ds" in text and "--nbit" in text
 
 
-def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_path):
+def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")  # as on a server; the notebook has its figures all the same
     done = relahash("train", "--ds", "fashion_mini", "--nbit", 16, *TINY[:4], "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = find_run(RunConfig(bits=16, epochs=1, image_size=14, results_dir=str(tmp_path / "results")))
@@ -81,6 +82,7 @@ def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_
     assert "epoch   1/1" in done.stdout
     names = {file.name for file in run.folder.iterdir() if not file.name.startswith(".")}
     assert names == {"01_train.ipynb", "config.json", "history.csv", "codes.npz", "weights.safetensors", "run.json"}
+    assert (run.folder / "01_train.ipynb").read_text().count('"image/png"') >= 3
 
 
 def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_path):

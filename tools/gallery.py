@@ -41,6 +41,7 @@ body {{ max-width: 56rem; margin: auto; padding: 1rem; font: 1rem/1.5 system-ui,
 pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.4; margin: 0; }}
 .highlight {{ background: #f6f6f6; padding: 0.6rem 0.8rem; border-radius: 4px; margin: 0.6rem 0; }}
 .output_subarea {{ padding: 0.2rem 0.8rem; overflow-x: auto; }}
+.output_subarea pre {{ white-space: pre-wrap; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; }}
