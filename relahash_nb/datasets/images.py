@@ -196,6 +196,9 @@ class FileImages:
 def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any kind as 8-bit RGB, turned as its EXIF says; what is transparent becomes white.
 
+    Args:
+        image: May be changed.
+
     Raises:
         ValueError: Its levels have no agreed black and white, as in floating point and 32 bits.
 
@@ -203,7 +206,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
         (128, 128, 128)
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()  # a broken file is found here
+    ImageOps.exif_transpose(image, in_place=True)  # without a copy, as below: most images need neither
     if image.mode.startswith("I"):
         levels = np.asarray(image)
         if levels.min() < 0 or levels.max() > 0xFFFF:
@@ -214,4 +218,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
