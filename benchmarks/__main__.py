@@ -24,9 +24,7 @@ import importlib
 import shlex
 import sys
 
-from benchmarks.common import Report, write_report
-
-NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "steps", "estimate")
+from benchmarks.common import NAMES, Report, write_report
 
 
 def main() -> None:
@@ -39,12 +37,13 @@ def main() -> None:
     parser.add_argument("--alexnet", default="data/weights/alexnet_features_imagenet1k.safetensors", help="weights")
     parser.add_argument("--efficientnet", default="data/weights/tf_efficientnet_lite0.safetensors", help="weights")
     options = parser.parse_args()
+    flags = [word for word in sys.argv[1:] if word not in options.names]
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
         parser.error(f"{unknown[0]}: no such benchmark; allowed: {', '.join(NAMES)}")
     for name in options.names or NAMES:
         module = importlib.import_module(f"benchmarks.{name}")
-        report = Report(module.__doc__.partition("\n")[0], shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]))
+        report = Report(module.__doc__.partition("\n")[0], shlex.join(["python", "-m", "benchmarks", name, *flags]))
         module.run(options, report)
         report.finish()
         print(report.markdown(), flush=True)

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,7 @@ import psutil
 from relahash_nb.files import write
 
 RESULTS = Path(__file__).parent / "results"
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "steps", "estimate")
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "timm", "faiss-cpu")
 OUR_SETTINGS = ("GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")  # that `import relahash_nb` makes
 QUIET = 10  # percent of the cores at work for others, below which a machine is called so
@@ -144,11 +145,12 @@ def write_report(name: str, report: Report, folder: Path = RESULTS) -> None:
     write(folder / "README.md", lambda path: path.write_text(page))
 
 
-def readme_block(folder: Path = RESULTS) -> str:
-    """The README's tables, from the reports that lie there; nothing where there are none."""
+def readme_block(folder: Path = RESULTS, names: Sequence[str] = NAMES) -> str:
+    """The README's tables, from the reports that lie there, in this order; nothing where there are none."""
     parts = []
-    for path in sorted(folder.glob("*.json")):
-        report = json.loads(path.read_text())
+    for name in names:
+        path = folder / f"{name}.json"
+        report = json.loads(path.read_text()) if path.exists() else {"tables": []}
         tables = [table for table in report["tables"] if table["in_readme"]]
         if tables:
             parts += [f"{table['caption']}\n\n{markdown_table(table)}" for table in tables]

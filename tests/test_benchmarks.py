@@ -91,7 +91,7 @@ def test_ways_take_turns():
 def test_a_report_is_written_whole_and_the_readme_shows_its_part(tmp_path):
     write_report("some", report(), tmp_path)
     write_report("other", report(in_readme=False), tmp_path)
-    page, block = (tmp_path / "README.md").read_text(), readme_block(tmp_path)
+    page, block = (tmp_path / "README.md").read_text(), readme_block(tmp_path, ["other", "some", "third"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "other.json", "some.json"]
     assert page.count("| ours | 2.5 |") == 2 and "A sentence." in page and "| ours | 7 |" in page
     assert block.count("| ours | 2.5 |") == 1 and "Details." not in block and "python -m benchmarks some" in block
