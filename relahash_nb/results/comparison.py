@@ -121,9 +121,8 @@ def side_by_side(comparison: pd.DataFrame) -> pd.DataFrame:
         A row a method, in the order of its mean over the bits that all have.
     """
     spread = comparison["deviation"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
-    place = comparison["place"].map(
-        lambda value: "" if pd.isna(value) else f" ({value:.0f})"
-    )  # pandas 2 maps them as floats
+    # pandas 2 maps whole numbers that may be missing as floats.
+    place = comparison["place"].map(lambda value: "" if pd.isna(value) else f" ({value:.0f})")
     text = comparison.assign(text=comparison["mean"].map("{:.4f}".format) + spread + place)
     order = comparison.groupby("method")["mean"].mean().sort_values(ascending=False).index
     return text.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
