@@ -173,10 +173,12 @@ def test_the_summary_names_data_but_no_place():
     import pandas as pd
 
     places = dict(device="cpu", data_dir="d", results_dir="r", folder="f")
-    row = dict(loss="relahash", seed=0, bits=16) | places
+    command = "relahash train --bits 16 --data-dir '/a b' --seed 0 --results-dir /c"
+    row = dict(loss="relahash", seed=0, bits=16, command=command) | places
     runs = pd.DataFrame([row | dict(dataset="lists", root="/home/me/corel"), row | dict(dataset="toy", root=None)])
     summary = summarize(runs)
     assert summary["data"].tolist() == ["lists corel", "toy"]
+    assert set(summary["command"]) == {"relahash train --bits 16 --seed 0"}
     assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
 
 

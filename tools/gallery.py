@@ -97,7 +97,8 @@ def executed(name: str, run: Run) -> Path:
 def page_text(name: str, notebook: NotebookNode) -> str:
     """A notebook as one page: images within it, no script; where a control stood, a line that says so."""
     notebook.metadata.pop("widgets", None)
-    notebook.cells = [cell for cell in notebook.cells if not {"badge", "colab"} & set(cell.metadata.get("tags", []))]
+    hidden = {"badge", "colab", *(["injected-parameters"] if name == COMPARISON else [])}  # a path of this machine
+    notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [still(output) for output in cell.outputs]

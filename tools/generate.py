@@ -145,16 +145,27 @@ def figures() -> dict[str, str]:
     captions = [caption.format(**facts) for caption in CAPTIONS.values()]
     first = [f"| {' | '.join(cells)} |" for cells in (images[:2], ("---", "---"), captions[:2])]  # side by side
     below = [f"{image}\n\n*{caption}*" for image, caption in zip(images[2:], captions[2:], strict=True)]
-    return {"figures": "\n".join([*first, "", said(study, facts["bits"])]), "more figures": "\n\n".join(below)}
+    return {"figures": "\n".join([*first, "", said(study)]), "more figures": "\n\n".join(below)}
 
 
-def said(study: pd.DataFrame, bits: int) -> str:
+def said(study: pd.DataFrame) -> str:
     """The scores that belong to the figures, and the command that made their runs."""
-    scores = study[study["bits"] == bits].groupby("loss")["mean_average_precision"]
-    texts = [f"{loss} {values.mean():.4f} ± {values.std():.4f}" for loss, values in scores]
     names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("bits", "seed", "loss")}
     command = " ".join(f"--{name} {values}" for name, values in names.items())
-    return f"mAP at {bits} bits: {', '.join(texts)}; all runs by `relahash sweep {command}`."
+    return f"{scores(of_one_setting(study))}\n\nAll of these runs by `relahash sweep {command}`."
+
+
+def scores(runs: pd.DataFrame) -> str:
+    """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the place."""
+    methods = side_by_side(compare(runs))
+    lines = [
+        "| mAP | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
+        "| --- " * (methods.shape[1] + 1) + "|",
+    ]
+    lines += [
+        f"| {method} | {' | '.join(cells)} |" for method, cells in zip(methods.index, methods.values, strict=True)
+    ]
+    return "\n".join(lines)
 
 
 def figure_runs(path: Path) -> list[str]:
@@ -178,16 +189,7 @@ def rivals(fixed: pd.DataFrame) -> dict[str, str]:
     if fixed.empty:
         return {}
     runs = of_one_setting(fixed)
-    methods = side_by_side(compare(runs))
-    lines = [
-        "| method | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
-        "| --- " * (methods.shape[1] + 1) + "|",
-    ]
-    lines += [
-        f"| {method} | {' | '.join(cells)} |" for method, cells in zip(methods.index, methods.values, strict=True)
-    ]
-    text = "\n".join(lines)
-    return {"results rivals": f"{text}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
+    return {"results rivals": f"{scores(runs)}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
 
 
 def block(runs: pd.DataFrame) -> str:

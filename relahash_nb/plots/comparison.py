@@ -54,8 +54,10 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
     ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="o", capsize=3, label="mean ± deviation over seeds")
     ax.set_yticks(places, rows["method"])
+    ax.use_sticky_edges = False  # or the leftmost bar begins at the axis
+    ax.autoscale()
     ax.set(xlabel="mean average precision")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     return ax
 
 

@@ -84,7 +84,8 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
         A row each, the best mean first: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average
         precision, the means of its tie bounds `worst` and `best`, of `quantization_error` and `seconds_training`; and
         `place`, one more than the number of methods that are clearly better at these bits. Clearly is by more than both
-        deviations together; a method with one seed has none, so nothing is clear about it, and its place is <NA>.
+        deviations together; a method with one seed has none, so nothing is clear about it, and its place is <NA>, as
+        is that of a method alone at its bits.
 
     Example:
         >>> scores = {"mean_average_precision": [0.5, 0.52, 0.7], **{name: [0.0] * 3 for name in MEANS}}
@@ -104,10 +105,10 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_better(row: Any, table: pd.DataFrame) -> int | None:
-    """One more than the rows at the same bits whose mean is higher by more than both deviations; None for one seed."""
-    if math.isnan(row.deviation):
-        return None
+    """One more than the rows at the same bits whose mean is clearly higher; None for one seed, or one method."""
     others = table[table["bits"] == row.bits]
+    if math.isnan(row.deviation) or len(others) == 1:
+        return None
     return 1 + int((others["mean"] - row.mean > others["deviation"] + row.deviation).sum())
 
 
@@ -141,6 +142,8 @@ def undecided(comparison: pd.DataFrame) -> list[str]:
     for bits, rows in comparison.groupby("bits"):
         rows = rows.sort_values("mean", ascending=False)
         first, rest = rows.iloc[0], rows.iloc[1:]
+        if rest.empty:
+            continue
         clear = first["mean"] - rest["mean"] > first["deviation"] + rest["deviation"]  # not so where one is NaN
         names = ", ".join(rest[~clear]["method"])
         verdict = f"and is not clearly better than {names}" if names else "clearly"

@@ -49,7 +49,8 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         runs: As `load_runs` gives them, at least one.
     """
     roots = runs["root"].map(lambda root: "" if pd.isna(root) else f" {Path(root).name}")
-    summary = runs.drop(columns=PLACES, errors="ignore").assign(data=runs["dataset"] + roots)
+    commands = runs["command"].str.replace(r" --(?:data|results)-dir (?:'[^']*'|\S+)", "", regex=True)
+    summary = runs.drop(columns=PLACES, errors="ignore").assign(data=runs["dataset"] + roots, command=commands)
     return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
 
 
