@@ -90,7 +90,7 @@ def plot_published(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots(figsize=(7, 0.3 * len(rows) + 1))[1]
     ax.hlines(rows.index, rows["published"], rows["ours"], color="lightgrey")
     ax.errorbar(rows["ours"], rows.index, xerr=rows["deviation"], fmt="o", capsize=2, label="here")
-    ax.plot(rows["published"], rows.index, "D", mfc="none", color="black", label="published")
+    ax.plot(rows["published"], rows.index, "D", mfc="none", mew=1, color="black", label="published")
     ax.set_yticks(rows.index, rows["loss"] + ", " + rows["bits"].astype(str) + " bits")
     ax.set(xlabel="mean average precision")
     ax.legend()
