@@ -57,7 +57,7 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.use_sticky_edges = False  # or the leftmost bar begins at the axis
     ax.autoscale()
     ax.set(xlabel="mean average precision")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax
 
 
