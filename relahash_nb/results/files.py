@@ -75,7 +75,12 @@ def save_run(
     write(
         folder / "codes.npz", lambda path: np.savez_compressed(path, **collect_arrays(config, data, codes, centroids))
     )
-    kept = {name: np.asarray(tensor.cpu()) for name, tensor in tensors.items() if keeps(config.save_weights, name)}
+    # safetensors writes memory as it lies, and convolution weights lie channels last.
+    kept = {
+        name: np.ascontiguousarray(tensor.detach().cpu())
+        for name, tensor in tensors.items()
+        if keeps(config.save_weights, name)
+    }
     if kept:
         from safetensors.numpy import save
 
