@@ -79,7 +79,8 @@ def forward_blocks(
         outputs = []
         with torch.inference_mode(), autocast(device, precision):
             for part in rows.split(size):
-                images = prepare(split.images(part).to(device, non_blocking=True), image_size)
+                images = split.images(part).to(device, non_blocking=True)
+                images = prepare(images, image_size, "centre" if split.pool.centre else "none")
                 outputs.append(forward(network, images.contiguous(memory_format=torch.channels_last)))
             return torch.cat(outputs).cpu()
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allowed
 
-ALIASES = {"dataset": "--ds", "bits": "--nbit"}
+ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
 """Names of the published code that are understood too."""
 
 

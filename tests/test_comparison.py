@@ -19,10 +19,13 @@ from relahash_nb.results import (
     compare,
     load_comparable,
     load_published,
+    of_one_setting,
     save_run,
     side_by_side,
+    table,
     undecided,
 )
+from relahash_nb.results.comparison import is_named
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
 
@@ -112,7 +115,7 @@ def test_published_stands_beside_ours_with_what_differs(results_dir):
     assert row["published"] == 0.820 and 0 < row["ours"] < 1
     for part in ("data cifar10 (ours lists cifar10_tiny)", "backbone alexnet (ours small_cnn)"):
         assert part in shared and not table["differs"].str.contains(part, regex=False).any()  # said once
-    assert "batch_size 16 (ours 64)" in row["differs"]
+    assert "not said: batch_size" in row["differs"]  # of the paper's table: 256 was the default until 2023
     assert "selection best epoch on the queries (ours last epoch)" in row["differs"]
     assert "not said: batch_size, epochs, selection" in table[table["loss"] == "itq"].iloc[0]["differs"]
 
@@ -148,3 +151,46 @@ def test_figures_draw_what_they_are_given(results_dir):
     ax = plots.plot_against(shown, "quantization_error", "quantization error")
     assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown["method"])
     assert not plots.plot_published(pd.DataFrame(columns=["loss", "bits", "published", "ours", "deviation"])).texts
+
+
+def settings_apart(**differing):
+    """Two runs of seed 0 and 1 that differ in one setting, as `summarize` gives them."""
+    rows = []
+    for seed, value in enumerate(*differing.values()):
+        config = RunConfig(seed=seed, **{next(iter(differing)): value}).resolve().to_dict()
+        rows.append(config | {"data": "fashion_mini", "fingerprint": "f", "mean_average_precision": 0.5 + seed})
+    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [
+        {"beta": [8, 50]},
+        {"lr": [1e-3, 1e-2]},
+        {"margin": [0.3, 0.5]},
+        {"finetune": [True, False]},
+        {"precision": ["fp32", "bf16"]},
+    ],
+    ids=lambda differing: next(iter(differing)),
+)
+def test_runs_of_two_settings_are_not_averaged(differing):
+    """Each its own row, with the differing option as a column."""
+    lines = table(settings_apart(**differing)).splitlines()
+    name, values = next(iter(differing.items()))
+    assert len(lines) == 4 and "±" not in lines[2] + lines[3]
+    column = lines[0].split(" | ").index(name)
+    assert {line.split(" | ")[column] for line in lines[2:]} == {
+        str(RunConfig(**{name: value}).to_dict()[name]) for value in values
+    }
+
+
+@pytest.mark.parametrize("repeated", [{"save_weights": ["none", "all"]}, {"eval_interval": [0, 5]}], ids=str)
+def test_a_run_repeated_with_other_bookkeeping_is_no_other_seed(repeated):
+    runs = settings_apart(**repeated).assign(seed=0)
+    assert len(table(runs).splitlines()) == 3 and " | 1 | **0.5000**" in table(runs)
+    assert len(of_one_setting(runs)) == 1
+
+
+def test_figures_published_on_cifar10_are_not_those_of_cifar100():
+    assert is_named("cifar10", "cifar10") and is_named("cifar10", "lists cifar10_jpeg")
+    assert not is_named("cifar10", "cifar100") and not is_named("cifar10", "lists cifar100_jpeg")

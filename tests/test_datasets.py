@@ -202,6 +202,9 @@ def test_the_fingerprint_knows_pixels_targets_and_splits():
 def test_a_batch_larger_than_the_training_set_is_said():
     with pytest.raises(ValueError, match="batch_size: 4000 is too large; fashion_mini has 3000 training images"):
         load_dataset(RunConfig(batch_size=4000))
+    # Validation takes images first from those not trained on, then from train: 360 a class leave 2,900.
+    with pytest.raises(ValueError, match="batch_size: 3000 is too large; fashion_mini has"):
+        load_dataset(RunConfig(validation_per_class=360, batch_size=3000))
 
 
 def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,11 @@ from torchvision.transforms.v2 import functional as V
 
 from relahash_nb import features
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import FileImages, load_dataset, prepare
+from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
 from relahash_nb.datasets.augment import crop, resized_crop
 from relahash_nb.features import decode_images, pool_features
-from relahash_nb.models import build_model
+from relahash_nb.inference import forward_blocks
+from relahash_nb.models import HashModel, build_model
 
 SIDE = 16
 ORANGE = (240, 120, 40)
@@ -313,3 +316,47 @@ def test_a_fixed_backbone_keeps_features_and_no_images(config, decodes):
         data = decode_images(load_dataset(fixed), fixed)
         pool_features(build_model(fixed), data, fixed)
     assert len(decodes) == 24 and not Path(config.data_dir, "images").exists()
+
+
+def test_a_model_trained_on_crops_is_tested_on_the_centre_at_the_same_scale():
+    """256 pixels with a grid of 8: a shrunk image has it at 7 pixels, the centre at 8, as the training crops have."""
+    columns = ((torch.arange(256) // 8) % 2 * 255).to(torch.uint8)
+    image = columns.expand(1, 3, 256, 256).contiguous()
+    data = from_pixels(image, augment="crop")
+    seen = []
+    model = HashModel(Watching(seen), 3, bits=8)
+    list(forward_blocks(HashModel.forward, model, data.query, "fp32"))
+    expected = image[:, :, 16:240, 16:240] / 255
+    assert torch.equal(seen[-1] * model.std + model.mean > 0.5, expected > 0.5)
+    assert seen[-1].shape[-1] == 224
+
+
+class Watching(torch.nn.Module):
+    """A backbone that keeps what it was given."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, images):
+        self.seen.append(images.clone())
+        return images.mean((2, 3)) * self.scale
+
+
+def from_pixels(images, augment):
+    """What `load_dataset` makes of a data set of one's own, at 224 pixels."""
+    from relahash_nb.datasets import inspect_dataset
+
+    config = RunConfig(dataset="tests_pixels:load", augment=augment, image_size=224)
+    module = types.ModuleType("tests_pixels")
+    pool = Pool(images, torch.ones(1, 1, dtype=torch.uint8), np.arange(1), 224)
+    module.load = lambda config: Dataset.from_pool("pixels", ["one"], pool, dict(train=[0], database=[0], query=[0]))
+    sys.modules["tests_pixels"] = module
+    try:
+        return inspect_dataset(config)
+    finally:
+        del sys.modules["tests_pixels"]

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss
 from relahash_nb.models import HashModel, build_model
+from relahash_nb.results import save_run
 from relahash_nb.training import SCHEDULES, Training, encode, estimate_seconds, evaluate, find_device, fit, score
 
 QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
@@ -231,3 +234,36 @@ def test_no_step_asks_the_device_for_a_number(data):
     with Watch():
         record = training.step(*batch)
     assert record.isfinite().all()
+
+
+READ_AGAIN = """
+import sys
+import numpy as np
+from safetensors.torch import load_file
+from relahash_nb.datasets import load_dataset
+from relahash_nb.metrics import pack
+from relahash_nb.models import build_model
+from relahash_nb.results import load_run
+from relahash_nb.training import encode
+
+run = load_run(sys.argv[1])
+model = build_model(run.config)
+tensors = load_file(run.folder / "weights.safetensors")
+model.load_state_dict({name: tensors[name] for name in tensors if not name.startswith("loss.")})
+codes, _ = encode(model, load_dataset(run.config).query)
+print(np.unpackbits(pack(codes) ^ run.arrays["query_codes"]).sum())
+"""
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet_v3_small"])  # dense and depthwise convolutions
+def test_kept_weights_give_the_run_s_own_codes_in_a_fresh_process(backbone, tmp_path):
+    config = RunConfig(**QUICK, backbone=backbone, weights="none", save_weights="all", results_dir=str(tmp_path))
+    data = load_dataset(config)
+    model, centroids = build_model(config), make_centroids(10, 16)
+    loss = build_loss(config, centroids)
+    history = fit(model, loss, data, config)
+    codes = {name: encode(model, getattr(data, name))[0] for name in ("query", "database")}
+    scores = score(codes["query"], codes["database"], data.query, data.database, config)
+    folder = save_run(config, data, codes, scores, history, centroids, model.state_dict(), {"training": 1.0})
+    done = subprocess.run([sys.executable, "-c", READ_AGAIN, str(folder)], capture_output=True, text=True)
+    assert done.stdout.split() == ["0"], done.stderr

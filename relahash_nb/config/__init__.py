@@ -13,7 +13,7 @@ from relahash_nb.config.recipes import (
     ROOT_DATASETS,
 )
 from relahash_nb.config.rules import describe_allowed
-from relahash_nb.config.run import NOT_IN_RUN_ID, RunConfig
+from relahash_nb.config.run import NOT_IN_RUN_ID, SETTING_FIELDS, RunConfig
 
 __all__ = [
     "BACKBONE_NAMES",
@@ -26,6 +26,7 @@ __all__ = [
     "NOT_IN_RUN_ID",
     "RECIPES",
     "ROOT_DATASETS",
+    "SETTING_FIELDS",
     "RunConfig",
     "describe_allowed",
     "load_attribute",

@@ -28,6 +28,8 @@ NOT_IN_RUN_ID = (
     *("recipe", "device", "compile", "root", "data_dir", "results_dir", "checkpoint_minutes", "fresh"),
     *("max_megapixels", "cache_gigabytes"),
 )
+# Of those that make the run's name, the seed repeats a setting, and these change nothing of its scores.
+NOT_A_SETTING = (*NOT_IN_RUN_ID, "seed", "save_weights", "eval_interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,3 +214,7 @@ class RunConfig:
 def _option(name: str, value: Any) -> tuple[str, str]:
     """As it is typed on the command line."""
     return f"--{name.replace('_', '-')}", json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+SETTING_FIELDS = tuple(knob_.name for knob_ in dataclasses.fields(RunConfig) if knob_.name not in NOT_A_SETTING)
+"""What two runs must share to be seeds of one setting; beside them the data, by their fingerprint."""

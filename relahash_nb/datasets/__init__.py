@@ -64,12 +64,13 @@ def load_dataset(config: RunConfig) -> Dataset:
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):
         raise DataError(data.findings)
+    data = data.with_validation(config.validation_per_class, config.split_seed)
     if config.batch_size > len(data.train):
         most = len(data.train)
         raise ValueError(
             f"batch_size: {config.batch_size} is too large; {data.name} has {most} training images; give less"
         )
-    return data.with_validation(config.validation_per_class, config.split_seed)
+    return data
 
 
 def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
@@ -85,6 +86,8 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     config = config.resolve()
     loader = DATASETS.get(config.dataset) or load_attribute(config.dataset)
     data = loader(config)
+    if config.augment == "crop":  # as published for NUS-WIDE: else test images would be an eighth smaller in scale
+        data = data.with_pool(replace(data.pool, centre=True))
     findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
     findings = [add_note(finding, PUBLISHED.get(config.dataset)) for finding in findings]
     return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))

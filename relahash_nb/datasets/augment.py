@@ -63,6 +63,16 @@ def crop(images: Tensor, generator: Generator) -> Tensor:
     )
 
 
+def centre(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """The middle square of 7/8 of each image's height: what a model trained on `crop` is tested on.
+
+    Example:
+        >>> centre(torch.zeros(1, 3, 256, 256)).shape
+        torch.Size([1, 3, 224, 224])
+    """
+    return V.center_crop(images, [round(images.shape[-1] * CROP_SHARE)] * 2)
+
+
 def resized_crop(images: Tensor, generator: Generator) -> Tensor:
     """A part of 8 to 100 % of each image's area, 3:4 to 4:3, resized to 7/8 of its size.
 
@@ -113,7 +123,8 @@ def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-CROPS = {"crop": crop, "resized_crop": resized_crop}  # of uint8 images, before anything else
+# Of uint8 images, before anything else; "centre" is of the test, and no choice of a config.
+CROPS = {"crop": crop, "resized_crop": resized_crop, "centre": centre}
 AUGMENTATIONS = {
     "none": (),
     "flip": (flip,),
@@ -121,6 +132,7 @@ AUGMENTATIONS = {
     "shift": (shift, flip, jitter),
     "crop": (flip,),
     "resized_crop": (flip,),
+    "centre": (),
 }
 
 

@@ -29,12 +29,14 @@ class Pool:
         targets: (M, C) uint8, multi-hot.
         ids: (M,) names or numbers of the items.
         image_size: Pixels, height and width of what the model is given.
+        centre: Whether a model is tested on the centre 7/8 of an image, as training with crops wants it.
     """
 
     images: Tensor | FileImages
     targets: Tensor
     ids: np.ndarray
     image_size: int
+    centre: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +183,10 @@ class Dataset:
 
     def with_images(self, images: Tensor | FileImages) -> Dataset:
         """The same data set over the same images, kept otherwise."""
-        pool = replace(self.pool, images=images)
+        return self.with_pool(replace(self.pool, images=images))
+
+    def with_pool(self, pool: Pool) -> Dataset:
+        """The same splits of another pool of the same items."""
         names = ("train", "query", "database", "validation")
         return replace(self, **{name: Split(pool, getattr(self, name).indices) for name in names})
 

@@ -80,6 +80,7 @@ def describe_features(model: HashModel, pool: Pool, precision: str, dtype: torch
         "dtype": str(dtype).removeprefix("torch."),
         "shape": [len(pool.ids), model.hash_layer[0].in_features],
         "format": FORMAT,
+        **({"centre": True} if pool.centre else {}),
     }
 
 

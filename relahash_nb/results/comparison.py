@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, shipped
+from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, shipped
 from relahash_nb.results.files import results_place
-from relahash_nb.results.tables import load_runs, summarize
+from relahash_nb.results.tables import load_runs, one_of_each_seed, summarize
 
-# What all methods of a comparison share, beside the data. (A baseline has an epoch count too, that means nothing.)
-SETTING = [
-    *("fingerprint", "backbone", "weights", "finetune", "image_size", "augment", "epochs", "batch_size", "lr"),
-    *("backbone_lr_scale", "weight_decay", "schedule", "dropout", "precision", "top_k", "denominator"),
-    *("drop_self_matches", "validation_per_class", "split_seed"),
-]
+# What makes a method; all else of a setting the methods of a comparison share. (A baseline has epochs too, that mean
+# nothing.)
+OF_A_METHOD = ("bits", "loss", "loss_options", "beta", "margin", "centroids")
+SHARED = ["fingerprint", *(name for name in SETTING_FIELDS if name not in OF_A_METHOD)]
 MEANS = ["worst", "best", "quantization_error", "seconds_training"]
 SAID = ("data", "backbone", "weights", "finetune", "image_size", "batch_size", "epochs", "selection")  # of a figure
 
@@ -52,7 +51,8 @@ def load_comparable(results_dir: Path | str = "results", data: str | None = None
 
 def of_one_setting(runs: pd.DataFrame) -> pd.DataFrame:
     """Those of the runs, as `summarize` gives them, that share the most frequent setting; with a column `method`."""
-    setting = runs.groupby(SETTING, dropna=False).ngroup()
+    runs = one_of_each_seed(runs)
+    setting = runs.groupby(SHARED, dropna=False).ngroup()
     kept = runs[setting == setting.mode()[0]]
     return kept.assign(method=[name_method(row) for row in kept.to_dict("records")])
 
@@ -177,7 +177,7 @@ def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     published, own = load_published(), runs.iloc[0].to_dict()
     own["weights"] = Path(own["weights"]).name
     own["selection"] = "best epoch on the validation images" if own["validation_per_class"] else "last epoch"
-    published = published[published["data"].map(lambda name: name in own["data"])]
+    published = published[published["data"].map(lambda name: is_named(name, own["data"]))]
     ours = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
     ours = pd.DataFrame({"ours": ours.mean(), "deviation": ours.std()}).reset_index()
     table = published.merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
@@ -186,6 +186,16 @@ def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     texts = ["; ".join(part for part in parts if part not in shared) for parts in differs]
     columns = ["loss", "bits", "published", "ours", "deviation", "differs", "source"]
     return table.assign(differs=texts)[columns], "; ".join(shared)
+
+
+def is_named(name: str, data: str) -> bool:
+    """Whether data are of a published name, as a whole word of theirs.
+
+    Example:
+        >>> is_named("cifar10", "lists cifar10_jpeg"), is_named("cifar10", "cifar100")
+        (True, False)
+    """
+    return re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", data) is not None
 
 
 def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:

@@ -168,11 +168,12 @@ class Run:
         )
 
 
-def load_run(folder: Path) -> Run | None:
+def load_run(folder: Path | str) -> Run | None:
     """The finished run in a folder, or None where there is none.
 
     None too where `run.json` is torn, of another format, or of another config than the folder's name says.
     """
+    folder = Path(folder)
     try:
         run = Run(folder, json.loads((folder / "run.json").read_text()))
         is_whole = run.report["format"] == FORMAT and run.report.keys() >= PARTS

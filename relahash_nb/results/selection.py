@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from relahash_nb.config import SETTING_FIELDS
 from relahash_nb.files import write
 from relahash_nb.results.files import Run, load_run, results_place
 from relahash_nb.results.tables import load_runs, summarize
 
-SETTINGS = ["backbone", "image_size", "epochs"]  # that runs have in common where they are compared
+SETTINGS = ["fingerprint", "backbone", "image_size", "epochs"]  # that runs have in common where they are compared
 # Of a loss, likewise.
-OPTIONS = ["finetune", "weights", "beta", "margin", "loss_options", "centroids", "batch_size", "lr", "top_k"]
+OPTIONS = [name for name in SETTING_FIELDS if name not in (*SETTINGS, "dataset", "bits", "loss")]
 
 
 def select_runs(

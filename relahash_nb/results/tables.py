@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from relahash_nb.config import NOT_IN_RUN_ID
+from relahash_nb.config import NOT_IN_RUN_ID, SETTING_FIELDS
 from relahash_nb.results.files import load_run
 
 # Of this machine, or of how a run was carried out there: they stay out of the summary.
@@ -54,6 +54,18 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
 
 
+def one_of_each_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs without those that repeat another's setting and seed, as one with other weights kept does."""
+    return runs[~setting_keys(runs, "seed").duplicated()]
+
+
+def setting_keys(runs: pd.DataFrame, *more: str) -> pd.Series:
+    """A text a run: its setting, its data, and further columns; two runs with one text are of one setting."""
+    return (
+        runs[[name for name in ("fingerprint", *SETTING_FIELDS, *more) if name in runs]].map(repr).agg(" ".join, axis=1)
+    )
+
+
 def table(summary: pd.DataFrame) -> str:
     """Mean and deviation over the seeds, as a Markdown table: data and settings a row, in the order of the bits.
 
@@ -61,10 +73,19 @@ def table(summary: pd.DataFrame) -> str:
         summary: As `summarize` gives it.
     """
     settings = ["data", "backbone", "image_size", "epochs", "loss", "bits"]
-    names = ["data", "backbone", "pixels", "epochs", "loss", "bits", "seeds", "mAP", "worst … best order of ties"]
+    summary = one_of_each_seed(summary).reset_index(drop=True)
+    groups = [rows for _, part in summary.groupby(settings, sort=False)
+              for _, rows in part.groupby(setting_keys(part), sort=False)]  # fmt: skip
+    # What tells rows apart that these columns do not becomes a column.
+    hidden = [name for name in ("fingerprint", *SETTING_FIELDS) if name in summary and name not in settings]
+    settings += [name for name in hidden if any(rows[name].map(repr).nunique() > 1
+                 for _, rows in summary.groupby(settings, sort=False))]  # fmt: skip
+    names = ["pixels" if name == "image_size" else name for name in settings]
+    names += ["seeds", "mAP", "worst … best order of ties"]
     names += ["quantization error", "training s"]
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for keys, rows in summary.groupby(settings, sort=False):
+    for rows in groups:
+        keys = rows.iloc[0][settings]
         spread = f" ± {rows['mean_average_precision'].std():.4f}" if len(rows) > 1 else ""
         means = rows[["mean_average_precision", "worst", "best", "quantization_error", "seconds_training"]].mean()
         cells = [*keys, len(rows), f"**{means.iloc[0]:.4f}**{spread}", f"{means.iloc[1]:.4f} … {means.iloc[2]:.4f}"]
