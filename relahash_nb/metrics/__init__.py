@@ -5,7 +5,7 @@ floats. Ranks by Hamming distance are full of ties, and every score says how it 
 """
 
 from relahash_nb.metrics.codes import PackedSearch, binarize, distance_histograms, hamming_distances, pack, unpack
-from relahash_nb.metrics.retrieval import RetrievalScores, average_precision, retrieval_confusion, retrieval_scores
+from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_confusion, retrieval_scores
 from relahash_nb.metrics.statistics import (
     ClassDistances,
     bit_balance,
@@ -21,6 +21,7 @@ from relahash_nb.metrics.statistics import (
     principal_components,
     quantization_error,
 )
+from relahash_nb.metrics.ties import average_precision
 
 __all__ = [
     "ClassDistances",

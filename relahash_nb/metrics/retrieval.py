@@ -1,10 +1,6 @@
 """Retrieval scores of binary codes: one call, one object, every number the papers report.
 
-The items at one distance are tied, and a ranking may list them in any order. With n items at a distance, r of them
-relevant, and N items of which R are relevant nearer than that, the precision at the relevant items of that distance
-adds up to a closed form (McSherry & Najork, "Computing information retrieval performance measures efficiently in
-the presence of tied scores", ECIR 2008). Only where `top_k` cuts through a distance and the sum is divided by the
-relevant items that were retrieved does the number of these, j, matter: it is hypergeometric.
+The scores follow from histograms of Hamming distances; see `ties` for how ties are treated.
 """
 
 from __future__ import annotations
@@ -18,18 +14,15 @@ from relahash_nb.metrics.codes import (
     as_array,
     check_integer,
     check_name,
-    check_same_width,
     distance_histograms,
     hamming_distances,
 )
+from relahash_nb.metrics.ties import DENOMINATORS, average_precision
 
 TIES = ("expected", "best", "worst", "index")
-DENOMINATORS = ("retrieved", "relevant")
 EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # what a query counts as that has no item so near
 
 _QUERIES_AT_A_TIME = 1024  # scored together, so that the intermediate tables stay small
-_EXACT = 256  # harmonic numbers up to this one come from a table, larger ones from their asymptotic series
-_HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
 
 
 def retrieval_scores(
@@ -207,121 +200,6 @@ class RetrievalScores:
     def _within(self, counts: np.ndarray, radius) -> np.ndarray:
         check_integer("radius", radius, least=0)
         return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), counts.shape[1] - 1)]
-
-
-def average_precision(relevant, total, top_k: int | None = None, denominator: str = "retrieved"):
-    """Average precision of each query: expected, best and worst over all orders of tied items.
-
-    Args:
-        relevant: (Q, K + 1) integers, the relevant items at Hamming distance 0 to K.
-        total: (Q, K + 1) integers, all items there.
-        top_k: ranks counted, at least 1; None or more than there are items: all.
-        denominator: what the sum of precisions is divided by: "retrieved", the relevant items within `top_k` (as
-            published hashing code does), or "relevant", the smaller of `top_k` and all relevant items.
-
-    Returns:
-        Three (Q,) float64 arrays, 0 to 1: expected, best, worst. A query without a relevant item has 0.
-
-    Raises:
-        ValueError: shapes that differ, `top_k` below 1, or another denominator.
-
-    Example:
-        One relevant item of two at distance 0 is ranked first or second:
-
-        >>> for value in average_precision(np.array([[1, 0]]), np.array([[2, 0]])):
-        ...     print(value)
-        [0.75]
-        [1.]
-        [0.5]
-    """
-    check_same_width("relevant and total", relevant, total)
-    check_name("denominator", denominator, DENOMINATORS)
-    check_integer("top_k", 1 if top_k is None else top_k, least=1)
-    relevant, total = as_array(relevant), as_array(total)
-    seen, hits = np.cumsum(total, 1), np.cumsum(relevant, 1)  # (Q, K + 1), this distance included
-    depth = seen[:, -1] if top_k is None else np.minimum(top_k, seen[:, -1])  # (Q,)
-    goal = np.minimum(depth, hits[:, -1])  # (Q,)
-    cut = (seen >= depth[:, None]).argmax(1)  # (Q,) the last distance that is ranked, often not whole
-    whole = np.arange(seen.shape[1]) < cut[:, None]  # (Q, K + 1)
-    levels = seen - total, hits - relevant, total, relevant  # nearer items, of them relevant; items here, relevant
-    rank, found, items, wanted = (np.take_along_axis(level, cut[:, None], 1)[:, 0] for level in levels)  # (Q,)
-    slots = depth - rank
-    least, most = np.maximum(0, slots - (items - wanted)), np.minimum(slots, wanted)
-
-    def scorer(order):
-        """AP as a function of the relevant items that find a slot at the cut."""
-        whole_sum = np.where(whole, order(*levels), 0).sum(1)
-
-        def score(admitted):
-            """With so many relevant items in the slots."""
-            divisor = found + admitted if denominator == "retrieved" else goal
-            return (whole_sum + order(rank, found, slots, admitted)) / np.maximum(divisor, 1)
-
-        return score
-
-    expected = _hypergeometric_mean(scorer(_shuffled), items, wanted, slots)
-    # Each further item in front adds more precision than the last, so the highest mean is at an end ...
-    first = scorer(_relevant_first)
-    best = np.maximum(first(least), first(most))
-    # ... and one more item at the back adds to a convex sum, so the lowest mean has a single valley.
-    last = scorer(_relevant_last)
-    worst = last(_valley(last, least, most))
-    return np.clip(expected, worst, best), best, worst  # rounding may have crossed them
-
-
-# Sum of the precision at each relevant item among `items` tied ones, `relevant` of them relevant, that follow `rank`
-# items with `hits` relevant: its mean over all orders, and in the best and the worst order.
-
-
-def _shuffled(rank, hits, items, relevant):
-    reciprocals = _reciprocals(rank, items)
-    others = (relevant - 1) / np.maximum(items - 1, 1)  # chance that another item is relevant too
-    return relevant / np.maximum(items, 1) * ((hits + 1) * reciprocals + others * (items - (rank + 1) * reciprocals))
-
-
-def _relevant_first(rank, hits, items, relevant):
-    return relevant - (rank - hits) * _reciprocals(rank, relevant)
-
-
-def _relevant_last(rank, hits, items, relevant):
-    return _relevant_first(rank + items - relevant, hits, relevant, relevant)
-
-
-def _reciprocals(rank, count):
-    """1/(rank + 1) + … + 1/(rank + count), to the last digit even for the millionth rank."""
-    end = rank + count
-    head = _HARMONIC[np.minimum(end, _EXACT)] - _HARMONIC[np.minimum(rank, _EXACT)]
-    rank, end = np.maximum(rank, _EXACT) + 0.5, np.maximum(end, _EXACT) + 0.5
-    return head + np.log1p((end - rank) / rank) + _series(end) - _series(rank)
-
-
-def _series(x):
-    y = 1 / (x * x)
-    return y * (1 / 24 - y * (7 / 960))  # harmonic number n less log(n + ½) and Euler's constant, for x = n + ½
-
-
-def _hypergeometric_mean(score, items, wanted, slots):
-    """Mean of score(j) when `slots` of `items` are drawn and j of the `wanted` ones are among them."""
-    spare = items - wanted - slots
-    more = lambda j: (wanted - j) * (slots - j) / ((j + 1) * (spare + j + 1))  # chance of j + 1 over that of j
-    fewer = lambda j: j * (spare + j) / ((wanted - j + 1) * (slots - j + 1))  # chance of j - 1 over that of j
-    mode = (slots + 1) * (wanted + 1) // (items + 2)
-    mean, weights = score(mode), 1.0
-    for step, ratio in ((1, more), (-1, fewer)):  # outwards from the likeliest j, until nothing is left to add
-        j, weight = mode, 1.0
-        while (weight := weight * ratio(j)).max(initial=0) > 1e-20:
-            j = j + step
-            mean, weights = mean + weight * score(j), weights + weight
-    return mean / weights
-
-
-def _valley(score, low, high):
-    """The j from `low` to `high` at which a score that falls, then rises, is lowest."""
-    while (low < high).any():
-        middle = (low + high) // 2
-        rises = score(middle + 1) >= score(middle)
-        low, high = np.where(rises, low, np.minimum(middle + 1, high)), np.where(rises, middle, high)
-    return low
 
 
 def retrieval_confusion(query_codes, database_codes, query_targets, database_targets, top_k: int = 100) -> np.ndarray:
