@@ -4,28 +4,28 @@ Arguments are PyTorch tensors on any device or NumPy arrays; scores and statisti
 floats. Ranks by Hamming distance are full of ties, and every score says how it treats them.
 """
 
-from relahash_nb.metrics.codes import binarize, hamming_distances, pack, unpack
-from relahash_nb.metrics.confusion import retrieval_confusion
-from relahash_nb.metrics.distributions import bit_histograms, principal_components
-from relahash_nb.metrics.histograms import distance_histograms
-from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_scores
+from relahash_nb.metrics.codes import PackedSearch, binarize, distance_histograms, hamming_distances, pack, unpack
+from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_confusion, retrieval_scores
 from relahash_nb.metrics.statistics import (
     ClassDistances,
     bit_balance,
     bit_correlation,
     bit_entropy,
+    bit_histograms,
     centroid_distances,
     class_distances,
     code_cosine,
     constant_bits,
     distinct_codes,
     duplicate_bits,
+    principal_components,
     quantization_error,
 )
 from relahash_nb.metrics.ties import average_precision
 
 __all__ = [
     "ClassDistances",
+    "PackedSearch",
     "RetrievalScores",
     "average_precision",
     "binarize",

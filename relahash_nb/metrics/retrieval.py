@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relahash_nb.metrics.arguments import check_integer, check_name
-from relahash_nb.metrics.histograms import BLOCK_SIZE, Pairs
+from relahash_nb.metrics.codes import (
+    PackedSearch,
+    as_array,
+    check_integer,
+    check_name,
+    distance_histograms,
+    hamming_distances,
+)
 from relahash_nb.metrics.ties import DENOMINATORS, average_precision
 
 TIES = ("expected", "best", "worst", "index")
-UNDEFINED = {"zero": 0.0, "one": 1.0, "skip": np.nan}  # what a query counts as where a score is 0/0
-GAINS = {"exponential": lambda shared: 2.0**shared - 1, "linear": lambda shared: 1.0 * shared}
+EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # what a query counts as that has no item so near
 
 _QUERIES_AT_A_TIME = 1024  # scored together, so that the intermediate tables stay small
 
@@ -29,13 +34,11 @@ def retrieval_scores(
     ties: str = "expected",
     denominator: str = "retrieved",
     *,
-    without_relevant: str = "zero",
     self_matches=None,
-    block_size: int = BLOCK_SIZE,
 ) -> RetrievalScores:
     """Rank the database by Hamming distance to each query, and score the rankings.
 
-    Memory beside the arguments: the packed codes and targets, one histogram a query, and `block_size`.
+    Memory beside the arguments: the packed codes and targets, and one histogram for each query.
 
     Args:
         query_codes: (Q, K) floating point or -1 and +1, a tensor on any device or a NumPy array; the sign counts.
@@ -47,15 +50,11 @@ def retrieval_scores(
             (the orders with the highest and the lowest average precision), or "index" (as in the database).
         denominator: "retrieved" divides the sum of precisions by the relevant items within `top_k`, as published
             hashing code does; "relevant" by the smaller of `top_k` and all relevant items.
-        without_relevant: what a query without any relevant item counts as: "zero", "one", or "skip" (its
-            average precision is NaN, and means are over the other queries). A query with relevant items of which
-            none is within `top_k` always has average precision 0.
         self_matches: (Q,) integers, the index in the database of each query's own item, -1 for none; that item
             is left out of the ranking. None: no query is in the database.
-        block_size: database items compared at a time, at least 1.
 
     Returns:
-        The scores, as NumPy arrays and floats.
+        The scores, as NumPy arrays and floats. A query without a relevant item counts as 0.
 
     Raises:
         ValueError: a name that is not allowed, `top_k` below 1, shapes that do not match, codes that `binarize`
@@ -73,17 +72,13 @@ def retrieval_scores(
     check_integer("top_k", 1 if top_k is None else top_k, least=1)
     check_name("ties", ties, TIES)
     check_name("denominator", denominator, DENOMINATORS)
-    check_name("without_relevant", without_relevant, UNDEFINED)
-    pairs = Pairs.of(query_codes, database_codes, query_targets, database_targets, self_matches, block_size)
-    counts = pairs.count(grades=1)  # (Q, 2, K + 1)
-    relevant, total = counts[:, 1], counts.sum(1)  # (Q, K + 1)
+    search = PackedSearch.of(query_codes, database_codes, query_targets, database_targets, self_matches)
+    relevant, total = search.count()  # (Q, K + 1)
     blocks = [slice(start, start + _QUERIES_AT_A_TIME) for start in range(0, len(total), _QUERIES_AT_A_TIME)]
     scores = [average_precision(relevant[rows], total[rows], top_k, denominator) for rows in blocks]
     orders = dict(zip(TIES, np.hstack(scores), strict=False))  # each (Q,)
     if ties == "index":
-        orders["index"] = _index_order(pairs, top_k, denominator)
-    for order in orders.values():
-        order[relevant.sum(1) == 0] = UNDEFINED[without_relevant]
+        orders["index"] = _index_order(search, top_k, denominator)
     return RetrievalScores(
         mean_average_precision=_mean(orders[ties]),
         best=_mean(orders["best"]),
@@ -91,11 +86,9 @@ def retrieval_scores(
         top_k=top_k,
         ties=ties,
         denominator=denominator,
-        without_relevant=without_relevant,
         average_precision=orders[ties],
         relevant=relevant,
         total=total,
-        pairs=pairs,
     )
 
 
@@ -111,11 +104,10 @@ class RetrievalScores:
         mean_average_precision: float, 0 to 1, for the order of ties in `ties`.
         best: highest mean average precision of any order of tied items.
         worst: lowest.
-        top_k: as given to `retrieval_scores`, like `ties`, `denominator` and `without_relevant`.
+        top_k: as given to `retrieval_scores`, like `ties` and `denominator`.
         average_precision: (Q,) float64, for the order of ties in `ties`.
         relevant: (Q, K + 1) int64, relevant items at Hamming distance 0 to K from each query.
         total: (Q, K + 1) int64, all items there.
-        pairs: the packed codes and targets, for scores that need finer counts.
 
     Example:
         At distance 0 one item of two is relevant, at distance 1 the only one:
@@ -123,13 +115,11 @@ class RetrievalScores:
         >>> scores = retrieval_scores(
         ...     np.array([[1, 1]]), np.array([[1, 1], [1, 1], [1, -1]]), np.array([[1, 0]]), np.eye(2)[[0, 1, 0]]
         ... )
-        >>> scores.precision_at(1), scores.recall_at(1), scores.precision_within(0), scores.recall_within(0)
-        (0.5, 0.25, 0.5, 0.5)
+        >>> scores.precision_at(1), scores.precision_within(0), scores.recall_within(0)
+        (0.5, 0.5, 0.5)
         >>> precision, recall = scores.precision_recall_curve()
         >>> print(precision.round(4), recall)
         [0.5    0.6667 0.6667] [0.5 1.  1. ]
-        >>> round(scores.ndcg_at(3), 4)
-        0.8066
     """
 
     mean_average_precision: float
@@ -138,11 +128,9 @@ class RetrievalScores:
     top_k: int | None
     ties: str
     denominator: str
-    without_relevant: str
     average_precision: np.ndarray = field(repr=False)
     relevant: np.ndarray = field(repr=False)
     total: np.ndarray = field(repr=False)
-    pairs: Pairs = field(repr=False)
 
     def precision_at(self, n):
         """Relevant share of the first n ranks.
@@ -156,29 +144,18 @@ class RetrievalScores:
         Raises:
             ValueError: n below 1 or not an integer.
         """
-        ranks = np.minimum(n, self.total.sum(1)[:, None])  # (Q, n)
-        return _mean(self._hits_at(n) / ranks.clip(1), n)
-
-    def recall_at(self, n):
-        """Share of the relevant items that are within the first n ranks.
-
-        Args:
-            n: ranks, at least 1.
-
-        Returns:
-            0 to 1. A query without relevant items counts as `without_relevant` says.
-
-        Raises:
-            ValueError: n below 1 or not an integer.
-        """
-        return self._recall(self._hits_at(n), n)
+        check_integer("n", n, least=1)
+        # Between two distances the expected number of relevant items grows in a straight line.
+        seen, hits = (np.pad(np.cumsum(counts, 1), ((0, 0), (1, 0))) for counts in (self.total, self.relevant))
+        found = np.stack([np.interp(np.atleast_1d(n), *curve) for curve in zip(seen, hits, strict=True)])  # (Q, n)
+        return _mean(found / np.minimum(n, seen[:, -1:]).clip(1), n)
 
     def precision_within(self, radius=2, empty_ball: str = "zero"):
         """Relevant share of the items at most `radius` bits away: precision of a hash table look-up.
 
         Args:
             radius: 0 or more bits.
-            empty_ball: what a query without any item so near counts as: "zero", "one" or "skip".
+            empty_ball: what a query without any item so near counts as: "zero" or "skip".
 
         Returns:
             0 to 1; NaN where all queries are skipped.
@@ -186,9 +163,9 @@ class RetrievalScores:
         Raises:
             ValueError: a radius below 0 or not an integer, or another name.
         """
-        check_name("empty_ball", empty_ball, UNDEFINED)
+        check_name("empty_ball", empty_ball, EMPTY_BALLS)
         found, items = self._within(self.relevant, radius), self._within(self.total, radius)
-        return _mean(np.where(items > 0, found / items.clip(1), UNDEFINED[empty_ball]), radius)
+        return _mean(np.where(items > 0, found / items.clip(1), EMPTY_BALLS[empty_ball]), radius)
 
     def recall_within(self, radius=2):
         """Share of the relevant items that are at most `radius` bits away.
@@ -197,12 +174,13 @@ class RetrievalScores:
             radius: 0 or more bits.
 
         Returns:
-            0 to 1. A query without relevant items counts as `without_relevant` says.
+            0 to 1. A query without relevant items has 0.
 
         Raises:
             ValueError: a radius below 0 or not an integer.
         """
-        return self._recall(self._within(self.relevant, radius), radius)
+        goal = self.relevant.sum(1)[:, None]  # (Q, 1)
+        return _mean(self._within(self.relevant, radius) / goal.clip(1), radius)
 
     def precision_recall_curve(self, empty_ball: str = "zero"):
         """Precision and recall within each Hamming radius.
@@ -219,64 +197,67 @@ class RetrievalScores:
         radii = np.arange(self.total.shape[1])
         return self.precision_within(radii, empty_ball), self.recall_within(radii)
 
-    def ndcg_at(self, n: int, gains: str = "exponential") -> float:
-        """Normalized discounted cumulative gain of the first n ranks: relevance in grades, for several labels.
-
-        An item gains by the labels it shares with the query, over log2(1 + rank); the sum is divided by that of
-        the ideal ranking. Tie-aware as in McSherry & Najork (2008). Counts the database once more.
-
-        Args:
-            n: ranks, at least 1.
-            gains: gain of s shared labels: "exponential", 2**s - 1 (as hashing papers have it), or "linear", s.
-
-        Returns:
-            0 to 1. A query without relevant items counts as `without_relevant` says.
-
-        Raises:
-            ValueError: n below 1 or not an integer, or another name.
-        """
-        check_integer("n", n, least=1)
-        check_name("gains", gains, GAINS)
-        counts = self.pairs.count(grades=self.pairs.most_labels())  # (Q, G + 1, K + 1)
-        gain = GAINS[gains](np.arange(counts.shape[1]))  # (G + 1,)
-        ranked = _discounted(np.einsum("g,qgk->qk", gain, counts), counts.sum(1), n)  # (Q,)
-        graded = counts.sum(2)[:, ::-1]  # (Q, G + 1), most shared labels first
-        ideal = _discounted(gain[::-1] * graded, graded, n)  # (Q,)
-        return _mean(np.where(ideal > 0, ranked / np.where(ideal > 0, ideal, 1), UNDEFINED[self.without_relevant]))
-
-    def _hits_at(self, n) -> np.ndarray:
-        check_integer("n", n, least=1)
-        # Between two distances the expected number of relevant items grows in a straight line.
-        ranks, hits = (np.pad(np.cumsum(counts, 1), ((0, 0), (1, 0))) for counts in (self.total, self.relevant))
-        return np.stack([np.interp(np.atleast_1d(n), *curve) for curve in zip(ranks, hits, strict=True)])
-
     def _within(self, counts: np.ndarray, radius) -> np.ndarray:
         check_integer("radius", radius, least=0)
         return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), counts.shape[1] - 1)]
 
-    def _recall(self, found: np.ndarray, like):
-        goal = self.relevant.sum(1)[:, None]
-        return _mean(np.where(goal > 0, found / goal.clip(1), UNDEFINED[self.without_relevant]), like)
+
+def retrieval_confusion(query_codes, database_codes, query_targets, database_targets, top_k: int = 100) -> np.ndarray:
+    """Share of each class among the nearest items of the queries of each class, as a mean over all orders of ties.
+
+    Args:
+        query_codes: (Q, K) floating point or -1 and +1; the sign counts.
+        database_codes: (D, K), likewise.
+        query_targets: (Q, C) multi-hot of any dtype. A query, or an item, of several classes is shared equally among
+            them; one without a class counts for none.
+        database_targets: (D, C), likewise.
+        top_k: nearest items that are looked at, at least 1; more than D: all.
+
+    Returns:
+        (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a
+        class; the row of a class without a query is NaN.
+
+    Raises:
+        ValueError: shapes that do not match, codes that `binarize` refuses, `top_k` below 1.
+
+    Example:
+        The nearest two: one item of the query's class at distance 0, and one of the two at distance 1.
+
+        >>> database = np.array([[1, 1], [1, -1], [-1, 1]])
+        >>> retrieval_confusion(np.array([[1, 1]]), database, np.array([[1, 0]]), np.eye(2)[[0, 0, 1]], top_k=2)[0]
+        array([0.75, 0.25])
+    """
+    check_integer("top_k", top_k, least=1)
+    _, total = distance_histograms(query_codes, database_codes, query_targets, database_targets)  # (Q, K + 1)
+    top_k = min(top_k, len(database_codes))
+    nearer = np.cumsum(total, axis=1) - total  # (Q, K + 1), items before those at each distance
+    chance = np.clip(top_k - nearer, 0, total) / np.maximum(total, 1) / top_k  # (Q, K + 1), of an item to be among them
+    queries, items = _shares(query_targets), _shares(database_targets)  # (Q, C), (D, C)
+    codes = as_array(query_codes)
+    confusion = np.zeros((queries.shape[1], items.shape[1]))
+    for start in range(0, len(codes), 128):
+        rows = slice(start, start + 128)
+        distances = np.asarray(hamming_distances(codes[rows], as_array(database_codes)))  # (q, D)
+        confusion += queries[rows].T @ (np.take_along_axis(chance[rows], distances, axis=1) @ items)
+    count = queries.sum(0)[:, None]
+    return np.divide(confusion, count, out=np.full_like(confusion, np.nan), where=count > 0)
 
 
-def _index_order(pairs: Pairs, top_k: int | None, denominator: str) -> np.ndarray:
+def _shares(targets) -> np.ndarray:
+    labels = (as_array(targets) != 0).astype(np.float64)
+    return labels / np.maximum(labels.sum(1, keepdims=True), 1)
+
+
+def _index_order(search: PackedSearch, top_k: int | None, denominator: str) -> np.ndarray:
     """Average precision (Q,) with tied items in the order of the database: the one case that needs a sort."""
-    scores = np.empty(len(pairs.query_codes))
+    scores = np.empty(len(search.query_codes))
     for query in range(len(scores)):
-        distances, relevant = pairs.row(query)  # (D,), (D,)
+        distances, relevant = search.row(query)  # (D,), (D,)
         ranked = relevant[np.argsort(distances, kind="stable")[:top_k]]
         precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
         goal = ranked.sum() if denominator == "retrieved" else min(len(ranked), relevant.sum())
         scores[query] = precision[ranked].sum() / max(goal, 1)
     return scores
-
-
-def _discounted(gain: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
-    """Expected gain (Q,) of the first n ranks over log2(1 + rank), from the gain and the items (Q, L) of each level."""
-    stop = np.cumsum(items, 1)
-    discount = np.cumsum(np.pad(1 / np.log2(np.arange(2, min(n, stop.max()) + 2)), (1, 0)))
-    spread = discount[np.minimum(stop, n)] - discount[np.minimum(stop - items, n)]
-    return (gain / items.clip(1) * spread).sum(1)
 
 
 def _mean(values: np.ndarray, like=0):

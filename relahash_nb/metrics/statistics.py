@@ -1,4 +1,7 @@
-"""What codes look like: how far they are from binary, how well each bit is used, how classes lie apart."""
+"""What codes look like: how far they are from binary, how well each bit is used, how classes lie apart.
+
+All functions raise a ValueError for codes that `binarize` refuses.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relahash_nb.metrics.arguments import as_array, check_codes, check_name, check_same_width
-from relahash_nb.metrics.codes import pack, sign_bits
-from relahash_nb.metrics.histograms import distance_histograms
+from relahash_nb.metrics.codes import (
+    as_array,
+    check_codes,
+    check_integer,
+    check_name,
+    check_same_width,
+    distance_histograms,
+    pack,
+    sign_bits,
+)
 
 _ERRORS = {
     "cosine": lambda z: 1 - _cosine(z).mean(),
@@ -51,9 +61,6 @@ def code_cosine(codes, centred: bool = False) -> np.ndarray:
     Returns:
         (N,) float64, 0 to 1; 1 where all entries are equally large. A code of zeros has 0.
 
-    Raises:
-        ValueError: codes that `binarize` refuses.
-
     Example:
         >>> print(code_cosine(np.array([[3.0, -4.0], [2.0, 2.0]])).round(4))
         [0.9899 1.    ]
@@ -65,13 +72,10 @@ def bit_balance(codes) -> np.ndarray:
     """Mean of each bit over the items.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         (K,) float64, -1 to 1; 0 is balanced.
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> print(bit_balance(np.array([[1, 1], [1, -1]])))
@@ -84,13 +88,10 @@ def bit_entropy(codes) -> np.ndarray:
     """Entropy of each bit.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         (K,) float64 in bits, 0 (constant) to 1 (balanced).
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> print(bit_entropy(np.array([[1, 1], [1, -1], [1, -1], [1, -1]])).round(4))
@@ -105,13 +106,10 @@ def bit_correlation(codes) -> np.ndarray:
     """Pearson correlation of each pair of bits.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         (K, K) float64, -1 to 1. A constant bit has correlation 0 with every other, and 1 with itself.
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> print(bit_correlation(np.array([[1, -1, 1], [-1, 1, 1]])))
@@ -132,13 +130,10 @@ def constant_bits(codes) -> np.ndarray:
     """Indices of the bits that are the same in all items.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         Sorted integers, 0 to K - 1.
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> print(constant_bits(np.array([[1, -1, 1], [-1, -1, 1]])))
@@ -152,13 +147,10 @@ def duplicate_bits(codes) -> np.ndarray:
     """Indices of the bits that repeat an earlier bit, or its opposite, in all items.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         Sorted integers, 1 to K - 1; K less their number is the number of different bits.
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> print(duplicate_bits(np.array([[1, -1, 1], [-1, 1, 1]])))
@@ -174,13 +166,10 @@ def distinct_codes(codes) -> int:
     """Count the different binary codes.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
 
     Returns:
         1 to N.
-
-    Raises:
-        ValueError: codes that `binarize` refuses.
 
     Example:
         >>> distinct_codes(np.array([[1, -1], [2, -3], [1, 1]]))
@@ -228,7 +217,7 @@ def class_distances(codes, targets) -> ClassDistances:
     """Hamming distances of all pairs of items, apart by whether they share a label.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
         targets: (N, C) multi-hot of any dtype.
 
     Returns:
@@ -250,7 +239,7 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
     """Hamming distance of each item to the centroid of its class, or the mean to those of its classes.
 
     Args:
-        codes: (N, K) floating point or -1 and +1; the sign counts.
+        codes: (N, K); the sign counts.
         targets: (N, C) multi-hot of any dtype.
         centroids: (C, K), likewise.
 
@@ -287,3 +276,68 @@ def _cosine(codes: np.ndarray) -> np.ndarray:
 
 def _histogram_mean(counts: np.ndarray) -> float:
     return float(counts @ np.arange(len(counts)) / counts.sum()) if counts.any() else np.nan
+
+
+def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Density of each bit's codes before the sign, in units of the mean size of all entries.
+
+    Losses leave codes at different scales, which the sign does not see; in this unit binary codes are at -1 and +1.
+
+    Args:
+        codes: (N, K) floating point, before the sign.
+        bins: of equal width, at least 1; an even number keeps 0 at an edge.
+        limit: the histogram's range is -limit to limit, above 0; what lies outside is counted in the outermost bins.
+
+    Returns:
+        Densities (K, bins) float64, each row with area 1, and the edges (bins + 1,).
+
+    Raises:
+        ValueError: codes that `binarize` refuses, bins below 1.
+
+    Example:
+        >>> density, edges = bit_histograms(np.array([[3.0, -1.0], [1.0, -3.0]]), bins=4, limit=2.0)
+        >>> print(density, edges)
+        [[0.  0.  0.5 0.5]
+         [0.5 0.5 0.  0. ]] [-2. -1.  0.  1.  2.]
+    """
+    check_codes(codes)
+    check_integer("bins", bins, least=1)
+    codes = as_array(codes).astype(np.float64)
+    size = np.abs(codes).mean() or 1.0
+    edges = np.linspace(-limit, limit, bins + 1)
+    inside = (codes / size).clip(-limit, limit)
+    counts = np.stack([np.histogram(bit, edges)[0] for bit in inside.T])  # (K, bins)
+    return counts / (len(codes) * (edges[1] - edges[0])), edges
+
+
+def principal_components(codes, dimensions: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Principal component analysis of codes: the directions in which they vary most.
+
+    Args:
+        codes: (N, K) floating point, before the sign, or -1 and +1.
+        dimensions: of the map, 1 to K.
+
+    Returns:
+        `mean` (K,), so that a point is `(code - mean) @ directions.T`; `directions` (dimensions, K), orthonormal, each
+        with its largest entry positive; and the share of the variance along each, (dimensions,).
+
+    Raises:
+        ValueError: codes that `binarize` refuses, dimensions below 1 or above K.
+
+    Example:
+        >>> codes = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0]])
+        >>> mean, directions, share = principal_components(codes, dimensions=1)
+        >>> print(mean, directions, share)
+        [1. 1.] [[0. 1.]] [1.]
+    """
+    check_codes(codes)
+    check_integer("dimensions", dimensions, least=1)
+    codes = as_array(codes).astype(np.float64)
+    if dimensions > codes.shape[1]:
+        raise ValueError(f"dimensions is {dimensions}; allowed: 1 to {codes.shape[1]}")
+    mean = codes.mean(0)
+    variances, directions = np.linalg.eigh(np.cov(codes.T, bias=True).reshape(codes.shape[1], -1))  # rising
+    directions = directions.T[::-1][:dimensions]  # (dimensions, K)
+    largest = np.abs(directions).argmax(1)
+    directions = directions * np.sign(directions[np.arange(dimensions), largest])[:, None] + 0.0  # no -0
+    return mean, directions, variances[::-1][:dimensions] / (variances.sum() or 1.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relahash_nb.metrics.arguments import as_array, check_integer, check_name, check_same_width
+from relahash_nb.metrics.codes import as_array, check_integer, check_name, check_same_width
 
 DENOMINATORS = ("retrieved", "relevant")
 
