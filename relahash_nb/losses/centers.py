@@ -54,9 +54,7 @@ class OrthoHashLoss(HashLoss):
         """Cosine (B, C) of codes (B, K) to each centroid; 0 for a code of zeros."""
         return F.normalize(codes) @ F.normalize(self.centroids.to(codes.dtype)).T
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         return soft_cross_entropy(self.beta * self.with_margin(self.similarity(codes), targets), targets)
 
     def with_margin(self, similarity: Tensor, targets: Tensor) -> Tensor:
@@ -109,13 +107,9 @@ class CSQLoss(HashLoss):
     SEARCH: ClassVar = {"quantization": (1e-4, 1.0, "log")}
 
     def __init__(self, centroids: Tensor, quantization: float = 0.05) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization)
-        self.quantization = quantization
+        super().__init__(centroids, quantization=quantization)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         # ½(tanh z + 1) is the sigmoid of 2z, and the cross-entropy of a sigmoid is a softplus: no logarithm of 0.
         entropy = F.softplus(-2 * codes * self.own_centroids(targets))  # (B, K)
         return mean_of_rows(entropy + self.quantization * distance_to_sign(codes.tanh()).square(), targets)
@@ -145,12 +139,8 @@ class DPNLoss(HashLoss):
     SEARCH: ClassVar = {"margin": (0.1, 4.0, "log")}
 
     def __init__(self, centroids: Tensor, margin: float = 1.0) -> None:
-        super().__init__(centroids)
-        check_not_negative(margin=margin)
-        self.margin = margin
+        super().__init__(centroids, margin=margin)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         missing = (self.margin - codes * self.own_centroids(targets)).relu()  # (B, K)
         return (missing.sum(dim=1) * labelled(targets)).mean()

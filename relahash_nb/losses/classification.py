@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from relahash_nb.losses.common import (
     HashLoss,
-    check_not_negative,
     distance_to_sign,
     labelled,
     mean_of_rows,
@@ -25,8 +24,8 @@ class HeadLoss(HashLoss):
     Of the centroids (C, K) only the shape counts. Several labels share the target mass equally.
     """
 
-    def __init__(self, centroids: Tensor, bias: bool = True) -> None:
-        super().__init__(centroids)
+    def __init__(self, centroids: Tensor, bias: bool = True, **not_negative: float) -> None:
+        super().__init__(centroids, **not_negative)
         classes, bits = centroids.shape
         self.head = nn.Linear(bits, classes, bias, dtype=centroids.dtype)
 
@@ -45,9 +44,7 @@ class CrossEntropyLoss(HeadLoss):
     def __init__(self, centroids: Tensor) -> None:
         super().__init__(centroids)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         return soft_cross_entropy(self.head(codes), targets)
 
 
@@ -78,13 +75,9 @@ class GreedyHashLoss(HeadLoss):
     SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, quantization: float = 0.1) -> None:
-        super().__init__(centroids, bias=False)
-        check_not_negative(quantization=quantization)
-        self.quantization = quantization
+        super().__init__(centroids, bias=False, quantization=quantization)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         signs = torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)  # sign(0) is +1, as in `binarize`
         binary = codes + (signs - codes).detach()  # (B, K) ±1, with the gradient of the codes
         far = mean_of_rows(distance_to_sign(codes) ** 3, targets)
@@ -116,13 +109,9 @@ class JMLHLoss(HeadLoss):
     SEARCH: ClassVar = {"divergence": (1e-3, 1.0, "log")}
 
     def __init__(self, centroids: Tensor, divergence: float = 0.1) -> None:
-        super().__init__(centroids)
-        check_not_negative(divergence=divergence)
-        self.divergence = divergence
+        super().__init__(centroids, divergence=divergence)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up. It draws from torch's own generator."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         probability = codes.sigmoid()  # (B, K)
         threshold = torch.rand_like(codes) if self.training else 0.5
         bits = probability + ((probability > threshold).to(codes.dtype) - probability).detach()  # (B, K) 0 or 1
@@ -161,13 +150,9 @@ class SDHCLoss(HeadLoss):
     def __init__(
         self, centroids: Tensor, quantization: float = 1e-3, variance: float = 1e-3, independence: float = 1e-3
     ) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization, variance=variance, independence=independence)
-        self.quantization, self.variance, self.independence = quantization, variance, independence
+        super().__init__(centroids, quantization=quantization, variance=variance, independence=independence)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         values = codes.tanh() * labelled(targets)[:, None]  # (B, K)
         products = values.T @ values / len(values)  # (K, K)
         return (

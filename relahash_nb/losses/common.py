@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +16,8 @@ class HashLoss(nn.Module):
 
     Codes are (B, K) float, before the sign. Targets are (B, C) multi-hot, of any integer, boolean or float dtype. A row
     without a label adds nothing: means over the batch are over all B rows, and means over pairs over those of labelled
-    rows. A subclass begins its `forward` with `targets = self.check(codes, targets)`. Two class attributes:
+    rows. A subclass
+    gives `_loss`, which gets targets of the codes' dtype, or its own `forward`. Two class attributes:
 
     - `batch_norm`: whether the paper or its code has a batch norm after the hash layer. `build_model` follows it, so
       that the sign is taken of the same codes that the loss is given; the loss option `batch_norm` overrides it.
@@ -25,12 +25,14 @@ class HashLoss(nn.Module):
 
     Args:
         centroids: (C, K) ±1, the target code of each class; kept in the dtype that they have.
+        not_negative: A subclass's options that are finite numbers from 0 up; kept as attributes.
 
     Raises:
         ValueError: `centroids` is not a matrix. In a subclass also: an option is out of range. In a call: the shapes of
             codes and targets do not fit the centroids.
 
     Example:
+        >>> import torch
         >>> HashLoss(torch.ones(10, 64)).check(torch.zeros(2, 64), torch.zeros(2, 10, dtype=torch.bool)).dtype
         torch.float32
     """
@@ -38,11 +40,20 @@ class HashLoss(nn.Module):
     batch_norm = True
     SEARCH: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
-    def __init__(self, centroids: Tensor) -> None:
+    def __init__(self, centroids: Tensor, **not_negative: float) -> None:
         super().__init__()
+        check_not_negative(**not_negative)
+        vars(self).update(not_negative)
         if centroids.ndim != 2:
             raise ValueError(f"centroids: shape {tuple(centroids.shape)} given; expected (classes, bits)")
         self.register_buffer("centroids", centroids.detach().clone())
+
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, as a scalar, of codes (B, K) and targets (B, C)."""
+        return self._loss(codes, self.check(codes, targets))
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def check(self, codes: Tensor, targets: Tensor) -> Tensor:
         """Check the shapes of codes (B, K) and targets (B, C); return the targets in the codes' dtype."""
@@ -89,6 +100,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar.
 
     Example:
+        >>> import torch
         >>> soft_cross_entropy(torch.zeros(1, 4), torch.tensor([[1.0, 1, 0, 0]])).exp()
         tensor(4.)
     """

@@ -58,9 +58,7 @@ class HashNetLoss(HashLoss):
         """s, a scalar."""
         return (1 + self.growth * (self.calls // self.interval * self.interval)).sqrt()
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         values = (self.scale * codes).tanh()  # (B, K)
         self.calls += self.training
         theta = self.alpha * values @ values.T  # (B, B)
@@ -103,9 +101,7 @@ class DPSHLoss(HashLoss):
         self.register_buffer("recent_codes", centroids.new_zeros(memory, bits))
         self.register_buffer("recent_targets", torch.zeros(memory, classes, dtype=torch.bool))  # no label: still empty
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         if self.training:
             size = len(self.recent_codes)
             fresh = codes.detach().to(self.recent_codes.dtype)
@@ -145,13 +141,9 @@ class DTSHLoss(HashLoss):
     SEARCH: ClassVar = {"margin": (0.5, 16.0, "log"), "quantization": (1e-3, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, margin: float = 2.5, quantization: float = 1.0) -> None:
-        super().__init__(centroids)
-        check_not_negative(margin=margin, quantization=quantization)
-        self.margin, self.quantization = margin, quantization
+        super().__init__(centroids, margin=margin, quantization=quantization)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         theta = codes @ codes.T / 2  # (B, B)
         similar, others = pairs(targets, targets)
         similar.fill_diagonal_(False)
