@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.losses import LOSSES
+from relahash_nb.losses import wants_batch_norm
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -97,7 +97,7 @@ def build_model(config: RunConfig) -> HashModel:
                 if isinstance(module, nn.Dropout):
                     module.p = 0.0
         model = HashModel(backbone, _feature_size(backbone, config), config.bits)
-        if not getattr(LOSSES.get(config.loss), "batch_norm", True):
+        if not wants_batch_norm(config):
             model.hash_layer[1] = nn.Identity()
     model.pretrained = frozenset(pretrained)
     backbone.requires_grad_(config.finetune)

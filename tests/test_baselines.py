@@ -162,8 +162,8 @@ def test_a_class_index_is_predicted_by_ridge_regression():
         ("cosine", dict(bits=64), "bits: 64 given; cosine needs 1024 or more"),
         ("pcah", dict(bits=4), "bits: 4 given; 45 features of 3 numbers have 3"),
         ("class_index", dict(bits=1), "bits: 1 given; the index of 3 classes has 2 digits"),
-        ("itq", dict(loss_options={"rounds": 3}), "loss_options: {'rounds': 3} given; itq does not take them"),
-        ("lsh", dict(beta=8.0), "loss_options: {'beta': 8.0} given; lsh does not take them"),
+        ("itq", dict(loss_options={"rounds": 3}), "rounds: 3 given; itq takes no such option; allowed: iterations"),
+        ("lsh", dict(beta=8.0), "beta: 8.0 given; lsh takes no such option; allowed: none"),
     ],
 )
 def test_what_a_baseline_cannot_do_is_said(name, options, said, tmp_path):

@@ -15,8 +15,9 @@ from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
-    *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "inference", "features"),
-    *("baselines", "training", "results", "search", "widgets", "notebooks", "sweep", "options", "cli"),
+    *("config", "files", "centroids", "metrics", "plots", "datasets"),
+    *("baselines", "losses", "models", "inference", "features"),
+    *("training", "results", "search", "widgets", "notebooks", "sweep", "options", "cli"),
 )
 
 
