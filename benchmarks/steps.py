@@ -64,7 +64,7 @@ def run(options, report: Report) -> None:
 
 
 def alexnet_training(weights: str | None, precision: str):
-    """A `Training` of the paper's network on 64 made-up images."""
+    """A `Trainer` of the paper's network on 64 made-up images."""
     config, data = made_up(224, 64, backbone="alexnet", weights=weights or "none", precision=precision, batch_size=16)
     return training_of(config, data)
 
@@ -85,12 +85,12 @@ def training_of(config, data, features=None):
     from relahash_nb.centroids import make_centroids
     from relahash_nb.losses import build_loss
     from relahash_nb.models import build_model
-    from relahash_nb.training import Training
+    from relahash_nb.training import Trainer
 
     model = build_model(config)
     if features is not None:
         model.hash_layer[0] = torch.nn.Linear(features.shape[1], config.bits, bias=False)
-    training = Training(model, build_loss(config, make_centroids(10, config.bits)), data, config, features)
+    training = Trainer(model, build_loss(config, make_centroids(10, config.bits)), data, config, features)
     training.model.train()
     return training
 
@@ -133,10 +133,10 @@ def frozen_epoch(rates: dict[str, float]) -> tuple[float, int, dict[str, float],
     config, data = made_up(28, 5_000, backbone="small_cnn", weights="none", finetune=False, batch_size=batch, bits=bits)
     training = training_of(config, data, features)
     with training.at_work():
-        training.run_epoch()
-        took = statistics.median(training.run_epoch()["seconds"] for _ in range(3))
+        training.train_epoch()
+        took = statistics.median(training.train_epoch()["seconds"] for _ in range(3))
         with profile(activities=[ProfilerActivity.CPU]) as watched:
-            training.run_epoch()
+            training.train_epoch()
     flops, parameters = 4 * batch * width * bits, bits * (width + 2)  # forward, and the weights' gradient
     step_bytes = 4 * batch * width * 2 + ADAM_BYTES * parameters
     floors = {

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split
-from relahash_nb.inference import BLOCK, forward_blocks
+from relahash_nb.features import forward_blocks
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
-from relahash_nb.training.progress import watch
 
 
 def encode(
@@ -42,7 +44,7 @@ def encode(
             codes = [model.hash(features[rows].to(device).float()).cpu() for rows in split.indices.split(8_192)]
         return torch.cat(codes).clone(), split.targets
     blocks = forward_blocks(HashModel.forward, model, split, precision, batch_size=batch_size)
-    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / BLOCK), "encoding")]
+    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / 256), "encoding")]
     return torch.cat(codes).clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
 
 
@@ -96,3 +98,10 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
     return device
+
+
+def watch(batches: Iterable, total: int, what: str) -> Iterable:
+    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
+    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+        return batches
+    return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
