@@ -63,11 +63,10 @@ class Ours:
         """Images a second."""
         self.training.model.train()
         source = self.training.batches()
-        with self.training.at_work():
-            for step in range(batches + WARM_UP):
-                if step == WARM_UP:
-                    start = time.perf_counter()
-                self.training.step(*next(source))
+        for step in range(batches + WARM_UP):
+            if step == WARM_UP:
+                start = time.perf_counter()
+            self.training.step(*next(source))
         return batches * BATCH_SIZE / (time.perf_counter() - start)
 
     def encode(self, images: int) -> float:
@@ -83,8 +82,7 @@ class Ours:
     def epoch(self) -> float:
         """Seconds of a pass over the training images, and of the score after it."""
         start = time.perf_counter()
-        with self.training.at_work():
-            self.training.train_epoch()
+        self.training.train_epoch()
         return time.perf_counter() - start
 
     def fit(self, epochs: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

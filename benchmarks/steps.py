@@ -107,13 +107,12 @@ def count(training) -> dict[str, float]:
 def profiled(training, times: int) -> tuple[dict[str, float], float]:
     """Seconds of a step by kind of operator, scaled to the time that it takes unwatched, and that time."""
     batch, took = next(training.batches()), []
-    with training.at_work():
-        for _ in range(times + 1):
-            start = time.perf_counter()
-            training.step(*batch)
-            took.append(time.perf_counter() - start)
-        with profile(activities=[ProfilerActivity.CPU]) as watched:
-            training.step(*batch)
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        training.step(*batch)
+        took.append(time.perf_counter() - start)
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        training.step(*batch)
     return by_kind(watched, statistics.median(took[1:])), statistics.median(took[1:])
 
 
@@ -132,11 +131,10 @@ def frozen_epoch(rates: dict[str, float]) -> tuple[float, int, dict[str, float],
     features = torch.rand(5_000, width, generator=torch.Generator().manual_seed(0)).half()
     config, data = made_up(28, 5_000, backbone="small_cnn", weights="none", finetune=False, batch_size=batch, bits=bits)
     training = training_of(config, data, features)
-    with training.at_work():
+    training.train_epoch()
+    took = statistics.median(training.train_epoch()["seconds"] for _ in range(3))
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
         training.train_epoch()
-        took = statistics.median(training.train_epoch()["seconds"] for _ in range(3))
-        with profile(activities=[ProfilerActivity.CPU]) as watched:
-            training.train_epoch()
     flops, parameters = 4 * batch * width * bits, bits * (width + 2)  # forward, and the weights' gradient
     step_bytes = 4 * batch * width * 2 + ADAM_BYTES * parameters
     floors = {

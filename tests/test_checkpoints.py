@@ -163,7 +163,8 @@ def test_whatever_a_loss_keeps_survives(name, tmp_path, monkeypatch):
 
 def test_the_epoch_that_validation_chose_survives_also_when_it_lies_before_the_interruption(tmp_path, monkeypatch):
     """Scores are made up: the first epoch is the best of four."""
-        def scored(*steps):
+
+    def scored(*steps):
         scores = iter([0.9, 0.1, 0.2, 0.3])
         made_up = lambda *_: type("Scores", (), {"mean_average_precision": next(scores)})
         monkeypatch.setattr(trainer, "evaluate", made_up)

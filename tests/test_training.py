@@ -167,7 +167,7 @@ def test_weights_that_are_no_numbers_are_said_before_training(data, monkeypatch)
     model = build_model(config)
     model.backbone[0].weight.data[0, 0, 0, 0] = math.nan
     monkeypatch.setattr(Trainer, "step", lambda *_: pytest.fail("trained nonetheless"))
-    with pytest.raises(FloatingPointError, match="weights: backbone.0.weight holds NaN or infinity before training"):
+    with pytest.raises(FloatingPointError, match=r"weights: backbone\.0\.weight holds NaN or infinity before training"):
         fit(model, build_loss(config, make_centroids(10, 16)), data, config)
 
 

@@ -51,15 +51,7 @@ def encode(
 def evaluate(
     model: HashModel, query: Split, database: Split, config: RunConfig, features: Tensor | None = None
 ) -> RetrievalScores:
-    """Tie-aware retrieval scores of a model, where it is.
-
-    Args:
-        model: It is left in evaluation mode.
-        query: What is searched with.
-        database: What is searched in.
-        config: Of it count `precision`, `top_k`, `denominator` and `drop_self_matches`.
-        features: As for `encode`.
-    """
+    """Tie-aware retrieval scores of a model, where it is; arguments as for `encode` and `score`."""
     codes = [encode(model, split, config.precision, features=features)[0] for split in (query, database)]
     return score(*codes, query, database, config)
 

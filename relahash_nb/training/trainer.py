@@ -28,6 +28,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # the learning rate's factor
     "one_cycle": lambda progress: min(progress / 0.2, (1 - progress) / 0.8),
 }
 STATISTICS = ("loss", "centroid_accuracy", "quantization_error", "quantization_error_centred")
+PARTS = ("model", "loss", "optimizer", "scaler")  # what changes in a step
 CHECK_INTERVAL = 50  # steps between looks at the loss: each look makes the host wait for the device
 
 
@@ -110,7 +111,6 @@ class Trainer:
             if features is None:
                 self.pool_features = pool_features(model, data, config)  # (M, F)
             self.train_features = self.pool_features[data.train.indices].to(self.device).float()  # (N, F)
-        self.threads = torch.get_num_threads() if config.finetune else 1
         self.optimizer = make_optimizer(model, loss, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.order = torch.Generator().manual_seed(config.seed)  # of the batches and their augmentation
@@ -143,17 +143,15 @@ class Trainer:
             RuntimeError: All epochs are done, or the last one was interrupted.
         """
         if self.is_within_epoch:
-            raise RuntimeError(
-                f"epoch {self.epoch + 1} was interrupted and left the weights between two epochs; build the model, the "
-                "loss and the trainer again: it continues from the last checkpoint"
-            )
+            advice = "build model, loss and trainer again: it continues from the last checkpoint"
+            raise RuntimeError(f"epoch {self.epoch + 1} was interrupted and left half-trained weights; {advice}")
         if self.epoch >= self.config.epochs:
             raise RuntimeError(f"epochs: all {self.config.epochs} are done")
         start, self.is_within_epoch = time.perf_counter(), True
         self.model.train()
         self.loss.train()
         statistics = torch.zeros(self.steps, len(STATISTICS), device=self.device)
-        with self.own_random_state(), training_threads(self.threads):
+        with self.own_state():
             for step, (images, targets) in enumerate(watch(self.batches(), self.steps, f"epoch {self.epoch + 1}")):
                 self.set_learning_rate((self.epoch + step / self.steps) / self.config.epochs)
                 statistics[step] = self.step(images, targets)
@@ -237,11 +235,11 @@ class Trainer:
     def estimate_seconds(self) -> dict[str, float]:
         """Seconds that `training` from here on and `encoding` will take, from a few steps on copies."""
         trial, seconds = copy.copy(self), {"training": 0.0}
-        parts = (self.model, self.loss, self.optimizer, self.scaler)
-        trial.model, trial.loss, trial.optimizer, trial.scaler = copy.deepcopy(parts)
+        for name, part in copy.deepcopy({name: getattr(self, name) for name in PARTS}).items():
+            setattr(trial, name, part)
         trial.order = self.order.clone_state()
         if self.epoch < self.config.epochs:
-            with trial.own_random_state(), training_threads(self.threads):
+            with trial.own_state():
                 batches = trial.batches()
                 step = median_seconds(lambda: trial.step(*next(batches)), min(6, self.steps))
             seconds["training"] = step * self.steps * (self.config.epochs - self.epoch)
@@ -259,13 +257,18 @@ class Trainer:
         self.history = [{"epoch": 1, **dict(zip(STATISTICS, values, strict=True)), "seconds": seconds}]
 
     @contextmanager
-    def own_random_state(self) -> Iterator[None]:
-        """Draws of dropout and of losses come from the trainer's random state; outside of it nothing is changed."""
-        outside = self.swap_random_state(self.random)
+    def own_state(self) -> Iterator[None]:
+        """Draws of dropout and of losses come from the trainer's own random state; the caller's is put back.
+
+        A step on fixed features runs on one thread: of many small operators, it took 3 times as long on two.
+        """
+        threads, outside = torch.get_num_threads(), self.swap_random_state(self.random)
+        torch.set_num_threads(threads if self.config.finetune else 1)
         try:
             yield
         finally:
             self.random = self.swap_random_state(outside)
+            torch.set_num_threads(threads)
 
     def swap_random_state(self, states: list[Tensor]) -> list[Tensor]:
         """Sets the states of the generators, and gives those that they had."""
@@ -287,14 +290,14 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """All that changes, between two epochs."""
-        parts = {name: getattr(self, name).state_dict() for name in ("loss", "optimizer", "scaler")}
+        parts = {name: getattr(self, name).state_dict() for name in PARTS[1:]}
         random = {"order": self.order.get_state(), "random": self.random}
         return {"model": self.learned(), **parts, **random, "best": self.best, "history": self.history}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts everything as it was when `state` gave this."""
         self.model.load_state_dict(state["model"], strict=False)  # a fixed backbone is as it was
-        for name in ("loss", "optimizer", "scaler"):
+        for name in PARTS[1:]:
             getattr(self, name).load_state_dict(state[name])
         self.order.set_state(state["order"])
         self.random, self.best, self.history = state["random"], state["best"], state["history"]
@@ -327,25 +330,12 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
     return accuracy, *errors
 
 
-@contextmanager
-def training_threads(number: int) -> Iterator[None]:
-    """Threads of a step. On fixed features one is 3 times as fast as two: a step is of many operators, each small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def median_seconds(work: Callable[[], object], times: int) -> float:
-    """Of some calls, each waited for."""
+def median_seconds(work: Callable[[], Tensor | tuple[Tensor, ...]], times: int) -> float:
+    """Of some calls, each waited for: its first tensor is copied to the CPU."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        work()[0].cpu()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[times // 2]
 
