@@ -120,7 +120,7 @@ def with_dropout(model):
     return model
 
 
-@pytest.mark.parametrize("validation", [0, 25])
+@pytest.mark.parametrize("validation", [0, 5])
 def test_a_batch_larger_than_the_train_split_is_one_line(data, validation):
     few = dataclasses.replace(data, database=data.train).with_validation(validation, seed=0)
     config = RunConfig(**QUICK | dict(batch_size=301, validation_per_class=validation))

@@ -19,7 +19,7 @@ from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import autocast, pool_features
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoint
-from relahash_nb.training.encoding import encode, evaluate, find_device, watch
+from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device, watch
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # the learning rate's factor, by the run's progress from 0 to 1
     "constant": lambda progress: 1.0,
@@ -93,10 +93,8 @@ class Trainer:
         self.steps = len(data.train) // config.batch_size  # of an epoch; an incomplete last batch is dropped
         self.is_baseline = config.loss in BASELINES
         if not self.steps and not self.is_baseline:
-            raise ValueError(
-                f"batch_size: {config.batch_size} given; allowed: at most {len(data.train)}, the training images"
-                f"{' without those for validation' if len(data.validation) else ''}"
-            )
+            most = f"at most {len(data.train)}, the training images{' that validation leaves' * bool(data.validation)}"
+            raise ValueError(f"batch_size: {config.batch_size} given; allowed: {most}")
         self.model, self.loss, self.data = model, loss, data
         self.checkpoint = Checkpoint(config, self.identity)
         saved = None if self.is_baseline else self.checkpoint.read()  # before anything is changed
@@ -238,6 +236,7 @@ class Trainer:
         for name, part in copy.deepcopy({name: getattr(self, name) for name in PARTS}).items():
             setattr(trial, name, part)
         trial.order = self.order.clone_state()
+        trial.model.train()
         if self.epoch < self.config.epochs:
             with trial.own_state():
                 batches = trial.batches()
@@ -338,15 +337,3 @@ def median_seconds(work: Callable[[], Tensor | tuple[Tensor, ...]], times: int) 
         work()[0].cpu()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[times // 2]
-
-
-def describe_epoch(history: list[dict[str, float]], epochs: int) -> str:
-    """One line on the last epoch, and how long the rest will take."""
-    record = history[-1]
-    left = record["seconds"] * (epochs - len(history))
-    scores = "".join(f"  {name} {record[name]:.4f}" for name in ("validation_map", "query_map") if name in record)
-    return (
-        f"epoch {len(history):3d}/{epochs}  loss {record['loss']:.4f}"
-        f"  centroid accuracy {record['centroid_accuracy']:.4f}  quantization error {record['quantization_error']:.4f}"
-        f"{scores}  {record['seconds']:.1f} s, {left:.0f} s to go"
-    )
