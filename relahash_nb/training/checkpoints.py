@@ -26,7 +26,7 @@ class Checkpoint:
     def __init__(self, config: RunConfig, identity: Callable[[], dict[str, Any]]) -> None:
         self.path, self.minutes, self.identity = checkpoint_path(config), config.checkpoint_minutes, identity
         self.last = time.monotonic()
-        self.is_reported = False
+        self.reported: set[str] = set()
 
     def read(self) -> dict[str, Any] | None:
         """What was written, on the CPU; None where there is nothing, or no checkpoints are wanted."""
@@ -52,13 +52,16 @@ class Checkpoint:
         if not self.minutes or time.monotonic() - self.last < 60 * self.minutes:
             return
         content = {"schema": SCHEMA, "identity": self.identity(), "state": state()}
+        kind = "written"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write(self.path, lambda temporary: torch.save(content, temporary))
             line = f"checkpoint: {self.path.stat().st_size / 1e6:.1f} MB, every {self.minutes:g} minutes, {self.path}"
         except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
             reason = (str(error).splitlines() or [""])[0]
+            kind = "failed"
             line = f"checkpoint: {self.path} cannot be written ({reason}); training continues without it"
-        if not self.is_reported:
+        if kind not in self.reported:  # each once
             tqdm.write(line)
-        self.is_reported, self.last = True, time.monotonic()
+        self.reported.add(kind)
+        self.last = time.monotonic()
