@@ -25,9 +25,9 @@ def checkpoint_path(config: RunConfig) -> Path:
 
     Example:
         >>> checkpoint_path(RunConfig(bits=32)).name
-        'checkpoint.safetensors'
+        'checkpoint.pt'
     """
-    return run_folder(config) / "checkpoint.safetensors"
+    return run_folder(config) / "checkpoint.pt"
 
 
 def remove_checkpoint(config: RunConfig) -> None:

@@ -25,7 +25,7 @@ from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import build_loss
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import HashModel
-from relahash_nb.training import encode, estimate_seconds, fit, score
+from relahash_nb.training import Trainer, encode, fit, score
 
 BITS = dict(cosine=1024)
 RELU_LIKE = torch.from_numpy(
@@ -53,8 +53,8 @@ def run(name, folder, **options):
     config = RunConfig(loss=name, data_dir=str(folder), results_dir=str(folder), **usual | options)
     model, data = HashModel(nn.AdaptiveAvgPool2d(1), 3, config.bits), make_data()
     loss = build_loss(config, make_centroids(3, config.bits, "bernoulli"))
-    estimate = estimate_seconds(model, loss, data, config)
-    history = fit(model, loss, data, config)
+    trainer = Trainer(model, loss, data, config)
+    estimate, history = trainer.estimate_seconds(), trainer.finish()
     codes = [encode(model, split)[0] for split in (data.query, data.database)]
     return history, estimate, codes, score(*codes, data.query, data.database, config)
 

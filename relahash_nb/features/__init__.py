@@ -8,13 +8,16 @@ from relahash_nb.features.backbone import (
 )
 from relahash_nb.features.images import decode_images, pool_fingerprint
 from relahash_nb.features.rows import RowFile
+from relahash_nb.inference import autocast, forward_blocks
 
 __all__ = [
     "RowFile",
+    "autocast",
     "backbone_fingerprint",
     "compute_blocks",
     "decode_images",
     "describe_features",
+    "forward_blocks",
     "pool_features",
     "pool_fingerprint",
 ]
