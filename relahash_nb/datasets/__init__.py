@@ -29,10 +29,10 @@ from relahash_nb.datasets.lists import (
 from relahash_nb.datasets.splits import PROTOCOLS, Dataset, Pool, Split, one_hot, split_pool
 
 __all__ = [
-    *("AUGMENTATIONS", "DATASETS", "PROTOCOLS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding"),
-    *("Pool", "Split", "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list"),
+    "AUGMENTATIONS", "DATASETS", "PROTOCOLS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding",
+    "Pool", "Split", "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list",
     "split_pool",
-]
+]  # fmt: skip
 
 # The data set's class in torchvision, and what to put by hand where below `data_dir` when there is no network.
 TORCHVISION = {

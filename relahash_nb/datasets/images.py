@@ -86,24 +86,29 @@ class FileImages:
     def _examine(self, row: int) -> tuple[str, bytes]:
         fault, content = "", b""
         try:
-            content = Path(self._path(self.paths[row])).read_bytes()
-            self._decode(row, content)
+            path = self._path(self.paths[row])
+            content = Path(path).read_bytes()
+            self._open(path, BytesIO(content))
         except (OSError, ValueError) as error:
             fault = str(error)
         return fault, hashlib.blake2b(content, digest_size=16).digest()
 
-    def _decode(self, row: int, content: bytes | None = None) -> Tensor:
-        path, size = self._path(self.paths[row]), self.size
+    def _open(self, path: str, source: str | BytesIO, least: int | None = None) -> Image.Image:
+        """The image as RGB; of a large JPEG a smaller version, both sides at least `least` pixels where it had them."""
         try:
-            with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
-                if content is None:  # a check decodes the whole image
-                    image.draft(None, (2 * size, 2 * size))
-                image = to_rgb(image)
+            with Image.open(source, formats=FORMATS) as image:
+                if least:
+                    image.draft(None, (least, least))
+                return to_rgb(image)
         except FileNotFoundError:
             raise ValueError(f"{path}: no such image") from None
         except Exception as error:  # what a broken file makes Pillow raise is no closed list
             reason = "no image in a format that is read" if isinstance(error, Image.UnidentifiedImageError) else error
             raise ValueError(f"{path}: not a readable image ({' '.join(str(reason).split())})") from None
+
+    def _decode(self, row: int) -> Tensor:
+        path, size = self._path(self.paths[row]), self.size
+        image = self._open(path, path, 2 * size)
         # torchvision's Resize, then CenterCrop, at once: a long thin image would fill the memory in between.
         sides = [size * side // min(image.size) for side in image.size]  # of the resized image
         corner = [round((side - size) / 2) for side in sides]

@@ -176,8 +176,10 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
     expected = f"expected a sub-folder a class, each with two or more images ({kinds})"
     try:
         folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != ".")
-        if not 0 < len(folders) <= MOST_CLASSES:
-            raise ValueError(f"{root}: {f'{len(folders):,} sub-folders' if folders else 'no sub-folder'}; {expected}")
+        if not folders:
+            raise ValueError(f"{root}: no sub-folder; {expected}")
+        if len(folders) > MOST_CLASSES:
+            raise ValueError(f"{root}: {len(folders):,} sub-folders; expected at most {MOST_CLASSES:,}, one a class")
         for name in folders:
             found[name] = sorted(
                 Path(folder, file).relative_to(root).as_posix()
