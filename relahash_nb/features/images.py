@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,16 +48,16 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     try:
         if not file.is_whole():
             make_room(file, config.cache_gigabytes * 1e9)
-        decoded = file.kept(partial(images.blocks, BLOCK), {"dataset": data.name, "shape": images.shape})
+        decoded = file.kept(lambda start: images.blocks(BLOCK), {"dataset": data.name, "shape": images.shape})
         os.utime(file.path)  # used now
-        return data.with_images(images.with_decoded(decoded))
+        return data.with_images(decoded)
     except OSError as error:
         small = math.prod(images.shape) < memory() / 4
         instead = "decoded for this run alone" if small else "decoded whenever they are asked for"
         print(f"images: not kept in {file.path.parent} ({error}); {instead}")
     if not small:
         return data
-    return data.with_images(images.with_decoded(torch.cat(list(file.watch(images.blocks(BLOCK))))))
+    return data.with_images(torch.cat(list(file.watch(images.blocks(BLOCK)))))
 
 
 def make_room(file: RowFile, limit: float) -> None:
