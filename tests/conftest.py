@@ -7,6 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
+
+class Model:
+    """All that `save_run` asks of a model."""
+
+    def save(self, path, config):
+        if config.save_weights != "none":
+            path.write_bytes(b"tensors")
+
+
 COLOURS = {"blue": (30, 30, 200), "green": (30, 200, 30), "red": (200, 30, 30)}
 
 
@@ -47,7 +56,7 @@ def tiny_results(tmp_path_factory) -> Path:
         }
         scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
         history = [dict(epoch=epoch, loss=1 / epoch, quantization_error=0.2 / epoch, seconds=1.0) for epoch in (1, 2)]
-        save_run(config, data, codes, scores, history, centroids, {}, {"training": 2.0})
+        save_run(config, data, codes, scores, history, centroids, Model(), {"training": 2.0})
     return folder
 
 
@@ -104,5 +113,5 @@ def toy_results(tmp_path_factory) -> Path:
             codes = {"query": noisy[400:], "database": noisy[:400]}
             scores = retrieval_scores(*codes.values(), data.query.targets, data.database.targets)
             config = RunConfig(bits=bits, results_dir=str(results))
-            save_run(config, data, codes, scores, [], centroids, {}, {"training": 1.0})
+            save_run(config, data, codes, scores, [], centroids, Model(), {"training": 1.0})
     return results

@@ -1,4 +1,4 @@
-"""All finished runs as tables, over one definition of a setting: a data fingerprint and `RunConfig`'s setting fields."""
+"""All finished runs as tables, over one definition of a setting: data fingerprint and `RunConfig`'s setting fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS, shipped
+from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS
 from relahash_nb.files import project_path, write
 from relahash_nb.results.contents import clean
 from relahash_nb.results.runs import Run, load_run, read_runs
@@ -30,18 +30,6 @@ PLACES = ("root", "folder", "device", "compile", "data_dir", "results_dir", "che
 SCHEMA_1 = {"relahash": {"beta": 8, "margin": 0.5}, "orthohash": {"margin": 0.2}, "orthohash_arc": {"margin": 0.2},
             "dpn": {"margin": 1}, "dtsh": {"margin": 5}}  # written then for None  # fmt: skip
 NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
-COMPARED = (
-    "data",
-    "protocol",
-    "top_k",
-    "backbone",
-    "weights",
-    "finetune",
-    "image_size",
-    "batch_size",
-    "epochs",
-    "selection",
-)
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
@@ -137,7 +125,7 @@ def matching(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
 def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """The runs of the setting of these fields that has most of them; of several, of the one finished last."""
     groups = [rows for _, rows in runs.groupby(list(fields), sort=False)]
-    return max(groups, key=lambda rows: (len(rows), str(rows["finished"].max())))
+    return max(groups, key=lambda rows: (len(rows), str(rows["finished"].max()) if "finished" in rows else ""))
 
 
 def left_out(found: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
@@ -245,7 +233,7 @@ def load_histories(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[str]) -> Path:
-    """Writes a matplotlib figure to `<results_dir>/figures/<name>.png` and `.svg`, its run ids in both; gives the PNG."""
+    """Writes a matplotlib figure to `<results_dir>/figures/<name>.png` and `.svg`, with its run ids; gives the PNG."""
     figure = getattr(drawn, "figure", drawn)
     path = project_path(results_dir) / "figures" / (re.sub(r"[^A-Za-z0-9._-]+", ".", name) + ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +244,7 @@ def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[s
 
 
 def average(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Number of seeds, mean and deviation of the mean average precision, and the means of other numbers, by the keys."""
+    """Seeds, mean and deviation of the mean average precision, and the means of other numbers, by the keys."""
     groups = runs.groupby(list(keys), sort=False, dropna=False)
     score = groups["mean_average_precision"]
     means = pd.DataFrame({"seeds": groups["seed"].nunique(), "mean": score.mean(), "deviation": score.std()})
@@ -306,129 +294,6 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     lines = [
         list(wide),
         ["---"] * wide.shape[1],
-        *(map(lambda cell: cell.replace("|", "\\|"), row) for row in wide.values),
+        *([cell.replace("|", "\\|") for cell in row] for row in wide.values),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def compare(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each method at each number of bits, over its seeds.
-
-    Args:
-        runs: As `select_runs` gives them, with `variants`.
-
-    Returns:
-        A row each, the best mean first: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average
-        precision, the means of `worst`, `best`, `quantization_error` and `seconds_training`; and `place`, one more than
-        the number of methods that are better at these bits by more than both deviations together. It is <NA> where one
-        seed cannot tell, and where fewer than two methods have several seeds.
-
-    Example:
-        >>> scores = {"mean_average_precision": [0.5, 0.52, 0.7], **{name: [0.0] * 3 for name in NUMBERS}}
-        >>> runs = pd.DataFrame({"method": ["a", "a", "b"], "bits": [16] * 3, "seed": [0, 1, 0], **scores})
-        >>> compare(runs)[["method", "mean", "seeds", "place"]]
-          method  mean  seeds  place
-        0      b  0.70      1   <NA>
-        1      a  0.51      2   <NA>
-    """
-    means = average(runs, ["method", "bits"]).sort_values(["bits", "mean"], ascending=[True, False], ignore_index=True)
-    places = []
-    for row in means.itertuples():
-        others = means[(means["bits"] == row.bits) & means["deviation"].notna()]
-        better = int((others["mean"] - row.mean > others["deviation"] + row.deviation).sum())
-        places.append(None if pd.isna(row.deviation) or len(others) < 2 else 1 + better)
-    return means.assign(place=pd.array(places, dtype="Int64"))
-
-
-def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
-    """What `compare` gives as text, methods × bits: mean ± deviation, the place in brackets; the best method first."""
-    spread = comparison["deviation"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
-    place = comparison["place"].map(lambda value: "" if pd.isna(value) else f" ({value:.0f})")
-    cells = comparison.assign(text=comparison["mean"].map("{:.4f}".format) + spread + place)
-    order = comparison.groupby("method")["mean"].mean().sort_values(ascending=False).index
-    return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
-
-
-def describe_ties(comparison: pd.DataFrame) -> list[str]:
-    """Per number of bits a sentence: which methods the best one is not clearly better than, and where one seed cannot tell.
-
-    Example:
-        >>> row = {"bits": 16, "seeds": 3, "deviation": 0.01}
-        >>> describe_ties(pd.DataFrame([row | {"method": "a", "mean": 0.5}, row | {"method": "b", "mean": 0.49}]))
-        ['16 bits: a has the highest mean, and is not clearly better than b.']
-    """
-    sentences = []
-    for bits, rows in comparison.groupby("bits"):
-        several = rows[rows["deviation"].notna()].sort_values("mean", ascending=False)
-        single = ", ".join(rows[rows["deviation"].isna()]["method"])
-        parts = []
-        if len(several) > 1:
-            first, rest = several.iloc[0], several.iloc[1:]
-            clear = first["mean"] - rest["mean"] > first["deviation"] + rest["deviation"]
-            names = ", ".join(rest[~clear]["method"])
-            verdict = f"and is not clearly better than {names}" if names else "clearly"
-            parts.append(f"{first['method']} has the highest mean{' over several seeds' * bool(single)}, {verdict}")
-        parts += [f"one seed of {single}: cannot be told"] * bool(single)
-        sentences += [f"{bits} bits: {'; '.join(parts)}."] * (len(rows) > 1)
-    return sentences
-
-
-def load_published() -> pd.DataFrame:
-    """Figures from papers and their repositories, one a row, with the setting as far as it is stated, and the source.
-
-    Example:
-        >>> published = load_published()
-        >>> published[(published["loss"] == "relahash") & (published["data"] == "cifar10")].iloc[0]["source"]
-        'thaiminhpv/RelaHash README'
-    """
-    numbers = {"bits": int, "mean_average_precision": float}
-    return pd.read_csv(shipped("data/published.csv"), dtype=defaultdict(lambda: str, numbers))
-
-
-def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Each published figure on the same data beside ours of the same loss, and in words what differs.
-
-    Args:
-        runs: As `select_runs` gives them.
-
-    Returns:
-        `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits, `differs`, `source`; empty where
-        nothing is known to be published on these data. And what differs of all of them, which `differs` omits.
-    """
-    published, own = load_published(), runs.iloc[0].to_dict()
-    own["weights"] = Path(own["weights"]).name
-    validated = own["validation_per_class"] != "0"
-    own["selection"] = "best epoch on the validation images" if validated else "last epoch"
-    published = published[published["data"].map(lambda name: is_named(name, own["data"]))]
-    ours = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
-    ours = pd.DataFrame({"ours": ours.mean(), "deviation": ours.std()}).reset_index()
-    rows = published.merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
-    differs = [differences(row, own) for row in rows.to_dict("records")]
-    shared = [part for part in differs[0] if all(part in parts for parts in differs)] if differs else []
-    texts = ["; ".join(part for part in parts if part not in shared) for parts in differs]
-    columns = ["loss", "bits", "published", "ours", "deviation", "differs", "source"]
-    return rows.assign(differs=texts)[columns], "; ".join(shared)
-
-
-def is_named(name: str, data: str) -> bool:
-    """Whether data are of a published name, as a whole word of theirs.
-
-    Example:
-        >>> is_named("cifar10", "lists cifar10_jpeg"), is_named("cifar10", "cifar100")
-        (True, False)
-    """
-    return re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", data) is not None
-
-
-def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Where a published figure's setting is another than ours, and what is not stated of it.
-
-    Example:
-        >>> row = {"backbone": "alexnet", "batch_size": "16", "epochs": float("nan")}
-        >>> differences(row, {"backbone": "alexnet", "batch_size": 64, "epochs": 100})
-        ['batch_size 16 (ours 64)', 'not said: epochs']
-    """
-    known = [name for name in COMPARED if name in published and not pd.isna(published[name])]
-    parts = [f"{name} {published[name]} (ours {own[name]})" for name in known if published[name] != str(own[name])]
-    unsaid = [name for name in COMPARED if name in published and name not in known and name != "protocol"]
-    return parts + ([f"not said: {', '.join(unsaid)}"] if unsaid else [])
