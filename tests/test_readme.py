@@ -30,7 +30,7 @@ def test_its_numbers_are_those_of_the_results():
     summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv")
     study = summary[(summary["data"] == "fashion_mini") & (summary["loss"] == "relahash")]
     assert set(study["bits"]) == {16, 32, 64, 128}
-    for bits, rows in study.groupby("bits"):
+    for _, rows in study.groupby("bits"):
         mean, deviation = rows["mean_average_precision"].mean(), rows["mean_average_precision"].std()
         row = next(line for line in TEXT.splitlines() if line.startswith("| fashion_mini |"))
         assert f"| {len(rows)} |" in row and f"| {mean:.4f} ± {deviation:.4f} |" in row

@@ -220,7 +220,7 @@ def test_of_several_settings_the_one_of_most_runs_is_taken(finished, capsys):
     ],
 )
 def test_what_is_missing_is_said_with_the_command_that_makes_it(wanted, command, tiny_results):
-    with pytest.raises(ValueError, match="no finished run to look at .*this makes it: relahash sweep") as error:
+    with pytest.raises(ValueError, match=r"no finished run to look at .*this makes it: relahash sweep") as error:
         select_runs(tiny_results, **wanted)
     assert f"{command} --results-dir {tiny_results}" in str(error.value)
 
@@ -313,7 +313,7 @@ def test_a_damaged_run_is_named_once_and_the_others_are_shown(text, tmp_path, ca
     assert "0.5000" in report(tmp_path) and len(select_runs(tmp_path)) == len(finished_runs(tmp_path)) == 1
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and said.startswith(f"left out: {folder / 'run.json'}: damaged")
-    with pytest.raises(ValueError, match="run.json: damaged"):
+    with pytest.raises(ValueError, match=r"run.json: damaged"):
         load_run(folder)
 
 
