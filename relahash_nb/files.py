@@ -10,6 +10,15 @@ from typing import Any
 from relahash_nb.config import RunConfig
 
 
+def project_path(name: Path | str) -> Path:
+    """A relative folder's place: in this project where the working directory lies in its checkout, else as it is."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and 'name = "relahash-nb"' in file.read_text(errors="replace"):
+            return folder / name
+    return Path(name)
+
+
 def run_folder(config: RunConfig) -> Path:
     """Where a config's run lies, or will.
 

@@ -81,7 +81,8 @@ def sweep(
         if outcome.run is not None:
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
-    finished = on_cluster(missing, workers, scheduler, minutes) if workers or scheduler else here(missing, minutes)
+    on_many = workers or scheduler
+    finished = on_cluster(missing, workers, scheduler, minutes) if on_many else run_serial(missing, minutes)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -90,7 +91,7 @@ def sweep(
     return list(outcomes.values())
 
 
-def here(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
+def run_serial(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
     """The runs one after another in this process; what another process is writing is waited for at the end."""
     waiting, passed = deque(configs), 0
     while waiting:

@@ -27,18 +27,19 @@ def test_its_links_lead_to_files():
 
 
 def test_its_numbers_are_those_of_the_results():
-    summary = pd.read_csv(ROOT / "results" / "summary.csv")
+    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv")
     study = summary[(summary["data"] == "fashion_mini") & (summary["loss"] == "relahash")]
     assert set(study["bits"]) == {16, 32, 64, 128}
-    for bits, rows in study.groupby("bits"):
+    for _, rows in study.groupby("bits"):
         mean, deviation = rows["mean_average_precision"].mean(), rows["mean_average_precision"].std()
-        assert f"| {bits} | {len(rows)} | **{mean:.4f}** ± {deviation:.4f} |" in TEXT
+        row = next(line for line in TEXT.splitlines() if line.startswith("| fashion_mini |"))
+        assert f"| {len(rows)} |" in row and f"| {mean:.4f} ± {deviation:.4f} |" in row
     assert study[study["bits"] == 64]["mean_average_precision"].mean() >= 0.80
 
 
 def test_its_figures_are_of_the_runs_in_the_summary():
-    runs = set(pd.read_csv(ROOT / "results" / "summary.csv")["run_id"])
-    figures = re.findall(r"\]\((results/figures/[^)]+)\)", TEXT)
+    runs = set(pd.read_csv(ROOT / "docs" / "results" / "summary.csv")["run_id"])
+    figures = re.findall(r"\]\((docs/results/figures/[^)]+)\)", TEXT)
     assert len(figures) >= 3
     for path in figures:
         sources = Image.open(ROOT / path).text["Source"].split()

@@ -15,8 +15,8 @@ from filelock import FileLock
 from relahash_nb import sweep
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
-from relahash_nb.results import Run, claim, find_run, load_run
-from relahash_nb.sweep import Outcome, RunFailed, attempt, execute, expand, here, plan, read_grid
+from relahash_nb.results import Run, find_run, load_run, lock_run
+from relahash_nb.sweep import Outcome, RunFailed, attempt, execute, expand, plan, read_grid, run_serial
 
 TINY = ["--epochs", "1", "--image-size", "14"]
 
@@ -67,7 +67,7 @@ def test_what_another_sweep_writes_is_waited_for_and_not_run_twice(configs, monk
 
     monkeypatch.setattr(sweep, "execute", execute)
     monkeypatch.setattr(sweep.time, "sleep", somebody_finishes)
-    outcomes = list(here(configs, None))
+    outcomes = list(run_serial(configs, None))
     assert executed == [32, 64]
     assert [outcome.config.bits for outcome in outcomes] == [32, 64, 16]
     assert outcomes[-1].run.report["scores"]["mean_average_precision"] == 0.5
@@ -128,7 +128,7 @@ def test_a_grid_names_a_run_once(tmp_path):
 
 
 class Data:
-    """All that `claim` asks of a data set."""
+    """All that `lock_run` asks of a data set."""
 
     def __init__(self, fingerprint="0"):
         self.fingerprint = lambda: fingerprint
@@ -138,20 +138,20 @@ def test_a_run_has_one_writer(configs, tmp_path):
     code = f"""
 import time
 from relahash_nb.config import RunConfig
-from relahash_nb.results import claim
-claim(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
-print("claimed", flush=True)
+from relahash_nb.results import lock_run
+lock_run(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
+print("locked", flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "claimed\n"
+        assert other.stdout.readline() == "locked\n"
         with pytest.raises(ValueError, match="another process is writing this run"):
-            claim(configs[0], Data(), seconds=0.1)
-        claim(configs[1], Data(), seconds=0.1)
+            lock_run(configs[0], Data(), seconds=0.1)
+        lock_run(configs[1], Data(), seconds=0.1)
         other.kill()
         other.wait()
-    claim(configs[0], Data(), seconds=10)  # a dead process does not hold it
-    claim(configs[0], Data(), seconds=0.1)  # and the same process may ask again
+    lock_run(configs[0], Data(), seconds=10)  # a dead process does not hold it
+    lock_run(configs[0], Data(), seconds=0.1)  # and the same process may ask again
 
 
 def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path):
@@ -162,9 +162,9 @@ def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path
     assert here_.run_id == there.run_id
     fake(here_)
     assert find_run(here_) is not None and find_run(there) is None
-    claim(here_, Data("0"))
+    lock_run(here_, Data("0"))
     with pytest.raises(ValueError, match="is a finished run on other data, and stays"):
-        claim(there, Data("1"))
+        lock_run(there, Data("1"))
 
 
 @pytest.mark.parametrize("place", ["/proc/none", "taken/results"], ids=["read-only", "a file is in the way"])
@@ -259,5 +259,5 @@ def test_failing_runs_do_not_stop_the_others(tmp_path):
     folders = {folder.name.split("-")[0]: folder for folder in Path(tmp_path, "results", "runs").iterdir()}
     for name in ("own.raises", "own.hangs", "own.dies", "own.starves"):
         assert {"failed.txt", "log.txt", "01_train.ipynb"} <= {file.name for file in folders[name].iterdir()}
-        assert load_run(folders[name]) is None
+        assert not (folders[name] / "run.json").exists()
     assert isinstance(load_run(folders["own.works"]), Run)

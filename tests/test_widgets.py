@@ -146,16 +146,12 @@ def test_without_anywidget_there_is_the_plain_control_and_a_line(view, monkeypat
     assert "pip install 'relahash-nb[explorer]'" in capsys.readouterr().out
 
 
-def test_runs_are_found_from_the_notebook_s_folder_and_by_name(toy_results, tmp_path, monkeypatch):
+def test_runs_are_found_by_name(toy_results):
     first, second = finished_runs(toy_results)
     assert "-16bits-" in first and "-48bits-" in second  # the last one finished first
     assert list(finished_runs(toy_results, first=second)) == [second, first]
     with pytest.raises(ValueError, match=f"run_id: 'mine' given; finished in .*: {first}, {second}"):
         finished_runs(toy_results, first="mine")
-    (tmp_path / "results").symlink_to(toy_results)
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert list(finished_runs("results")) == [first, second]
 
 
 def test_the_notebook_says_which_command_makes_what_is_missing(tmp_path, monkeypatch):

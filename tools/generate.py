@@ -4,7 +4,7 @@
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
 
 Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers and figures from
-`results/` and `benchmarks/results/`.
+`docs/results/` and `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no p
 
 from benchmarks.common import readme_block
 from relahash_nb.config import RunConfig
-from relahash_nb.results import compare, of_one_setting, side_by_side, table
+from relahash_nb.results import compare, format_comparison, table
+from relahash_nb.results.tables import SHARED, distinct, most_complete
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -129,11 +130,11 @@ def readme_text(text: str, address: str) -> str:
 
 
 def figures() -> dict[str, str]:
-    """The README's figures from `results/figures/`, and their captions with the numbers of the summary."""
-    paths = {name: f"results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
+    """The README's figures from `docs/results/figures/`, and their captions with the numbers of the summary."""
+    paths = {name: f"docs/results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
     if not all((ROOT / path).exists() for path in paths.values()):
         return {}
-    summary = pd.read_csv(ROOT / "results" / "summary.csv").set_index("run_id")
+    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv").set_index("run_id")
     study = summary[summary["data"] == "fashion_mini"]
     errors = study.groupby("loss")["quantization_error"].mean()
     facts = dict(
@@ -152,12 +153,12 @@ def said(study: pd.DataFrame) -> str:
     """The scores that belong to the figures, and the command that made their runs."""
     names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("bits", "seed", "loss")}
     command = " ".join(f"--{name} {values}" for name, values in names.items())
-    return f"{scores(of_one_setting(study))}\n\nAll of these runs by `relahash sweep {command}`."
+    return f"{scores(study)}\n\nAll of these runs by `relahash sweep {command}`."
 
 
 def scores(runs: pd.DataFrame) -> str:
     """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the place."""
-    methods = side_by_side(compare(runs))
+    methods = format_comparison(compare(distinct(runs)))
     lines = [
         "| mAP | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
         "| --- " * (methods.shape[1] + 1) + "|",
@@ -174,8 +175,8 @@ def figure_runs(path: Path) -> list[str]:
 
 
 def result_tables() -> dict[str, str]:
-    """From the committed `results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
-    path = ROOT / "results" / "summary.csv"
+    """From the committed `docs/results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
+    path = ROOT / "docs" / "results" / "summary.csv"
     if not path.exists():
         return {}
     summary = pd.read_csv(path)
@@ -188,7 +189,7 @@ def rivals(fixed: pd.DataFrame) -> dict[str, str]:
     """All methods on the same features: mean ± deviation of the average precision over the seeds, and the place."""
     if fixed.empty:
         return {}
-    runs = of_one_setting(fixed)
+    runs = most_complete(distinct(fixed), SHARED)
     return {"results rivals": f"{scores(runs)}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
 
 

@@ -190,6 +190,17 @@ class RunConfig:
         return cls(**values)
 
     @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """The config of an older run: unknown fields are dropped, missing ones get their defaults."""
+        known = {knob_.name for knob_ in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def setting(self) -> dict[str, Any]:
+        """The resolved fields that two runs of one setting share."""
+        values = self.resolve().to_dict()
+        return {name: values[name] for name in SETTING_FIELDS}
+
+    @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
         """The config in a notebook's parameters cell, and in the cell that papermill puts below it.
 
