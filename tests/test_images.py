@@ -18,8 +18,7 @@ from torchvision.transforms.v2 import functional as V
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
 from relahash_nb.datasets.images import crop, resized_crop
-from relahash_nb.features import decode_images, pool_features
-from relahash_nb.inference import forward_blocks
+from relahash_nb.features import decode_images, forward_blocks, pool_features
 from relahash_nb.models import HashModel, build_model
 
 SIDE = 16
@@ -180,8 +179,8 @@ def decodes(monkeypatch) -> list[int]:
     return seen
 
 
-def kept(config, suffix=".npy") -> list[Path]:
-    return sorted(Path(config.data_dir, "images").glob(f"*{suffix}"))
+def kept(config) -> list[Path]:
+    return sorted(Path(config.data_dir, "images").glob("*.npy"))
 
 
 def test_images_are_decoded_once_whatever_the_epoch_and_the_run(config, decodes):
@@ -237,6 +236,18 @@ def test_of_two_processes_the_second_waits_for_the_first(config, tmp_path, decod
         shutil.move(moved, whole)
     second.join()
     assert not decodes and "waiting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("reason", ["disk", "folder"])
+def test_what_cannot_be_kept_is_decoded_when_it_is_asked_for(reason, config, decodes, monkeypatch, capsys):
+    if reason == "disk":
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100))
+    if reason == "folder":
+        Path(config.data_dir).write_text("a file")
+    data = decode_images(load_dataset(config), config)
+    decodes.clear()
+    data.query.images(ALL(3))
+    assert len(decodes) == 3 and "decoded whenever they are asked for" in capsys.readouterr().out and not kept(config)
 
 
 def test_a_fixed_backbone_keeps_features_and_no_images(config, decodes):

@@ -15,9 +15,9 @@ from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
-    *("config", "files", "centroids", "metrics", "plots", "datasets"),
-    *("baselines", "losses", "models", "inference", "features"),
-    *("training", "results", "search", "widgets", "notebooks", "sweep", "options", "cli"),
+    *("config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses", "backbones", "models"),
+    *("features", "training", "results", "tuning", "search", "explorer", "sweep", "cli"),
+    *("widgets", "notebooks", "options"),
 )
 
 

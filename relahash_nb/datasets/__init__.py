@@ -215,7 +215,7 @@ def _existing_root(config: RunConfig) -> Path:
 
 def _file_pool(root: Path, paths: list[str], targets: Tensor, config: RunConfig) -> Pool:
     """Files, kept larger than the model's images where crops are cut out of them."""
-    size = round(config.image_size / CROP_SHARE) if config.augment in CROPS else config.image_size
+    size = decoded_size(config.image_size, config.augment)
     return Pool(FileImages(root, paths, size), targets, np.array(paths, dtype=str), config.image_size)
 
 

@@ -108,16 +108,25 @@ class FileImages:
 
     def _decode(self, row: int) -> Tensor:
         path, size = self._path(self.paths[row]), self.size
-        image = self._open(path, path, 2 * size)
-        # torchvision's Resize, then CenterCrop, at once: a long thin image would fill the memory in between.
-        sides = [size * side // min(image.size) for side in image.size]  # of the resized image
-        corner = [round((side - size) / 2) for side in sides]
-        box = [
-            (offset + end) * own / side
-            for end in (0, size)
-            for offset, own, side in zip(corner, image.size, sides, strict=True)
-        ]
-        return V.pil_to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box))  # (3, size, size)
+        return middle_square(self._open(path, path, 2 * size), size)
+
+
+def decoded_size(image_size: int, augment: str) -> int:
+    """Pixels at which files are decoded: more than the model's where crops are cut out of them, as 256 for 224."""
+    return round(image_size / CROP_SHARE) if augment in CROPS else image_size
+
+
+def middle_square(image: Image.Image, size: int) -> Tensor:
+    """Of an RGB image, its shorter side resized to `size`, the middle: (3, size, size) uint8."""
+    # torchvision's Resize, then CenterCrop, at once: a long thin image would fill the memory in between.
+    sides = [size * side // min(image.size) for side in image.size]  # of the resized image
+    corner = [round((side - size) / 2) for side in sides]
+    box = [
+        (offset + end) * own / side
+        for end in (0, size)
+        for offset, own, side in zip(corner, image.size, sides, strict=True)
+    ]
+    return V.pil_to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
