@@ -2,100 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex
 
-# Matplotlib's own copies of seaborn's styles: seaborn itself imports SciPy, for a second in which no figure is drawn.
-STYLES = [f"seaborn-v0_8-{name}" for name in ("paper", "ticks", "colorblind")]
-COLOURS = plt.style.library[STYLES[-1]]["axes.prop_cycle"].by_key()["color"]
-RIGHT, WRONG = COLOURS[0], COLOURS[2]  # told apart by the colour-blind
-# seaborn's palette for the colour-blind in full, as many as most data sets have classes; a second sign goes beside it.
-MANY = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
-LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one less than the colours, so that the eleventh is no first
+from relahash_nb.config import BASELINE_NAMES
+
+PALETTE = [to_hex(colour) for colour in sns.color_palette("colorblind")]
+RIGHT, WRONG = PALETTE[0], PALETTE[3]  # told apart by the colour-blind
+GREY = PALETTE.pop(7)  # of what is not trained
+DASHES = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SIZE = (7, 3.4)  # inches; as wide as the column of a notebook
 
 
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
-    plt.style.use(STYLES)
-    plt.rcParams["font.family"] = ["sans-serif", "DejaVu Sans"]  # the second, matplotlib's own, has ✓ and ✗ for sure
+    sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
     plt.rcParams.update(
         {
             "figure.dpi": 110,
+            "figure.figsize": SIZE,
+            "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "figure.constrained_layout.use": True,
-            "legend.frameon": True,
-            "legend.edgecolor": "none",
+            "legend.frameon": False,
             "svg.hashsalt": "relahash",  # the same bytes from the same data
         }
     )
 
 
-def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """A colour, a line and a marker for each of several names, in their order.
+def plain(name: object) -> str:
+    """A name as matplotlib writes it out: two dollar signs would be taken for a formula.
 
     Example:
-        >>> looks(["relahash", "csq"])["csq"]["ls"]
-        '--'
+        >>> plain("from $5 to $9")
+        'from \\\\$5 to \\\\$9'
     """
+    return str(name).replace("$", r"\$")
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
+    """A colour, dashes and a marker for each of several names, in their order; grey for what is not trained.
+
+    Example:
+        >>> looks(["relahash", "lsh"])["lsh"]["color"] == GREY
+        True
+    """
+    names = list(dict.fromkeys(names))
+    colours = iter(PALETTE * len(names))
     return {
-        name: dict(color=MANY[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 9])
-        for place, name in enumerate(dict.fromkeys(names))
+        name: dict(
+            color=GREY if name in BASELINE_NAMES else next(colours), dashes=DASHES[place % 4], marker=MARKERS[place % 7]
+        )
+        for place, name in enumerate(names)
     }
 
 
-def place_legend(ax: Axes, **within) -> None:
-    """A legend within the axes, where `within` says; more than four names go to the right of them."""
-    beside = dict(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    ax.legend(**(within if len(ax.get_legend_handles_labels()[1]) <= 4 else beside))
+def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
+    """The looks of several names as seaborn's functions take them."""
+    keys = {"palette": "color", "dashes": "dashes", "markers": "marker"}
+    return {name: {one: look[key] for one, look in looks(names).items()} for name, key in keys.items()}
 
 
-def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, np.ndarray]:
-    """A figure of `count` axes on common scales, up to `columns` a row, labelled at its rims.
+def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
+    """The axes that were given, or those of a new figure."""
+    return ax or plt.subplots(figsize=size)[1]
 
-    Args:
-        count: At least 1.
-        width: Of a panel, inches.
-        height: Likewise.
-        columns: Panels a row at most.
 
-    Returns:
-        The figure, and its axes (count,).
+def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object]) -> None:
+    """Names in a column to the right of the axes, each joined to the end (x, y) of its line by a thin rule."""
+    size = plt.rcParams["xtick.labelsize"]
+    gap = 1.2 * size / 72 / (0.8 * ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
+    order = sorted(ends, key=lambda name: ends[name][1])
+    to_axes = ax.transData + ax.transAxes.inverted()
+    heights = to_axes.transform([ends[name] for name in order])[:, 1] if order else []
+    for name, height in zip(order, spread(heights, gap), strict=True):
+        rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3)
+        where = dict(xytext=(1.04, height), textcoords="axes fraction", ha="left", va="center")
+        ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)
+
+
+def spread(places: Sequence[float], gap: float) -> np.ndarray:
+    """Rising places, moved as little as it takes for each to be `gap` above the one before.
+
+    Example:
+        >>> spread([0, 1, 1, 5], gap=1).tolist()
+        [-0.0, 1.0, 2.0, 5.0]
     """
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows), sharex=True, sharey=True, squeeze=False
-    )
-    for ax in axes.flat[count:]:
-        ax.remove()
-    return figure, axes.flat[:count]
-
-
-def label_rims(figure: Figure, legend: bool = True) -> Figure:
-    """Takes labels and legends off the inner panels, and puts one legend for all above them."""
-    places = {_place(ax): ax for ax in figure.axes}
-    for (row, column), ax in places.items():
-        label = ax.get_xlabel()
-        ax.label_outer()
-        if (row + 1, column) not in places:  # the last row need not be full
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel(label)
-    if legend:
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        for ax in figure.axes:
-            if ax.get_legend():
-                ax.get_legend().remove()
-        figure.legend(handles, names, loc="outside upper center", ncols=3)
-    return figure
-
-
-def _place(ax: Axes) -> tuple[int, int]:
-    """Row and column of a panel."""
-    spec = ax.get_subplotspec()
-    return spec.rowspan.start, spec.colspan.start
+    pools: list[list[float]] = []
+    for number, place in enumerate(places):
+        pools.append([place - number * gap])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    return np.array([np.mean(pool) for pool in pools for _ in pool]) + gap * np.arange(len(places))
