@@ -22,7 +22,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from relahash_nb.results import finished_runs
-from relahash_nb.widgets import PlainExplorer, View, export_html
+from relahash_nb.explorer import PlainExplorer, View, export_html
 
 MOVES = 50
 MOVE = """async ([name, moves]) => {

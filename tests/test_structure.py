@@ -16,7 +16,7 @@ from relahash_nb.models import BACKBONES
 PACKAGE = Path(config.__file__).parents[1]
 ROWS = (
     *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "inference", "features"),
-    *("baselines", "training", "results", "search", "widgets", "notebooks", "sweep", "options", "cli"),
+    *("baselines", "training", "results", "search", "explorer", "notebooks", "sweep", "options", "cli"),
 )
 
 

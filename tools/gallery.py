@@ -22,7 +22,7 @@ from relahash_nb.files import write
 from relahash_nb.notebooks import ANALYSES, execute_notebook
 from relahash_nb.results import Run, find_run
 from relahash_nb.sweep import NOTEBOOK
-from relahash_nb.widgets import View, export_html
+from relahash_nb.explorer import View, export_html
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"

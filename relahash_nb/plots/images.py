@@ -45,7 +45,7 @@ def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarra
     """
     rows, columns = relevant.shape
     pitch, start = 1.3, 1.15  # from row to row; of the first of the nearest
-    ax = table(rows * pitch + 0.25, start + columns, left=1.6)
+    ax = table(rows * pitch + 0.3, start + columns, left=1.6)
     ax.text(0.5, 0.2, "query", ha="center", va="bottom", fontsize=9)
     ax.text(start + 0.5, 0.2, "nearest", ha="center", va="bottom", fontsize=9)
     for row in range(rows):
@@ -107,6 +107,11 @@ def table(height: float, width: float, left: float = 0.0) -> Axes:
     """
     figure, ax = plt.subplots(figsize=(0.7 * (width + left), 0.7 * height), layout="none")
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.99)
+    return fit_images(ax, height, width, left)
+
+
+def fit_images(ax: Axes, height: float, width: float, left: float = 0.0) -> Axes:
+    """Axes made ready for images of one unit."""
     ax.set(xlim=(-left, width), ylim=(height, 0), aspect="equal")
     ax.axis("off")
     return ax

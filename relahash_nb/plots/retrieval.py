@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from relahash_nb.metrics import ClassDistances
 from relahash_nb.plots.style import RIGHT, WRONG, new_axes, plain
@@ -35,7 +35,7 @@ def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None
         ax.stairs(share, edges, color=colour, ls=line, lw=1.1, label=name)
     least = min((share[share > 0].min() for share in shares if share.any()), default=0.1)
     ax.set(yscale="log", ylim=(max(least, 1e-5) / 2, 1.5), xlim=(-0.5, np.flatnonzero(total).max(initial=1) + 1.5))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="Hamming distance, bits", ylabel="share of the pairs")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, borderaxespad=0.1)

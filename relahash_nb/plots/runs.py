@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from relahash_nb.plots.style import DASHES, GREY, PALETTE, label_ends, looks, new_axes, plain, semantics
+from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.plots.style import DASHES, GREY, PALETTE, label_ends, looks, new_axes, ours_first, plain, semantics
 
 
 def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None = None) -> Figure:
@@ -59,7 +60,7 @@ def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes |
     usual = table[table.groupby(by)[x].transform("nunique") > 1][x].max()
     levels = table[(x == "bits") & (table[x] > usual)].groupby([by, x])[y].mean()
     lines = table.drop(index=table.index[(x == "bits") & (table[x] > usual)])
-    style = semantics(table[by]) | ({} if x == "bits" else {"markers": False})
+    style = semantics(ours_first(table[by])) | ({} if x == "bits" else {"markers": False})
     errors = dict(errorbar="sd", err_style="bars" if x == "bits" else "band")
     sns.lineplot(lines, x=x, y=y, hue=by, style=by, legend=False, ax=ax, **errors, **style)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -72,6 +73,8 @@ def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes |
         ax.axhline(level, color=GREY, lw=1, ls=":")
         ends[f"{name} ({bits} bits)"] = (lines[x].max(), level)
     ax.set(xlabel=x, ylabel=y.replace("_", " "))
+    if 2 * lines[y].min() < lines[y].max():  # from 0, where that does not leave half of the axes empty
+        ax.set_ylim(bottom=0)
     label_ends(ax, ends, dict.fromkeys(ends, GREY) | style["palette"])
     return ax
 
@@ -109,10 +112,11 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     rows = comparison.sort_values("mean")
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
-    places, colours = np.arange(len(rows)), [look["color"] for look in looks(rows["method"].iloc[::-1]).values()][::-1]
+    places = np.arange(len(rows))
+    colours = [GREY if name in BASELINE_NAMES else PALETTE[0] for name in rows["method"]]
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
     label = "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed"
-    ax.errorbar(rows["mean"], places, rows["deviation"] * 0, rows["deviation"], "none", ecolor="black", capsize=3)
+    ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="none", ecolor="black", capsize=3)
     ax.scatter(rows["mean"], places, color=colours, zorder=3, label=label)
     ax.set_yticks(places, map(plain, rows["method"]))
     ax.use_sticky_edges = False  # or the leftmost bar begins at the axis
@@ -133,16 +137,14 @@ def plot_points(table: pd.DataFrame, x: str, y: str, by: str = "method", ax: Axe
         ax: Where to draw; None: a new figure.
     """
     ax = new_axes(ax, (7, max(3.4, 0.24 * table[by].nunique())))
-    groups = table.groupby(by, sort=False)[[x, y]]
-    means, deviations = groups.mean(), groups.std()
-    style = looks(means.index)
+    groups = table.groupby(by)[[x, y]]
+    means, deviations, style = groups.mean(), groups.std(), looks(ours_first(table[by]))
     for name, look in style.items():
         spreads = dict(xerr=deviations.loc[name, x], yerr=deviations.loc[name, y])
         ax.errorbar(*means.loc[name], **spreads, color=look["color"], marker=look["marker"], capsize=2)
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
-    label_ends(
-        ax, {name: tuple(means.loc[name]) for name in style}, {name: look["color"] for name, look in style.items()}
-    )
+    ends = {name: tuple(means.loc[name]) for name in style}
+    label_ends(ax, ends, {name: look["color"] for name, look in style.items()}, column=False)
     return ax
 
 
@@ -161,5 +163,5 @@ def plot_published(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     labels = rows["loss"] + ", " + rows["bits"].astype(str) + " bits: " + rows["source"].astype(str)
     ax.set_yticks(rows.index, map(plain, labels))
     ax.set(xlabel="mean average precision")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return ax

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,29 +74,26 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
     return ax or plt.subplots(figsize=size)[1]
 
 
-def label_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object]) -> None:
-    """Names in a column to the right of the axes, each joined to the end (x, y) of its line by a thin rule."""
+def ours_first(names: Iterable[str]) -> list[str]:
+    """Each name once: relahash, then by the alphabet; so that a method looks the same in all figures."""
+    return sorted(set(names), key=lambda name: (name != "relahash", name))
+
+
+def label_ends(
+    ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object], column: bool = True
+) -> None:
+    """Names at points (x, y), moved up or down until none hides another, in one column beside the axes or in them."""
     size = plt.rcParams["xtick.labelsize"]
-    gap = 1.2 * size / 72 / (0.8 * ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
-    order = sorted(ends, key=lambda name: ends[name][1])
-    to_axes = ax.transData + ax.transAxes.inverted()
-    heights = to_axes.transform([ends[name] for name in order])[:, 1] if order else []
-    for name, height in zip(order, spread(heights, gap), strict=True):
+    gap = 1.25 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
+    ax.autoscale_view()  # which matplotlib puts off
+    places = {name: (ax.transData - ax.transAxes).transform(end) for name, end in ends.items()}
+    taken: list[tuple[float, float]] = []
+    for name in sorted(ends, key=lambda name: -places[name][1]):
+        x, y = (1.04, places[name][1]) if column else places[name] + np.array([0.015, 0])
+        steps = sorted(range(-4 * len(ends), 4 * len(ends)), key=abs)
+        free = (y + step * gap / 4 for step in steps)
+        y = next(one for one in free if all(abs(left - x) > 0.22 or abs(up - one) > 0.99 * gap for left, up in taken))
+        taken.append((x, y))
         rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3)
-        where = dict(xytext=(1.04, height), textcoords="axes fraction", ha="left", va="center")
+        where = dict(xytext=(x, y), textcoords="axes fraction", ha="left", va="center")
         ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)
-
-
-def spread(places: Sequence[float], gap: float) -> np.ndarray:
-    """Rising places, moved as little as it takes for each to be `gap` above the one before.
-
-    Example:
-        >>> spread([0, 1, 1, 5], gap=1).tolist()
-        [-0.0, 1.0, 2.0, 5.0]
-    """
-    pools: list[list[float]] = []
-    for number, place in enumerate(places):
-        pools.append([place - number * gap])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
-    return np.array([np.mean(pool) for pool in pools for _ in pool]) + gap * np.arange(len(places))
