@@ -152,7 +152,8 @@ def test_figures_draw_what_they_are_given(results_dir):
     )
     ax = plots.plot_points(runs[runs["bits"] == 16], "quantization_error", "mean_average_precision")
     assert {text.get_text() for text in ax.texts} == set(shown["method"])
-    assert not plots.plot_published(pd.DataFrame(columns=["loss", "bits", "source", "published", "ours", "deviation"])).texts
+    columns = ["loss", "bits", "source", "published", "ours", "deviation"]
+    assert not plots.plot_published(pd.DataFrame(columns=columns)).texts
 
 
 def settings_apart(**differing):

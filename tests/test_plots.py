@@ -62,8 +62,10 @@ def test_of_one_seed_there_is_no_deviation(ax):
 
 def test_names_do_not_hide_one_another_and_what_is_not_trained_is_grey(ax):
     names = ["relahash", "csq", "dpn", "lsh"]
-    table = pd.DataFrame(dict(method=names * 2, bits=[16] * 4 + [32] * 4, score=[0.5, 0.501, 0.502, 0.503] * 2))
-    for draw, x in ((plots.plot_lines, "bits"), (plots.plot_points, "score")):
+    table = pd.DataFrame(
+        dict(method=names * 2, bits=[16] * 4 + [32] * 4, score=[0.5, 0.501, 0.502, 0.503] * 2, error=0.1)
+    )
+    for draw, x in ((plots.plot_lines, "bits"), (plots.plot_points, "error")):
         drawn = draw(table, x, "score", by="method")
         drawn.figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in drawn.texts]

@@ -72,10 +72,17 @@ def main() -> int:
             return 1
         text = page_text(name, notebook)
         write(page_path(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    export_html(View.of(run), page_path(EXPLORER))
+    links = {Path(one).stem: page_path(one).name for one in PAGES if one != EXPLORER}
+    shown = [run, *(one for one in finished_runs(ROOT / "results").values() if alike(one, run))]
+    export_html([View.of(one) for one in shown], page_path(EXPLORER), links)
     for page in map(page_path, PAGES):
         print(f"{page.relative_to(ROOT)}: {page.stat().st_size / 1e6:.2f} MB")
     return 0
+
+
+def alike(one: Run, run: Run) -> bool:
+    """Whether it is another length of code of the same data, loss and seed."""
+    return one.folder != run.folder and one.config.replace(bits=run.config.bits) == run.config
 
 
 def page_path(name: str) -> Path:
