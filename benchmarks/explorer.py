@@ -4,8 +4,7 @@
 
 Each slider of the exported page is moved 50 times in a headless Chromium, at odd moments between two frames. "drawing"
 is from the input event until everything is in the page and laid out; "on screen" until the next frame is painted, and
-contains the wait for it: half a frame, 8 ms, on the mean. The last line is the plain control: a redraw in the kernel,
-without the way of its image to the browser.
+contains the wait for it: half a frame, 8 ms, on the mean.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from relahash_nb.explorer import View, export_html
 from relahash_nb.results import finished_runs
-from relahash_nb.explorer import PlainExplorer, View, export_html
 
 MOVES = 50
 MOVE = """async ([name, moves]) => {
@@ -61,13 +59,6 @@ def main() -> None:
                 print(row(page, view.name, slider))
             page.close()
         browser.close()
-    for view in views:
-        plain, times = PlainExplorer(view), []
-        for move in range(MOVES):
-            start = time.perf_counter()
-            plain.query.value = 2 + move % (plain.query.max - 1)
-            times.append(1000 * (time.perf_counter() - start))
-        print(f"| {view.name} | query, plain control | {statistics.median(times):.1f} | | {max(times):.1f} |")
 
 
 def row(page: Page, name: str, slider: str) -> str:

@@ -116,7 +116,7 @@ def test_two_classes_of_one_name_stay_two(runs):
 def test_it_starts_where_a_search_does_well(view):
     query, radius = view.start
     both = 2 * view.precision * view.recall / np.maximum(view.precision + view.recall, 1e-9)
-    assert both[12, radius] == both[12].max() and both[query - 1, radius] >= both[12, radius]
+    assert both[12, radius] == both[12].max() and (both[:12, radius] > both[query - 1, radius]).sum() <= 3
 
 
 def test_the_figure_shows_the_row_of_its_position(view):

@@ -144,7 +144,7 @@ function drawHistogram(svg, relevant, irrelevant, within) {
     const all = counts.reduce((sum, one) => sum + one, 0) || 1;
     return Array.from(counts, (count) => count / all);
   });
-  const [x, y] = axes(svg, relevant.length - 1, within, [1, 0.3, 0.1, 0.03, 0.01, 0], "Hamming distance; share of each kind", Math.sqrt);
+  const [x, y] = axes(svg, relevant.length - 1, within, [1, 0.4, 0.1, 0.02, 0], "Hamming distance; share of each kind", Math.sqrt);
   ["relevant", "irrelevant"].forEach((name, kind) => {
     const bars = shares[kind].map((share, distance) => `V${y(share).toFixed(2)}H${x(distance + 1).toFixed(2)}`);
     svg.querySelector(`.${name}`).setAttribute("d", `M${LEFT} ${y(0)}${bars.join("")}V${y(0)}`);

@@ -23,7 +23,7 @@ class View:
         name: The run's id.
         title: The run in words, with its score.
         start: A query of all classes, counted from 1, and a threshold to begin with: the one at which all queries
-            together do best by precision and recall, and the first query that does as well as they.
+            together do best by precision and recall, and the first of the quarter of the queries that do best there.
         bits: K.
         relevant: (S + G, K + 1) int64, relevant database items at Hamming distance 0 to K; for a group their sum.
         irrelevant: Likewise, of the other items.
@@ -120,7 +120,8 @@ def find_start(precision: np.ndarray, recall: np.ndarray, queries: int) -> tuple
     """A query, counted from 1, and a threshold that show a search doing its work; see `View`."""
     both = 2 * precision * recall / np.maximum(precision + recall, 1e-9)  # (S + G, K + 1); NaN for an empty ball
     radius = int(np.argmax(both[queries]))
-    return int(np.argmax(both[:queries, radius] >= both[queries, radius])) + 1, radius
+    single = np.nan_to_num(both[:queries, radius])
+    return int(np.argmax(single >= np.quantile(single, 0.75))) + 1, radius
 
 
 def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> tuple[np.ndarray, ...]:

@@ -125,5 +125,5 @@ def draw_image(ax: Axes, image: np.ndarray, left: float, top: float, colour: str
     ax.imshow(image.repeat(3, axis=2) if image.shape[2] == 1 else image, extent=(left + GAP, right, bottom, top + GAP))
     ax.set(xlim=limits[0], ylim=limits[1])  # which each image moves
     if colour is not None:
-        size, line = 1 - 2 * GAP, "-" if colour == RIGHT else (0, (2, 1))
+        size, line = 1 - 2 * GAP, (0, (2, 1)) if colour == WRONG else "-"
         ax.add_patch(Rectangle((left + GAP, top + GAP), size, size, fill=False, ec=colour, lw=2.2, ls=line))
