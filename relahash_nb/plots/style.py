@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.font_manager import FontProperties
 
 from relahash_nb.config import BASELINE_NAMES
 
@@ -83,7 +84,7 @@ def label_ends(
     ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object], column: bool = True
 ) -> None:
     """Names at points (x, y), moved up or down until none hides another, in one column beside the axes or in them."""
-    size = plt.rcParams["xtick.labelsize"]
+    size = FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size_in_points()  # it may be a word
     gap = 1.25 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
     ax.autoscale_view()  # which matplotlib puts off
     places = {name: (ax.transData - ax.transAxes).transform(end) for name, end in ends.items()}
