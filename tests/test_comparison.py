@@ -161,18 +161,21 @@ def test_without_runs_it_is_said_what_makes_them(results_dir, tmp_path):
 def test_figures_draw_what_they_are_given(results_dir):
     comparison = compare(select_runs(results_dir, variants=True))
     level = comparison.iloc[:1].assign(method="cosine", bits=4096)
-    ax = plots.plot_bits(pd.concat([comparison, level]))
+    runs = load_comparable(results_dir)
+    level = runs.iloc[:1].assign(method="cosine", bits=4096)
+    ax = plots.plot_lines(pd.concat([runs, level]), "bits", "mean_average_precision", by="method")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "32"]
-    assert "cosine (4096 bits)" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {text.get_text() for text in ax.texts} == {*runs["method"], "cosine (4096 bits)"}
     shown = comparison[comparison["bits"] == 16]
     ax = plots.plot_methods(shown)
     assert [text.get_text() for text in ax.get_yticklabels()] == shown.sort_values("mean")["method"].tolist()
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(
         (shown["best"] - shown["worst"]).iloc[np.argsort(shown["mean"], kind="stable")].tolist()
     )
-    ax = plots.plot_against(shown, "quantization_error", "quantization error")
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown["method"])
-    assert not plots.plot_published(pd.DataFrame(columns=["loss", "bits", "published", "ours", "deviation"])).texts
+    ax = plots.plot_points(runs[runs["bits"] == 16], "quantization_error", "mean_average_precision")
+    assert {text.get_text() for text in ax.texts} == set(shown["method"])
+    columns = ["loss", "bits", "source", "published", "ours", "deviation"]
+    assert not plots.plot_published(pd.DataFrame(columns=columns)).texts
 
 
 def settings_apart(**differing):

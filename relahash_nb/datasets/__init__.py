@@ -16,7 +16,7 @@ from torch import Tensor
 
 from relahash_nb.config import RunConfig, load_attribute, shipped
 from relahash_nb.datasets.checks import LIST_FILES, RULES, DataError, Finding, check, shorten
-from relahash_nb.datasets.images import AUGMENTATIONS, CROP_SHARE, CROPS, FileImages, prepare
+from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, decoded_size, prepare
 from relahash_nb.datasets.lists import (
     PUBLISHED,
     check_published,
