@@ -161,7 +161,7 @@ def test_without_runs_it_is_said_what_makes_them(results_dir, tmp_path):
 def test_figures_draw_what_they_are_given(results_dir):
     comparison = compare(select_runs(results_dir, variants=True))
     level = comparison.iloc[:1].assign(method="cosine", bits=4096)
-    runs = load_comparable(results_dir)
+    runs = select_runs(results_dir, variants=True)
     level = runs.iloc[:1].assign(method="cosine", bits=4096)
     ax = plots.plot_lines(pd.concat([runs, level]), "bits", "mean_average_precision", by="method")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "32"]
