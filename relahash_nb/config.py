@@ -149,71 +149,59 @@ class RunConfig(Options):
         ValueError: bits: 0 given; allowed: an integer from 1 to 4096
     """
 
+    # fmt: off
     recipe: Literal["paper", "quick", "photos"] | None = option(
-        None, "preset for options that are not given; default: the data set's own", "bookkeeping"
-    )
+        None, "preset for options that are not given; default: the data set's own", "bookkeeping")
     dataset: Literal[*DATASET_NAMES] | ObjectPath = option("fashion_mini", "data set, or your own function")
     protocol: Literal["1", "1-disjoint", "2", "2-official"] | None = option(
-        None, "how CIFAR and Fashion-MNIST are split into query, database and train"
-    )
+        None, "how CIFAR and Fashion-MNIST are split into query, database and train")
     root: str | None = option(
-        None, "folder with the images, and their lists or one sub-folder per class", "bookkeeping"
-    )
+        None, "folder with the images, and their lists or one sub-folder per class", "bookkeeping")
     holdout: Annotated[float, Field(ge=0, lt=1)] = option(
-        0.2, "share of each class of a folder that is only used as queries, never trained on or searched"
-    )
+        0.2, "share of each class of a folder that is only used as queries, never trained on or searched")
     bits: Annotated[int, Field(ge=1, le=4096)] = option(64, "length of a hash code")
     loss: Literal[*LOSS_NAMES, *BASELINE_NAMES] | ObjectPath = option(
-        "relahash", "training loss, or a baseline that is not trained, or your own class"
-    )
+        "relahash", "training loss, or a baseline that is not trained, or your own class")
     loss_options: dict[str, JsonValue] | None = option(None, "further options of the loss; JSON on the command line")
     beta: Positive | None = option(None, "scale of the similarities in the loss; default: the loss's own")
     margin: NotNegative | None = option(
-        None, "subtracted from the similarity to an item's own centroid; default: the loss's own"
-    )
+        None, "subtracted from the similarity to an item's own centroid; default: the loss's own")
     centroids: Literal[*CENTROID_NAMES] = option("max_hamming", "how the target codes of the classes are made")
     backbone: str | None = option(None, "network before the hash layer; any model of torchvision or timm, or your own")
     weights: str | None = option(None, "pretrained weights: imagenet, none, or a safetensors file")
     finetune: bool | None = option(None, "train the backbone too; if False, only the hash layer on fixed features")
     image_size: Annotated[int, Field(ge=8, le=4096)] | None = option(None, "height and width in pixels")
     augment: Literal["none", "flip", "jitter", "shift", "crop", "resized_crop"] | None = option(
-        None, "random changes of training images; all but none flip them, jitter also changes brightness and contrast"
-    )
+        None, "random changes of training images; all but none flip them, jitter also changes brightness and contrast")
     epochs: Count | None = option(None, "passes over the training images")
     batch_size: Annotated[int, Field(ge=2, le=10**9)] | None = option(
-        None, "training images per step; an incomplete last batch is dropped"
-    )
+        None, "training images per step; an incomplete last batch is dropped")
     lr: Positive | None = option(None, "learning rate of the hash layer")
     backbone_lr_scale: NotNegative | None = option(None, "learning-rate multiplier for pretrained weights")
     weight_decay: NotNegative | None = option(None, "weight decay of Adam, on all parameters")
     schedule: Literal["step", "cosine", "one_cycle", "constant"] | None = option(
-        None, "learning rate over the epochs; step multiplies it by 0.1 after 80 %"
-    )
+        None, "learning rate over the epochs; step multiplies it by 0.1 after 80 %")
     dropout: bool = option(False, "keep the backbone's dropout layers; the published code turns them off")
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "number format of the network; the loss uses fp32")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", "bookkeeping")
     top_k: Count | Literal["all"] | None = option(None, "ranks that the average precision counts")
     denominator: Literal["retrieved", "relevant"] = option(
-        "retrieved", "average precision divides by the relevant items within top_k, or by min(top_k, all relevant)"
-    )
+        "retrieved", "average precision divides by the relevant items within top_k, or by min(top_k, all relevant)")
     drop_self_matches: bool | None = option(None, "leave a query's own image out of its ranking")
     validation_per_class: Annotated[int, Field(ge=0, le=10**9)] = option(
-        0, "images per class that are held out to choose the best epoch; 0: keep the last epoch"
-    )
+        0, "images per class that are held out to choose the best epoch; 0: keep the last epoch")
     eval_interval: Annotated[int, Field(ge=0, le=10**9)] = option(
-        0, "epochs between scores during training; 0: only after the last epoch", "bookkeeping"
-    )
+        0, "epochs between scores during training; 0: only after the last epoch", "bookkeeping")
     seed: Seed = option(0, "seed of the initial weights, the batches and the augmentation", "identity")
     split_seed: Seed = option(0, "seed of the split into query, database and train")
     centroid_seed: Seed = option(0, "seed of the centroids")
     save_weights: Literal["trained", "all", "none"] = option(
-        "trained", "weights to keep: those that were trained, all, or none", "bookkeeping"
-    )
+        "trained", "weights to keep: those that were trained, all, or none", "bookkeeping")
     checkpoint_minutes: NotNegative = option(
-        5.0, "minutes between checkpoints during training; 0: no checkpoints", "bookkeeping"
-    )
+        5.0, "minutes between checkpoints during training; 0: no checkpoints", "bookkeeping")
     data_dir: str = option("data", "folder for downloads and caches", "bookkeeping")
     results_dir: str = option("results", "folder for runs and figures", "bookkeeping")
+    # fmt: on
 
     def resolve(self) -> Self:
         """Fills every None that the recipe or the data set has a value for; resolving again changes nothing.

@@ -4,57 +4,45 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from relahash_nb.config import RunConfig
+from filelock import FileLock
 
-
-def project_path(name: Path | str) -> Path:
-    """A relative folder's place: in this project where the working directory lies in its checkout, else as it is."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        file = folder / "pyproject.toml"
-        if file.is_file() and 'name = "relahash-nb"' in file.read_text(errors="replace"):
-            return folder / name
-    return Path(name)
+from relahash_nb.config import RunConfig, project_path
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where a config's run lies, or will.
-
-    Example:
-        >>> run_folder(RunConfig(bits=32)).as_posix()
-        'results/runs/fashion_mini-32bits-relahash-seed0-e2b74f2e'
-    """
-    return Path(config.results_dir, "runs", config.run_id)
+    """Where a config's run lies, or will; see `project_path`."""
+    return project_path(config.results_dir) / "runs" / config.run_id
 
 
 def checkpoint_path(config: RunConfig) -> Path:
-    """Where the checkpoint of a config's run lies while it trains.
-
-    Example:
-        >>> checkpoint_path(RunConfig(bits=32)).name
-        'checkpoint.pt'
-    """
+    """Where the checkpoint of a config's run lies while it trains."""
     return run_folder(config) / "checkpoint.pt"
 
 
 def remove_checkpoint(config: RunConfig) -> None:
-    """Removes the checkpoint of a config's run, and what a killed process left of one half written.
-
-    Raises:
-        OSError: There is one, and it cannot be removed.
-    """
+    """Removes the checkpoint of a config's run, and what a killed process left of one half written."""
     checkpoint_path(config).unlink(missing_ok=True)
     remove_torn(checkpoint_path(config))
 
 
-def write(path: Path, writer: Callable[[Path], Any]) -> None:
-    """Lets `writer` fill a temporary file beside `path`, then puts it in place: whole or not at all.
+def lock_file(path: Path, seconds: float = 0.0) -> FileLock:
+    """Locks a file until `.release()`, or until this process ends; the same process may lock it again.
 
-    Args:
-        path: In a folder that exists.
-        writer: Called with the temporary file's path.
+    Raises:
+        Timeout: Another process holds it for longer than `seconds`.
+    """
+    lock = FileLock(path, timeout=seconds, is_singleton=True)
+    with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
+        lock.acquire(timeout=seconds)
+    return lock
+
+
+def write(path: Path, writer: Callable[[Path], Any]) -> None:
+    """Lets `writer` fill a temporary file beside `path`, then renames it: the file is there whole or not at all.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written; what was at `path` is still there.
@@ -63,7 +51,7 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
     try:
         writer(temporary)
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # on the disk before it bears the name, or a power cut leaves the name alone
+            os.fsync(file.fileno())  # on the disk before it has the name, or a power cut leaves an empty file
         replace(temporary, path)
     except OSError as error:
         if error.filename is None and error.errno is not None:
@@ -74,7 +62,7 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Renames over an existing file; where a mounted drive refuses just that, the old file makes room first."""
+    """Renames over an existing file; where a mounted drive refuses that, the old file is removed first."""
     try:
         temporary.replace(path)
     except (FileExistsError, PermissionError):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.backbones import BACKBONES, build_backbone
-from relahash_nb.config import RunConfig
+from relahash_nb.config import RunConfig, project_path
 from relahash_nb.datasets.images import decoded_size, middle_square, prepare, to_rgb
 from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
@@ -155,7 +155,7 @@ class HashModel(nn.Module):
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        path = Path(run) if Path(run).exists() else Path("results", "runs", run)
+        path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
         path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt") as file:

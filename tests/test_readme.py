@@ -59,15 +59,15 @@ def test_the_gallery_is_small_and_needs_nothing_else():
 
 
 def test_its_commands_and_options_exist():
-    from relahash_nb.cli import CHECK_OPTIONS, COMMANDS, SWEEP_OPTIONS
+    from relahash_nb.cli import COMMANDS, CheckOptions, FiguresOptions, ReportOptions, SweepOptions
     from relahash_nb.config import RunConfig
 
     for command in re.findall(r"relahash (train|sweep|report|look|\w+) --", TEXT):
         assert command in COMMANDS
     dask_s = {"nthreads", "resources"}
-    own = {name for name, *_ in (*SWEEP_OPTIONS, *CHECK_OPTIONS)}
+    own = {name for kind in (SweepOptions, CheckOptions, ReportOptions, FiguresOptions) for name in kind.model_fields}
     options = set(re.findall(r"--([a-z][a-z-]+)", TEXT)) - {"help", *dask_s, *own}
-    assert {option.replace("-", "_") for option in options} <= set(RunConfig.__dataclass_fields__)
+    assert {option.replace("-", "_") for option in options} <= set(RunConfig.model_fields)
     targets = set(re.findall(r"make (\w+)`", TEXT)) | set(re.findall(r"^    make (\w+)", TEXT, flags=re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
     assert targets and all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)

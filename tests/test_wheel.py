@@ -47,7 +47,7 @@ def test_it_trains_without_a_checkout(wheel, tmp_path):
     ]
     subprocess.run(pip, check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    where = "import relahash_nb, relahash_nb.config as c; print(relahash_nb.__file__, c.shipped('notebooks'))"
+    where = "import relahash_nb, relahash_nb.config as c; print(relahash_nb.__file__, c.package_file('notebooks'))"
     places = subprocess.run(
         [sys.executable, "-c", where], env=environment, cwd=tmp_path, capture_output=True, text=True
     )

@@ -9,7 +9,6 @@ Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyprojec
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import sys
@@ -74,27 +73,28 @@ def notebook_text(path: Path, address: str) -> str:
 def parameters_cell() -> str:
     """Every field of `RunConfig` as a literal, a Colab form field and one comment."""
     lines = ["# @title Parameters: None means what the recipe, the data set or the loss says", "# fmt: off"]
-    for knob in dataclasses.fields(RunConfig):
-        default = json.dumps(knob.default) if isinstance(knob.default, str) else repr(knob.default)
-        lines.append(f"{knob.name} = {default}  # @param {form_field(knob)} # {knob.metadata['meaning']}")
+    for name, field in RunConfig.model_fields.items():
+        default = json.dumps(field.default) if isinstance(field.default, str) else repr(field.default)
+        lines.append(f"{name} = {default}  # @param {form_field(name)} # {field.description}")
     return "\n".join(lines)
 
 
-def form_field(knob: dataclasses.Field) -> str:
+def form_field(name: str) -> str:
     """How Colab shows a field: a menu, a check box, a number, a text, or a literal where None is allowed.
 
     Example:
-        >>> form_field(RunConfig.__dataclass_fields__["bits"])
+        >>> form_field("bits")
         '{type:"integer"}'
     """
-    if knob.default is None:
+    schema, default = RunConfig.schema_of(name), RunConfig.model_fields[name].default
+    if default is None:
         return '{type:"raw"}'
-    if "choices" in knob.metadata:
-        return json.dumps(list(knob.metadata["choices"]))
-    if "names" in knob.metadata:
-        return json.dumps(list(knob.metadata["names"])) + " {allow-input: true}"
+    if "enum" in schema:
+        return json.dumps(schema["enum"])
+    if "anyOf" in schema:
+        return json.dumps(schema["anyOf"][0]["enum"]) + " {allow-input: true}"
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-    return f'{{type:"{kinds[type(knob.default)]}"}}'
+    return f'{{type:"{kinds[type(default)]}"}}'
 
 
 def colab_cell(address: str) -> str:

@@ -14,7 +14,7 @@ import torchvision
 from filelock import FileLock
 from torch import Tensor
 
-from relahash_nb.config import RunConfig, load_attribute, shipped
+from relahash_nb.config import RunConfig, load_attribute, package_file
 from relahash_nb.datasets.checks import LIST_FILES, RULES, DataError, Finding, check, shorten
 from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, decoded_size, prepare
 from relahash_nb.datasets.lists import (
@@ -115,7 +115,7 @@ def describe_dataset(data: Dataset) -> str:
 
 def fashion_mini(config: RunConfig) -> Dataset:
     """7,000 images of Fashion-MNIST that come with the package: 3,000 train within 6,500 database, 500 query."""
-    with np.load(shipped("data/fashion_mini.npz"), allow_pickle=False) as file:
+    with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as file:
         images, labels, part, ids = (file[name] for name in ("images", "labels", "split", "ids"))  # (M, 28, 28)
         names = file["class_names"].tolist()
     positions = dict(train=part == 0, database=part < 2, query=part == 2)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import shipped
+from relahash_nb.config import package_file
 from relahash_nb.results.tables import average
 
 COMPARED = (
@@ -99,7 +99,7 @@ def load_published() -> pd.DataFrame:
         'thaiminhpv/RelaHash README'
     """
     numbers = {"bits": int, "mean_average_precision": float}
-    return pd.read_csv(shipped("data/published.csv"), dtype=defaultdict(lambda: str, numbers))
+    return pd.read_csv(package_file("data/published.csv"), dtype=defaultdict(lambda: str, numbers))
 
 
 def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -20,8 +20,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field
 
-from relahash_nb.config import RunConfig
-from relahash_nb.files import project_path, remove_checkpoint, run_folder, write
+from relahash_nb.config import RunConfig, project_path
+from relahash_nb.files import remove_checkpoint, run_folder, write
 from relahash_nb.results.contents import ARRAYS, clean, collect_arrays, provenance
 
 SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"

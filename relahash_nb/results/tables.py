@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS
-from relahash_nb.files import project_path, write
+from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS, project_path
+from relahash_nb.files import write
 from relahash_nb.results.contents import clean
 from relahash_nb.results.runs import Run, load_run, read_runs
 
