@@ -311,6 +311,8 @@ class RunConfig(Options):
         if "compile" in values:  # as long as there was this field, a loss's defaults stood in the config
             for name, default in _FORMER_DEFAULTS.get(values.get("loss", ""), {}).items():
                 known[name] = None if known.get(name) == default else known.get(name)
+            if values.get("loss") in _FORMERLY_NORMALIZED:
+                known["loss_options"] = {"batch_norm": True} | (known.get("loss_options") or {})
         return cls(**known)
 
     @classmethod
@@ -346,9 +348,11 @@ def _kinds(kind: str) -> tuple[str, ...]:
 
 SETTING_FIELDS = _kinds("setting")
 BOOKKEEPING_FIELDS = _kinds("bookkeeping")
+# What stood for None in the runs of then: loss defaults that still hold, and losses that all had a batch norm.
+_FORMERLY_NORMALIZED = ("csq", "dpn", "hashnet", "greedyhash", "jmlh", "dpsh", "dtsh", "sdh_c", "cross_entropy_plain")
 _FORMER_DEFAULTS = {
     "relahash": dict(beta=8.0, margin=0.5), "orthohash": dict(margin=0.2), "orthohash_arc": dict(margin=0.2),
-    "dpn": dict(margin=1.0), "dtsh": dict(margin=5.0),
+    "dpn": dict(margin=1.0),
 }  # fmt: skip
 
 

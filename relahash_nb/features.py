@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from relahash_nb.config import RunConfig
+from relahash_nb.config import RunConfig, project_path
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
 from relahash_nb.files import remove_torn, write
 from relahash_nb.models import DTYPES, HashModel, digest_of
@@ -261,7 +261,8 @@ def pool_fingerprint(pool: Pool) -> str:
 
 
 def _cache_path(config: RunConfig, kind: str, identity: list) -> Path:
-    return Path(config.data_dir, kind, f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npy")
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    return project_path(config.data_dir) / kind / f"{digest}.npy"
 
 
 def _cached(path: Path, shape: tuple[int, ...], dtype: torch.dtype, compute: Callable[[], Iterator[Tensor]]) -> Tensor:

@@ -25,7 +25,7 @@ from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import build_loss
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import HashModel
-from relahash_nb.training import Trainer, encode, fit, score
+from relahash_nb.training import Trainer, encode, score
 
 BITS = dict(cosine=1024)
 RELU_LIKE = torch.from_numpy(

@@ -14,7 +14,7 @@ import torchvision
 from filelock import FileLock
 from torch import Tensor
 
-from relahash_nb.config import RunConfig, load_attribute, package_file
+from relahash_nb.config import RunConfig, load_attribute, package_file, project_path
 from relahash_nb.datasets.checks import LIST_FILES, RULES, DataError, Finding, check, shorten
 from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, decoded_size, prepare
 from relahash_nb.datasets.lists import (
@@ -132,7 +132,7 @@ def from_torchvision(config: RunConfig) -> Dataset:
         ValueError: There is none and it cannot be downloaded; the line says which file to put where.
     """
     kind, place, files = TORCHVISION[config.dataset]
-    source, data_dir = getattr(torchvision.datasets, kind), Path(config.data_dir)
+    source, data_dir = getattr(torchvision.datasets, kind), project_path(config.data_dir)
 
     def both(download: bool) -> list[Any]:
         return [source(data_dir, train=train, download=download) for train in (True, False)]

@@ -28,7 +28,7 @@ SHARED = [name for name in SETTING if name not in ("bits", "loss", *OPTIONS)]
 PLACES = ("root", "folder", "device", "compile", "data_dir", "results_dir", "checkpoint_minutes", "fresh",
           "max_megapixels", "cache_gigabytes")  # fmt: skip
 SCHEMA_1 = {"relahash": {"beta": 8, "margin": 0.5}, "orthohash": {"margin": 0.2}, "orthohash_arc": {"margin": 0.2},
-            "dpn": {"margin": 1}, "dtsh": {"margin": 5}}  # written then for None  # fmt: skip
+            "dpn": {"margin": 1}}  # written then for None, and still the default  # fmt: skip
 NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
 
 
