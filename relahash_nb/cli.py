@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from relahash_nb.config import RECIPES, Options, Positive, RunConfig, did_you_mean, option, project_path
+from relahash_nb.config import RECIPES, RunConfig, project_path
+from relahash_nb.options import Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
 ALIASES = {"--ds": "--dataset", "--nbit": "--bits", "--bs": "--batch-size", "--init-centroids-method": "--centroids"}
@@ -136,7 +137,7 @@ def parse(
         if is_flag(kind, name):
             hint, default = bool, False
         shown = f"(default: {kind.model_fields[name].default})"
-        argument = tyro.conf.arg(help=explain(kind, name), help_behavior_hint=shown, metavar="VALUE")
+        argument = tyro.conf.arg(help=f"{explain(kind, name)} {shown}", help_behavior_hint="", metavar="VALUE")
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True)
     options.__doc__ = description
@@ -195,7 +196,8 @@ def train(arguments: Sequence[str]) -> int:
     if given.pop("tag", None) is not None:
         print("tag: not used; a run's name says what was run", file=sys.stderr)
     config = RunConfig(**given).check()
-    from relahash_nb.sweep import NOTEBOOK, RunFailed, check_runs, describe_run, execute
+    from relahash_nb.notebooks import RunFailed, check_runs
+    from relahash_nb.sweep import NOTEBOOK, describe_run, execute
 
     check_runs([config])
     try:
@@ -211,8 +213,9 @@ def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
     given = parse("sweep", "Train and score every combination of the values.", arguments, RunConfig, SweepOptions)
     options = SweepOptions(**{name: given.pop(name) for name in SweepOptions.model_fields if name in given})
+    from relahash_nb.notebooks import check_runs
     from relahash_nb.results import load_runs, summarize, table
-    from relahash_nb.sweep import NOTEBOOK, check_runs, expand, plan, read_grid
+    from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
 
     configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
@@ -276,8 +279,8 @@ def figures(arguments: Sequence[str]) -> int:
     """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
     what = "Execute the analysis notebooks, where they are older than the runs."
     options = FiguresOptions(**parse("figures", what, arguments, FiguresOptions))
+    from relahash_nb.notebooks import ANALYSES, COMPARISON, RunFailed, execute_notebook, is_current
     from relahash_nb.results import select_runs
-    from relahash_nb.sweep import ANALYSES, COMPARISON, RunFailed, execute_notebook, is_current
 
     place = project_path(options.results_dir)
     select_runs(options.results_dir, options.dataset)  # says what is missing before a kernel is started for it

@@ -11,7 +11,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
-from relahash_nb import sweep
+from relahash_nb import notebooks
 from relahash_nb.config import RunConfig
 from relahash_nb.results import load_runs
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAIN = ROOT / "notebooks" / "01_train.ipynb"
 TINY = dict(bits=16, epochs=1, image_size=14)
-ANALYSES = [ROOT / "notebooks" / name for name in sweep.ANALYSES]
+ANALYSES = [ROOT / "notebooks" / name for name in notebooks.ANALYSES]
 
 
 def code_cells(path):

@@ -13,11 +13,10 @@ from relahash_nb.centroids import CENTROIDS
 from relahash_nb.datasets import DATASETS
 from relahash_nb.models import BACKBONES
 
-PACKAGE = Path(config.__file__).parents[1]
+PACKAGE = Path(config.__file__).parent
 ROWS = (
-    *("config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses", "backbones", "models"),
-    *("features", "training", "results", "tuning", "search", "explorer", "sweep", "cli"),
-    *("widgets", "notebooks", "options"),
+    *("options", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses", "backbones"),
+    *("models", "features", "training", "results", "tuning", "search", "explorer", "notebooks", "sweep", "cli"),
 )
 
 

@@ -13,10 +13,11 @@ import pytest
 from filelock import FileLock
 
 from relahash_nb import sweep
+from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
 from relahash_nb.results import Run, find_run, load_run, lock_run
-from relahash_nb.sweep import Outcome, RunFailed, attempt, execute, expand, plan, read_grid, run_serial
+from relahash_nb.sweep import Outcome, RunFailed, attempt, discard, execute, expand, plan, read_grid, run_serial
 
 TINY = ["--epochs", "1", "--image-size", "14"]
 
@@ -110,12 +111,62 @@ def test_a_kernel_does_not_inherit_the_memory_setting_of_a_dask_worker(configs, 
 def test_a_yaml_file_is_a_grid(tmp_path):
     (tmp_path / "grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
     assert read_grid(tmp_path / "grid.yml") == dict(bits=[16, 32], lr=[1e-3], dataset=["fashion_mini"], seed=[0, 1])
-    for text, said in (("- 1", "expected names and values"), ("bits: [", "grid.yml: while parsing")):
-        (tmp_path / "grid.yml").write_text(text)
-        with pytest.raises(ValueError, match=said):
-            read_grid(tmp_path / "grid.yml")
     with pytest.raises(ValueError, match="No such file"):
         read_grid(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"- 1", "expected names and values, as in 'bits: [16, 32]'"),
+        (b"bits: [", "while parsing"),
+        (b"bits: 16\nseed: 1\nbits: 32", "bits: given twice"),
+        (b"bits: []", "bits: expected a value, or a list of values"),
+        (b"bits: &a [16, *a]", "bits: expected a value, or a list of values"),
+        (b"1: [16]", "expected names and values"),
+        (b"{{a: 1}: 2}", "unhashable"),
+        (b"dataset: caf\xe9", "codec can't decode"),
+        (b"bits: " + 3000 * b"[", "recursion"),
+        (b"bits: 0", "bits: 0 given; allowed: an integer from 1 to 4096"),
+        (b"seed: 1e23", "seed: 1e+23 given; allowed: an integer from 0 to"),
+        (b"bitz: 1", "bitz: no such parameter (did you mean bits?)"),
+        (b"results_dir: [a, b]", "results_dir: a, b given; a sweep has one"),
+    ],
+)
+def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("grid.yml").write_bytes(text)
+    assert main(["sweep", "--file", "grid.yml"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("relahash sweep: grid.yml: ") and said in err and err.count("\n") == 1 and len(err) < 600
+
+
+def test_a_grid_that_is_too_large_is_refused_by_its_count():
+    with pytest.raises(ValueError, match="1,000,000,000,000 runs given; allowed: 10,000"):
+        expand({name: range(10_000) for name in ("seed", "split_seed", "centroid_seed")})
+
+
+def test_an_interrupted_run_removes_nothing_of_another_process(configs):
+    """A notebook in Jupyter holds the run's lock, while `relahash train` on the same run is interrupted."""
+    folder = run_folder(configs[0])
+    folder.mkdir(parents=True)
+    jupyter = FileLock(folder / ".run.lock")
+    jupyter.acquire()
+    (folder / "log.txt").write_text("")
+    discard(folder)
+    assert {path.name for path in folder.iterdir()} == {".run.lock", "log.txt"}
+    jupyter.release()
+    discard(folder)
+    assert not folder.exists()
+
+
+def test_train_waits_for_no_sweep_at_the_same_run(configs, monkeypatch):
+    folder = run_folder(configs[0])
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sweep, "execute_notebook", lambda *_: pytest.fail("the other process has it"))
+    with FileLock(folder / ".sweep.lock"), pytest.raises(RunFailed, match="another process is at this run"):
+        execute(configs[0])
+    assert (folder / ".sweep.lock").exists()
 
 
 def test_two_folders_with_one_last_name_are_refused_in_one_grid():
@@ -224,7 +275,7 @@ def test_ctrl_c_stops_at_once_leaves_no_half_result_and_the_same_command_goes_on
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip() == "interrupted: no half result was left; the same command again goes on with what is missing"
+    assert err.strip() == "interrupted: no half result was left; the same command again does what is missing"
     assert [folder.name for folder in notebooks.iterdir()] == [done.folder.name]
     again = subprocess.run(command("--bits", 16, 20), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -20,8 +20,9 @@ from pygments.formatters import HtmlFormatter
 from relahash_nb.config import RunConfig
 from relahash_nb.explorer import View, export_html
 from relahash_nb.files import write
+from relahash_nb.notebooks import ANALYSES, execute_notebook
 from relahash_nb.results import Run, find_run, finished_runs
-from relahash_nb.sweep import ANALYSES, NOTEBOOK, execute_notebook
+from relahash_nb.sweep import NOTEBOOK
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"
