@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +13,24 @@ from typing import Any
 from filelock import FileLock
 
 from relahash_nb.config import RunConfig, project_path
+
+SECONDS: dict[str, float] = {}  # by stage, of the run that this process is working on; `save_run` writes them
+
+
+def timed(stage: str) -> Callable[[Callable], Callable]:
+    """A decorator that adds the seconds of each call to `SECONDS`."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments, **options)
+            SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
+            return result
+
+        return call
+
+    return decorate
 
 
 def run_folder(config: RunConfig) -> Path:

@@ -28,6 +28,8 @@ from relahash_nb.results.tables import SHARED, distinct, most_complete
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
+PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
@@ -63,6 +65,8 @@ def notebook_text(path: Path, address: str) -> str:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags and path.name.startswith("01"):
             cell.source = parameters_cell()
+        if "options" in tags:
+            cell.source = options_cell()
         if "colab" in tags:
             cell.source = colab_cell(address)
         if "badge" in tags:
@@ -71,12 +75,33 @@ def notebook_text(path: Path, address: str) -> str:
 
 
 def parameters_cell() -> str:
-    """Every field of `RunConfig` as a literal, a Colab form field and one comment."""
-    lines = ["# @title Parameters: None means what the recipe, the data set or the loss says", "# fmt: off"]
-    for name, field in RunConfig.model_fields.items():
+    """The options that a person changes, each as a literal, a Colab form field and a comment."""
+    lines = ["# @title Parameters: None means the default of the recipe or data set", "# fmt: off"]
+    for name in PARAMETERS:
+        field = RunConfig.model_fields[name]
         default = json.dumps(field.default) if isinstance(field.default, str) else repr(field.default)
-        lines.append(f"{name} = {default}  # @param {form_field(name)} # {field.description}")
+        meaning = re.split("[;,]", field.description)[0]
+        lines.append(f"{name} = {default}  # @param {form_field(name)} # {meaning}")
     return "\n".join(lines)
+
+
+def options_cell() -> str:
+    """All options as a folded table; a line in the parameters cell sets any of them, and so does papermill's -p."""
+    rows = [
+        f"| `{name}` | `{field.default!r}` | {field.description} | {RunConfig.describe_allowed(name)} |"
+        for name, field in RunConfig.model_fields.items()
+    ]
+    return "\n".join(
+        [
+            "<details><summary>All parameters: add a line to the cell above, or give them to papermill</summary>",
+            "",
+            "| name | default | meaning | allowed |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "</details>",
+        ]
+    )
 
 
 def form_field(name: str) -> str:
@@ -91,8 +116,6 @@ def form_field(name: str) -> str:
         return '{type:"raw"}'
     if "enum" in schema:
         return json.dumps(schema["enum"])
-    if "anyOf" in schema:
-        return json.dumps(schema["anyOf"][0]["enum"]) + " {allow-input: true}"
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
     return f'{{type:"{kinds[type(default)]}"}}'
 
@@ -107,7 +130,8 @@ from pathlib import Path
 
 if "google.colab" in sys.modules and importlib.util.find_spec("relahash_nb") is None:
     source = {source}
-    assert source, "upload relahash_nb-….whl, made by `make wheel`, in the file panel on the left, and run this again"
+    hint = "upload relahash_nb-….whl (`make wheel`) in the file panel, then run this again"
+    assert source, hint
     %pip install --quiet {{source}}"""
 
 

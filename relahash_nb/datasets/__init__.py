@@ -27,6 +27,7 @@ from relahash_nb.datasets.lists import (
     scan_folder,
 )
 from relahash_nb.datasets.splits import PROTOCOLS, Dataset, Pool, Split, one_hot, split_pool
+from relahash_nb.files import SECONDS, timed
 
 __all__ = [
     "AUGMENTATIONS", "DATASETS", "PROTOCOLS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding",
@@ -42,6 +43,7 @@ TORCHVISION = {
 }
 
 
+@timed("data")
 def load_dataset(config: RunConfig) -> Dataset:
     """The splits that a config names, on the CPU, checked; files are not yet decoded.
 
@@ -60,6 +62,7 @@ def load_dataset(config: RunConfig) -> Dataset:
         >>> len(data.train), len(data.query), len(data.database), data.class_names[9]
         (3000, 500, 6500, 'Ankle boot')
     """
+    SECONDS.clear()  # a run begins with its data
     config = config.resolve()
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field
 
 from relahash_nb.config import RunConfig, project_path
-from relahash_nb.files import remove_checkpoint, run_folder, write
+from relahash_nb.files import SECONDS, remove_checkpoint, run_folder, write
 from relahash_nb.results.contents import ARRAYS, clean, collect_arrays, provenance
 
 SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"
@@ -67,7 +67,7 @@ def save_run(
     history: Sequence[Mapping[str, float]],
     centroids: Any,
     model: Any,
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, float] | None = None,
 ) -> Path:
     """Writes a run to `<results_dir>/runs/<run_id>/`, `run.json` last: the run exists when that does.
 
@@ -79,7 +79,7 @@ def save_run(
         history: A record an epoch, as `fit` gave it.
         centroids: (C, K) ±1.
         model: The `HashModel`; its `save` writes `model.safetensors`, as `save_weights` says.
-        seconds: By stage.
+        seconds: By stage; None: as `files.timed` measured them in this process.
 
     Returns:
         The folder.
@@ -88,6 +88,8 @@ def save_run(
         OSError: The folder cannot be written; no `run.json` is left then.
     """
     config = config.resolve()
+    if seconds is None:
+        seconds = SECONDS | {"training": sum(record["seconds"] for record in history)}
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile

@@ -11,8 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Split
+from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import forward_blocks
+from relahash_nb.files import timed
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
 
@@ -48,14 +49,24 @@ def encode(
     return torch.cat(codes).clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
 
 
+@timed("encoding")
+def encode_splits(
+    model: HashModel, data: Dataset, config: RunConfig, features: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Codes (N, K) of `query` and of `database`; arguments as for `encode`."""
+    splits = {"query": data.query, "database": data.database}
+    return {name: encode(model, split, config.precision, features=features)[0] for name, split in splits.items()}
+
+
 def evaluate(
     model: HashModel, query: Split, database: Split, config: RunConfig, features: Tensor | None = None
 ) -> RetrievalScores:
     """Tie-aware retrieval scores of a model, where it is; arguments as for `encode` and `score`."""
     codes = [encode(model, split, config.precision, features=features)[0] for split in (query, database)]
-    return score(*codes, query, database, config)
+    return score.__wrapped__(*codes, query, database, config)  # not timed: it belongs to training
 
 
+@timed("scoring")
 def score(
     query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
 ) -> RetrievalScores:
