@@ -7,7 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study explore test slow lint generate gallery publish wheel clean
+.PHONY: install study explore test slow lint generate gallery publish wheel colab clean
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)
@@ -47,6 +47,9 @@ publish: $(VENV)/.dev         ## maintainers only: runs and figures of results/ 
 
 wheel: $(VENV)/.dev           ## dist/relahash_nb-….whl, notebooks and embedded data included
 	$(VENV)/bin/python -m build --wheel
+
+colab: $(VENV)/.dev           ## dist/colab/*.ipynb: each notebook as one file to upload to Colab
+	$(VENV)/bin/python tools/colab.py
 
 install: $(VENV)/.dev         ## everything, without running anything
 

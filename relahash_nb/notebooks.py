@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,25 @@ COMPARISON = "05_compare.ipynb"
 
 class RunFailed(Exception):
     """A notebook that did not finish: the cell's error, and where the partial notebook is."""
+
+
+def set_up(use_drive: bool = False) -> None:
+    """Prepares Colab, and does nothing elsewhere: custom widgets, and a working directory that survives a disconnect.
+
+    Args:
+        use_drive: Mount Google Drive, and work in its folder `relahash`; data, results and checkpoints go there.
+    """
+    if "google.colab" not in sys.modules:
+        return
+    from google.colab import drive, output
+
+    output.enable_custom_widget_manager()  # for the explorer
+    if use_drive:
+        drive.mount("/content/drive")
+        folder = Path("/content/drive/MyDrive/relahash")
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+    print(f"data and results go to {Path.cwd()}")
 
 
 def check_runs(configs: Sequence[RunConfig]) -> None:

@@ -9,6 +9,7 @@ Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyprojec
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
+OVERVIEW = ROOT / "docs" / "overview.png"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
@@ -40,9 +42,10 @@ CAPTIONS = {
 }
 RIVALS = """    relahash sweep --file benchmarks/rivals.yml
     relahash sweep --file benchmarks/rivals.yml --loss cosine --bits 4096 --centroids bernoulli"""
-UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
-<https://colab.research.google.com>, *File → Upload notebook*, choose `notebooks/NAME`, and upload the wheel in the
-file panel on the left; then run all cells."""
+MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
+    assert source, "upload the wheel (`make wheel`) in the file panel, and run this again\""""
+UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
+<https://colab.research.google.com>, *File → Upload notebook*, choose that file, and run all cells."""
 
 
 def main() -> int:
@@ -71,6 +74,9 @@ def notebook_text(path: Path, address: str) -> str:
             cell.source = colab_cell(address)
         if "badge" in tags:
             cell.source = badge(address, path)
+        if "overview" in tags and OVERVIEW.exists():
+            picture = base64.b64encode(OVERVIEW.read_bytes()).decode()
+            cell.attachments = {"overview.png": {"image/png": picture}}
     return nbformat.writes(notebook) + "\n"
 
 
@@ -121,18 +127,20 @@ def form_field(name: str) -> str:
 
 
 def colab_cell(address: str) -> str:
-    """The cell that installs the package in Colab, and does nothing elsewhere."""
-    source = f'"git+{address}"' if address else 'next(Path().glob("relahash_nb-*.whl"), None)'
-    return f"""# @title Set-up for Colab; does nothing elsewhere
+    """The cell that installs the package where it is missing, and prepares Colab; see `tools/colab.py`."""
+    source = f'source = "git+{address}"' if address else MISSING
+    return f"""# @title Set-up: installs the package where it is missing
+use_drive = False  # @param {{type:"boolean"}} # Colab: keep results in Google Drive
 import importlib.util
-import sys
 from pathlib import Path
 
-if "google.colab" in sys.modules and importlib.util.find_spec("relahash_nb") is None:
-    source = {source}
-    hint = "upload relahash_nb-….whl (`make wheel`) in the file panel, then run this again"
-    assert source, hint
-    %pip install --quiet {{source}}"""
+if importlib.util.find_spec("relahash_nb") is None:
+    # source: the package
+    {source}
+    %pip install --quiet {{source}}
+from relahash_nb.notebooks import set_up
+
+set_up(use_drive)"""
 
 
 def badge(address: str, path: Path) -> str:
