@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,20 @@ def remove_checkpoint(config: RunConfig) -> None:
     remove_torn(checkpoint_path(config))
 
 
-def lock_file(path: Path, seconds: float = 0.0) -> FileLock:
-    """Locks a file until `.release()`, or until this process ends; the same process may lock it again.
+@contextmanager
+def lock_file(path: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Holds a lock on a file within a `with`, or until this process ends; the same process may take it again.
 
     Raises:
         Timeout: Another process holds it for longer than `seconds`.
     """
-    lock = FileLock(path, timeout=seconds, is_singleton=True)
+    lock = FileLock(path, is_singleton=True)
     with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
         lock.acquire(timeout=seconds)
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(path: Path, writer: Callable[[Path], Any]) -> None:

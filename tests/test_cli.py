@@ -124,7 +124,7 @@ def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
     text = " ".join(done.stdout.replace("│", " ").split())
     for name in RunConfig.model_fields:
         assert f"--{name.replace('_', '-')} " in text
-    assert "length of a hash code; an integer from 1 to 4096 (default: 64)" in text
+    assert "length of a hash code; an integer from 1 to 4096; also --nbit (default: 64)" in text
     assert "passes over the training images; an integer from 1 to 1000000000; default: 100 with paper" in text
     assert "also --ds" in text and "also --nbit" in text
 
