@@ -80,7 +80,7 @@ def test_a_file_is_small_readable_and_complete(files):
 
 
 def test_the_idea_runs_from_its_file_alone(files, colab, tmp_path):
-    process = execute(files["00"], colab, tmp_path / "content", ("steps", 20))
+    process = execute(files["00"], colab, tmp_path / "content")
     output = process.communicate(timeout=600)[0]
     assert process.returncode == 0, output[-3000:]
     done = (tmp_path / "content" / f"done-{files['00'].name}").read_text()
