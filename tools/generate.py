@@ -34,8 +34,8 @@ PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune",
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
-    "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard deviation "
-    "of {seeds} seeds. Mean over all bits: {errors}.",
+    "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard "
+    "deviation of {seeds} seeds. Mean over all bits: {errors}.",
     "course": "Quantization error in the batches of each epoch, {bits} bits; the band spans the seeds.",
     "class_distances": "Hamming distances of pairs that share a label and of pairs that share none, {bits} bits.",
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "

@@ -304,7 +304,7 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     keys = ["data", "backbone", "image_size", "epochs", "loss"]
     hidden = [name for name in SETTING if name not in (*keys, "bits", "dataset", "fingerprint")]
     keys += [name for name in hidden if (runs.groupby("data")[name].nunique() > 1).any()]
-    keys += ["fingerprint"] * (runs.groupby(keys)["fingerprint"].nunique() > 1).any()
+    keys += ["fingerprint"] if (runs.groupby(keys)["fingerprint"].nunique() > 1).any() else []
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"])
     if format == "csv":
         return rows.map(lambda value: clean(value) if isinstance(value, str) else value).to_csv(index=False)
