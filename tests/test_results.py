@@ -257,13 +257,20 @@ FORMAT_1 = {
     "format": 1,
     "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
     "finished": "2026-01-01T00:00:00+0000",
-    "config": {"bits": 16, "loss": "relahash", "beta": 8.0, "save_weights": "hash_layer", "of_then": 1, "epochs": 20},
+    "config": {
+        "bits": 16,
+        "loss": "relahash",
+        "beta": 8.0,
+        "save_weights": "hash_layer",
+        "compile": False,
+        "epochs": 20,
+    },
     "scores": {"mean_average_precision": 0.5, "best": 0.6, "worst": 0.4, "quantization_error": 0.1},
     "data": {"fingerprint": "f", "class_names": ["a", "b"]},
     "seconds": {"training": 2.0},
     "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
     "versions": {"python": "3.11"},
-}  # what earlier versions wrote; `of_then` is a field that is no more, most others are missing
+}  # what earlier versions wrote; with `compile`, a field that is no more, `beta` is the loss's default; others are missing
 
 
 def put(place, report, text=None):

@@ -43,14 +43,13 @@ def finished_runs(results_dir: Path | str = "results", first: str | None = None)
     Raises:
         ValueError: There is no finished run, and the message says which command makes one; or none of that name.
     """
-    place = Path(results_dir, "runs")
-    runs = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
-    names = {run.folder.name: run for run in runs}
+    latest = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
+    runs, place = {run.folder.name: run for run in latest}, Path(results_dir, "runs")
     if not runs:
         raise ValueError(f"no finished run in {place}; `relahash train` makes one, `make study` those of the study")
-    if first not in (None, *names):
-        raise ValueError(f"run_id: {first!r} given; finished in {place}: {', '.join(names)}")
-    return names if first is None else {first: names[first], **names}
+    if first not in (None, *runs):
+        raise ValueError(f"run_id: {first!r} given; finished in {place}: {', '.join(runs)}")
+    return runs if first is None else {first: runs[first], **runs}
 
 
 def describe_setting(config: RunConfig) -> dict[str, Any]:
@@ -144,8 +143,8 @@ def matching(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
 
 def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """The runs of the setting of these fields that has most of them; of several, of the one finished last."""
-    groups = [rows for _, rows in runs.groupby(list(fields), sort=False)]
-    return max(groups, key=lambda rows: (len(rows), str(rows["finished"].max())))
+    groups = runs.groupby(list(fields), sort=False)
+    return max((rows for _, rows in groups), key=lambda rows: (len(rows), str(rows["finished"].max())))
 
 
 def left_out(found: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
