@@ -270,7 +270,7 @@ FORMAT_1 = {
     "seconds": {"training": 2.0},
     "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
     "versions": {"python": "3.11"},
-}  # what earlier versions wrote; with `compile`, a field that is no more, `beta` is the loss's default; others are missing
+}  # what earlier versions wrote; `compile`, which is no more, says that the loss's default stands in `beta`
 
 
 def put(place, report, text=None):

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import platform
+import re
 import time
 import zipfile
 import zlib
@@ -83,6 +84,7 @@ def save_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile
     codes = {name: np.asarray(values, dtype=np.float32) for name, values in codes.items()}
+    sizes = {name: len(getattr(data, name)) for name in ("train", "query", "database", "validation")}
     report = {
         "schema": SCHEMA,
         "run_id": config.run_id,
@@ -90,11 +92,8 @@ def save_run(
         "config": config.to_dict(),
         "scores": describe_scores(scores, np.concatenate([codes["query"], codes["database"]])),
         "data": {
-            "name": data.name,
-            **{name: len(getattr(data, name)) for name in ("train", "query", "database", "validation")},
+            **{"name": data.name, "multi_label": data.multi_label, "fingerprint": data.fingerprint(), **sizes},
             "class_names": [clean(name) for name in data.class_names],
-            "multi_label": data.multi_label,
-            "fingerprint": data.fingerprint(),
             "findings": [{"rule": one.rule, "level": one.level, "text": clean(one.text)} for one in data.findings],
         },
         "hardware": describe_hardware(config.device),
@@ -114,17 +113,17 @@ def save_run(
 
 def describe_scores(scores: Any, codes: np.ndarray) -> dict[str, float]:
     """The numbers of `run.json` about a run's scores and about all its codes (N, K) before the sign."""
-    from relahash_nb import metrics
+    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
 
-    return {name: getattr(scores, name) for name in SCORES} | {
-        "precision_at_100": scores.precision_at(100),
-        "precision_within_2": scores.precision_within(2),
-        "recall_within_2": scores.recall_within(2),
-        "quantization_error": metrics.quantization_error(codes),
-        "quantization_error_centred": metrics.quantization_error(codes, centred=True),
-        "constant_bits": int(np.size(metrics.constant_bits(codes))),
-        "distinct_codes": int(metrics.distinct_codes(codes)),
-    }
+    return {name: getattr(scores, name) for name in SCORES} | dict(
+        precision_at_100=scores.precision_at(100),
+        precision_within_2=scores.precision_within(2),
+        recall_within_2=scores.recall_within(2),
+        quantization_error=quantization_error(codes),
+        quantization_error_centred=quantization_error(codes, centred=True),
+        constant_bits=int(np.size(constant_bits(codes))),
+        distinct_codes=int(distinct_codes(codes)),
+    )
 
 
 def describe_hardware(device: str) -> dict[str, Any]:
@@ -133,10 +132,9 @@ def describe_hardware(device: str) -> dict[str, Any]:
 
     uses_cuda = torch.cuda.is_available() and device.startswith(("auto", "cuda"))
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    model = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
     return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processor": model[1].strip() if model else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(None if device == "auto" else device) if uses_cuda else None,
@@ -168,13 +166,12 @@ def collect_arrays(
     from relahash_nb.metrics import hamming_distances, pack
 
     arrays = {"centroids": np.asarray(centroids).astype(np.int8), "query_raw": codes["query"].astype(np.float16)}
-    for name, split in (("query", data.query), ("database", data.database)):
+    spread = {}  # rows that are evenly spaced
+    for name, split, most in (("query", data.query, SHOWN_QUERIES), ("database", data.database, SAMPLE)):
         targets = np.packbits(np.asarray(split.targets), axis=1)
         arrays |= {f"{name}_codes": pack(codes[name]), f"{name}_targets": targets, f"{name}_ids": split.ids}
-    rows, shown = (  # evenly spaced, as many as there are at most
-        np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
-        for split, most in ((data.database, SAMPLE), (data.query, SHOWN_QUERIES))
-    )
+        spread[name] = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
+    shown, rows = spread.values()  # (S,), (M,)
     distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]), dtype=np.int32)  # (S, D)
     if config.drop_self_matches:
         own = data.query.positions_in(data.database)[shown]  # (S,)
@@ -203,11 +200,7 @@ def small(images: Any) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run: its `folder`, and `report`, which is `run.json`. The rest is read when it is asked for.
-
-    Raises:
-        ValueError: From `history`, `arrays` and what needs them, where the file is damaged.
-    """
+    """A finished run: `folder`, and `report` (`run.json`); the rest is read when asked for, ValueError if damaged."""
 
     folder: Path
     report: dict[str, Any]
@@ -316,10 +309,9 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
 
 def find_run(config: RunConfig) -> Run | None:
     """The finished run of a config, or None: also where it kept fewer weights or scored at other epochs than asked."""
-    try:
+    run = None
+    with suppress(ValueError):  # a damaged one is run again
         run = read_run(run_folder(config))
-    except ValueError:
-        return None  # it is damaged, so it is run again
     if run is None:
         return None
     config, there = config.resolve(), run.config
@@ -327,9 +319,8 @@ def find_run(config: RunConfig) -> Run | None:
     if config.root is not None:  # two folders with one last name have one run id
         same &= Path(there.root).resolve() == Path(config.root).resolve()
     # Of a fine-tuned model, earlier versions kept the hash layer alone, which hashes no picture.
-    only_head = run.report["config"].get("save_weights") == "hash_layer" and there.resolve().finetune
-    kept = "none" if only_head else there.save_weights
-    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index(kept)
+    only_head = run.report["config"].get("save_weights") == "hash_layer" and config.finetune
+    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index("none" if only_head else there.save_weights)
     return run if same and config.eval_interval in (0, there.eval_interval) else None
 
 
