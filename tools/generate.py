@@ -152,9 +152,9 @@ def badge(address: str, path: Path) -> str:
 def page_text(path: Path, address: str) -> str:
     """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
     blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "benchmarks": readme_block()}
-    blocks |= result_tables() | figures(path.parent)
+    blocks |= result_tables() | figures(path.parent)  # no reports of benchmarks: their tables stay
     text = path.read_text()
-    for name, block in blocks.items():
+    for name, block in filter(all, blocks.items()):
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
     return text
