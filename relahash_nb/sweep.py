@@ -20,6 +20,8 @@ from relahash_nb.config import RunConfig
 from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
 from relahash_nb.results import Run, find_run
+from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results.tables import SHARED, describe_setting, matching
 
 NOTEBOOK = "01_train.ipynb"
 LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
@@ -265,15 +267,14 @@ def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
 
 
 def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
-    """Median over the finished runs with the same data, model and epochs; None where there are none."""
+    """Median over the finished runs of other methods or bits in the same setting, on such a machine; None without."""
     if finished.empty:
         return None
-    resolved = config.resolve()
-    alike = pd.Series(True, index=finished.index)
-    for name in ("dataset", "root", "backbone", "finetune", "image_size", "epochs", "batch_size", "precision"):
-        value = getattr(resolved, name)
-        alike &= finished[name].isna() if value is None else finished[name] == value
-    seconds = finished.loc[alike, [name for name in finished if name.startswith("seconds_")]].sum(axis=1)
+    here = describe_setting(config) | describe_hardware(config.device)
+    names = ["data", *SHARED, "processor", "cores", "accelerator"]
+    seeds = ("fingerprint", "split_seed", "centroid_seed")  # which take no time
+    alike = matching(finished, {name: here[name] for name in names if name not in seeds})
+    seconds = alike[[name for name in finished if name.startswith("seconds_")]].sum(axis=1)
     return float(seconds.median()) if len(seconds) else None
 
 

@@ -10,7 +10,7 @@ import pytest
 from relahash_nb import notebooks, sweep
 from relahash_nb.cli import SweepOptions, main, parse
 from relahash_nb.config import RunConfig
-from relahash_nb.results import Run, find_run, summarize, table
+from relahash_nb.results import Run, find_run, table
 from relahash_nb.sweep import RunFailed, expand
 
 TINY = ["--epochs", "1", "--image-size", "14", "--bits", "16"]
@@ -241,19 +241,6 @@ def test_every_combination_is_expanded_once():
     assert [(config.bits, config.seed) for config in configs] == [(16, 0), (16, 1), (16, 2), (32, 0), (32, 1), (32, 2)]
     with pytest.raises(ValueError, match="bitz: no such parameter"):
         expand({"bitz": [1]})
-
-
-def test_the_summary_names_data_but_no_place():
-    import pandas as pd
-
-    places = dict(device="cpu", data_dir="d", results_dir="r", folder="f")
-    command = "relahash train --bits 16 --data-dir '/a b' --seed 0 --results-dir /c"
-    row = dict(loss="relahash", seed=0, bits=16, command=command) | places
-    runs = pd.DataFrame([row | dict(dataset="lists", root="/home/me/corel"), row | dict(dataset="toy", root=None)])
-    summary = summarize(runs)
-    assert summary["data"].tolist() == ["lists corel", "toy"]
-    assert set(summary["command"]) == {"relahash train --bits 16 --seed 0"}
-    assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
 
 
 def test_the_table_is_markdown_with_mean_and_deviation_over_the_seeds():
