@@ -93,9 +93,11 @@ def read_lists(root: Path) -> tuple[dict[str, list[str]], dict[str, np.ndarray],
         try:
             found = read_list(root / file)
             for other, first in labels.items():
-                if found[1].shape[1:] != first.shape[1:]:
-                    what = f"{_describe(found[1])} given; {LIST_FILES[other]} has {_describe(first)}"
-                    raise ValueError(f"{root / file}:1: {what}")
+                given, known = (
+                    f"{one.shape[1]} labels" if one.ndim == 2 else "class numbers" for one in (found[1], first)
+                )
+                if given != known:
+                    raise ValueError(f"{root / file}:1: {given} given; {LIST_FILES[other]} has {known}")
         except (OSError, ValueError) as error:
             findings.append(Finding("list" if (root / file).is_file() else "missing list", str(error)))
         else:
@@ -167,12 +169,7 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
 
 
 def describe_others(lines: Sequence[int]) -> str:
-    """How many more lines are like one, and the first of them, in brackets.
-
-    Example:
-        >>> describe_others([7, 9, 12, 30])
-        ' (and 4 more such lines: 7, 9, 12, …)'
-    """
+    """How many more lines are like one, and the first of them: ' (and 4 more such lines: 7, 9, 12, …)'."""
     if not lines:
         return ""
     shown = ", ".join(map(str, lines[:3])) + (", …" if len(lines) > 3 else "")
@@ -209,10 +206,6 @@ def _clean_path(path: str) -> str:
 
 def _quote(text: str) -> str:
     return repr(shorten(text).encode(errors="surrogateescape").decode(errors="replace"))
-
-
-def _describe(labels: np.ndarray) -> str:
-    return f"{labels.shape[1]} labels" if labels.ndim == 2 else "class numbers"
 
 
 def _raise(error: OSError) -> None:

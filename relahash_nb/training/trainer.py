@@ -151,7 +151,9 @@ class Trainer:
         statistics = torch.zeros(self.steps, len(STATISTICS), device=self.device)
         with self.own_state():
             for step, (images, targets) in enumerate(watch(self.batches(), self.steps, f"epoch {self.epoch + 1}")):
-                self.set_learning_rate((self.epoch + step / self.steps) / self.config.epochs)
+                progress = (self.epoch + step / self.steps) / self.config.epochs
+                for group in self.optimizer.param_groups:
+                    group["lr"] = group["base_lr"] * SCHEDULES[self.config.schedule](progress)
                 statistics[step] = self.step(images, targets)
                 if (step + 1) % CHECK_INTERVAL == 0 or step + 1 == self.steps:
                     self.check(statistics[:, 0])
@@ -187,11 +189,6 @@ class Trainer:
         order = torch.randperm(len(targets), generator=self.order)[: self.steps * size].to(self.device)
         for rows in order.split(size):
             yield self.train_features[rows], targets[rows]
-
-    def set_learning_rate(self, progress: float) -> None:
-        """By the schedule, at a progress of the run from 0 to 1."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * SCHEDULES[self.config.schedule](progress)
 
     def check(self, losses: Tensor) -> None:
         """Stops at the epoch's first loss that is not finite: all that follows would be noise."""
