@@ -46,12 +46,10 @@ def fit(
 
 
 class Trainer:
-    """Trains a model, and the loss where it has parameters, in place, one epoch a call.
+    """Trains a model, and the loss where it has parameters, in place, one epoch per call.
 
-    Adam at `lr` for the hash layer, the loss and what of the backbone was drawn anew; at `lr × backbone_lr_scale` for
-    the backbone's pretrained tensors. On a CPU the same config gives the same weights, bit for bit, also where the run
-    was killed: a new trainer continues from the checkpoint in the run's folder. It keeps a random state of its own, so
-    that code between two epochs may draw numbers. A baseline has no epochs: it is solved at once.
+    A new trainer continues from the checkpoint in the run's folder. On a CPU the same config gives the same weights,
+    bit for bit, also after a kill; code between two epochs may draw random numbers. A baseline is solved at once.
 
     Args:
         model: Moved to the config's device.
@@ -65,7 +63,7 @@ class Trainer:
         history: One record per epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest
             centroid is one of their own; `quantization_error` 1 − cos(z, sign z), and `quantization_error_centred`, of
             z − μ, all of them means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`.
-            A baseline has one record, over all training images, whose loss is NaN.
+            A baseline has one record, whose loss is NaN.
 
     Raises:
         CheckpointError: The run's folder has a checkpoint that cannot be read, or is of another run.
