@@ -1,4 +1,4 @@
-"""What a search finds: distances, precision, classes that take each other's place."""
+"""Results of a search: distances, and which classes are confused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from relahash_nb.plots.style import RIGHT, WRONG, new_axes, plain
 
 
 def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Share of the relevant and of the irrelevant pairs at each Hamming distance, on a logarithmic axis.
-
-    On a linear one the relevant pairs at distance 0 would leave nothing to see of those where both kinds mix.
+    """Shares of the relevant and irrelevant pairs at each Hamming distance, on a logarithmic axis.
 
     Args:
         relevant: (K + 1,) or (Q, K + 1) counts of relevant items at distance 0 to K.
@@ -43,11 +41,7 @@ def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None
 
 
 def plot_class_distances(distances: Mapping[str, ClassDistances]) -> Figure:
-    """Distances of pairs that share a label (relevant) and of pairs that share none, a panel a name.
-
-    Args:
-        distances: By name, as `class_distances` gives them.
-    """
+    """Distances of relevant and irrelevant pairs, one panel per name; `distances` as `class_distances` gives them."""
     columns = min(len(distances), 3)
     size = dict(sharex=True, sharey=True, figsize=(9 if columns > 1 else 7, 3.2 * -(-len(distances) // columns)))
     figure, axes = plt.subplots(-(-len(distances) // columns), columns, squeeze=False, **size)
@@ -62,13 +56,7 @@ def plot_class_distances(distances: Mapping[str, ClassDistances]) -> Figure:
 
 
 def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Which classes a search brings in for which; with up to ten classes the shares are printed too.
-
-    Args:
-        confusion: (C, C), as `retrieval_confusion` gives it: a row for the query's class.
-        names: C.
-        ax: Where to draw; None: a new figure.
-    """
+    """Which classes a search confuses, (C, C) as `retrieval_confusion` gives it; up to ten classes with numbers."""
     ax, few = new_axes(ax, (7, 5.2)), len(names) <= 10
     shares = np.where(confusion >= 0.005, np.char.mod("%.2f", confusion), "") if few else None
     ticks = [plain(name) for name in names] if few else False
