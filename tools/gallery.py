@@ -1,7 +1,7 @@
 """Writes docs/gallery/: the executed notebooks as pages for readers who only browse; only the explorer has a script.
 
     python tools/gallery.py                     # from results/, after `make study` and `relahash figures`
-    python tools/gallery.py FOLDER [RESULTS]    # elsewhere, or from other results, to look at
+    python tools/gallery.py FOLDER RESULTS RUN  # elsewhere, from other results and another run, to look at
     python tools/gallery.py --overview          # only docs/overview.png, from the embedded images
 
 00 is executed here, 01 is the run with 64 bits, 02 and 03 are those of `relahash figures`, 04 is the explorer of that
@@ -20,11 +20,12 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
+from relahash_nb.config import RunConfig
 from relahash_nb.explorer import View, export_html
 from relahash_nb.files import write
 from relahash_nb.notebooks import ANALYSES, COMPARISON, execute_notebook
 from relahash_nb.plots import plot_overview, set_style
-from relahash_nb.results import Run, finished_runs
+from relahash_nb.results import Run, find_run, finished_runs, load_run
 from relahash_nb.sweep import NOTEBOOK
 
 ROOT = Path(__file__).parent.parent
@@ -68,12 +69,13 @@ code {{ overflow-wrap: anywhere; }}
 """
 
 
-def main(gallery: Path = ROOT / "docs" / "gallery", results: Path = ROOT / "results") -> int:
+def main(
+    gallery: Path = ROOT / "docs" / "gallery", results: Path = ROOT / "results", run_id: Path | None = None
+) -> int:
     """Writes every page."""
-    runs = finished_runs(results)
-    run = next((one for one in runs.values() if is_study(one)), None)
+    run = load_run(results / "runs" / run_id) if run_id else find_run(RunConfig(results_dir=str(results)))
     if run is None:
-        print(f"{results}: no run of relahash with 64 bits; `make study` makes it", file=sys.stderr)
+        print(f"{results}: no run of the study with 64 bits; `make study` makes it", file=sys.stderr)
         return 1
     try:
         notebooks = {name: nbformat.read(executed(name, run, results), as_version=4) for name in NOTEBOOKS}
@@ -84,7 +86,7 @@ def main(gallery: Path = ROOT / "docs" / "gallery", results: Path = ROOT / "resu
     for name, notebook in notebooks.items():
         text = page_text(name, notebook)
         write(gallery / page_of(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    shown = [run, *(one for one in runs.values() if alike(one, run))]
+    shown = [run, *(one for one in finished_runs(results).values() if alike(one, run))]
     export_html([View.of(one) for one in shown], gallery / page_of(EXPLORER), links(EXPLORER))
     for page in map(page_of, PAGES):
         print(f"{gallery / page}: {(gallery / page).stat().st_size / 1e6:.2f} MB")
@@ -95,11 +97,6 @@ def write_overview(path: Path = ROOT / "docs" / "overview.png") -> None:
     """The method in one picture, for the README."""
     set_style()
     write(path, lambda file: plot_overview().savefig(file, format="png", dpi=200, metadata={"Software": None}))
-
-
-def is_study(run: Run) -> bool:
-    """Whether it is a run of relahash with 64 bits and seed 0."""
-    return (run.config.loss, run.config.bits, run.config.seed) == ("relahash", 64, 0)
 
 
 def alike(one: Run, run: Run) -> bool:
