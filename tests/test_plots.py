@@ -112,7 +112,7 @@ def test_a_dollar_in_a_name_is_written_out():
     figures = [
         plots.plot_images(images, names),
         plots.plot_retrieval(images, images[None].repeat(3, 0), np.eye(3) > 0, names),
-        plots.plot_map(CODES[:, :2], np.arange(60) % 3, names),
+        plots.plot_map(CODES[:, :2], np.arange(60) % 3, names, CODES[:3, :2], (0.6, 0.3)),
         plots.plot_confusion(np.eye(3), names).figure,
         plots.plot_shares(dict.fromkeys(names, CODES[:, 0]), "x").figure,
     ]

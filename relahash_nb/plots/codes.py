@@ -21,9 +21,8 @@ def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
     """Histogram of all entries of codes (N, K) before the sign; dotted is ± their mean size."""
     ax, values = new_axes(ax), np.asarray(codes).ravel()
     sns.histplot(x=values, bins=101, stat="density", element="step", color=PALETTE[0], ax=ax)
-    ax.axvline(0, color="black", lw=0.8)
-    for sign in (-1, 1):
-        ax.axvline(sign * np.abs(values).mean(), color="black", lw=0.8, ls=":")
+    for sign, dashes in ((0, "-"), (-1, ":"), (1, ":")):
+        ax.axvline(sign * np.abs(values).mean(), color="black", lw=0.8, ls=dashes)
     ax.set(xlabel="code before the sign (dotted: ± mean size)", ylabel="density")
     return ax
 
@@ -31,13 +30,7 @@ def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
 def plot_bit_histograms(
     densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Sequence[int] = range(8)
 ) -> Figure:
-    """Some of the bits before the sign, one panel per bit, for all losses.
-
-    Args:
-        densities: (K, bins) by loss, and `edges` (bins + 1,), as `bit_histograms` gives them.
-        edges: See `densities`.
-        bits: Which to draw, from 0.
-    """
+    """Some bits (from 0) before the sign, a panel each; `bit_histograms` gives (K, bins) and edges (bins + 1,)."""
     table = tabulate({name: density[list(bits)] for name, density in densities.items()}, edges, bits)
     style = semantics(table["loss"]) | {"markers": False}
     size = dict(col_wrap=4, height=1.8, aspect=1.2) if len(bits) > 1 else dict(height=3.4, aspect=1.8)
@@ -75,14 +68,7 @@ def tabulate(densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Seque
 def plot_shares(
     values: Mapping[str, np.ndarray], label: str, references: Mapping[str, float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Cumulative distributions with their means: which share of the values is at most x.
-
-    Args:
-        values: (N,) by name; N may differ, NaN is left out.
-        label: Of the horizontal axis.
-        references: Vertical lines by name.
-        ax: Where to draw; None: a new figure.
-    """
+    """Which share of the values (N,) of each name is at most x, without NaN; `references` are vertical lines."""
     ax = new_axes(ax)
     for name, look in looks(values).items():
         known = values[name][~np.isnan(values[name])]
@@ -108,11 +94,7 @@ def plot_positions(points: np.ndarray, labels: np.ndarray, centroids: np.ndarray
 
 
 def plot_map(
-    points: np.ndarray,
-    labels: np.ndarray,
-    names: Sequence[str],
-    centroids: np.ndarray | None = None,
-    shares: Sequence[float] | None = None,
+    points: np.ndarray, labels: np.ndarray, names: Sequence[str], centroids: np.ndarray, shares: Sequence[float]
 ) -> Figure:
     """Codes in the plane: one panel for each of the first ten classes, its codes in colour, all others in grey.
 
@@ -133,10 +115,9 @@ def plot_map(
         own = np.asarray(labels) == label
         ax.scatter(*points[~own].T, s=2, color=GREY, alpha=0.3, lw=0, rasterized=True)
         ax.scatter(*points[own].T, s=5, color=PALETTE[0], lw=0, rasterized=True)
-        if centroids is not None:
-            ax.plot(*centroids[label], "X", color="black", mec="white", ms=8)
+        ax.plot(*centroids[label], "X", color="black", mec="white", ms=8)
         ax.set_title(plain(names[label]))
     for axis, write in enumerate((figure.supxlabel, figure.supylabel)):
-        share = "" if shares is None else f", {100 * shares[axis]:.0f} % of the variance"
-        write(f"component {axis + 1}{share}", fontsize=plt.rcParams["axes.labelsize"])
+        share = f"{100 * shares[axis]:.0f} % of the variance"
+        write(f"component {axis + 1}, {share}", fontsize=plt.rcParams["axes.labelsize"])
     return figure

@@ -1,8 +1,8 @@
-"""Images: samples of a data set, queries with their nearest images, the method in one picture."""
+"""Results of a search: images, distances, which classes are confused; and the method in one picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +10,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import package_file
-from relahash_nb.plots.style import GREY, RIGHT, WRONG, plain
+from relahash_nb.metrics import ClassDistances
+from relahash_nb.plots.style import GREY, RIGHT, WRONG, new_axes, plain
 
 GAP = 0.06  # between two images, in widths of one
 
@@ -31,14 +33,7 @@ def plot_images(images: np.ndarray, titles: Sequence[str], columns: int = 10) ->
 
 
 def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarray, names: Sequence[str]) -> Figure:
-    """One query per row with its nearest database images; relevant ones have ✓, others ✗ and a dashed frame.
-
-    Args:
-        queries: (S, C, H, W) uint8.
-        nearest: (S, R, C, H, W) uint8, in the order of distance.
-        relevant: (S, R) bool.
-        names: S, of the queries' classes.
-    """
+    """Queries (S, C, H, W) uint8 with their nearest images (S, R, C, H, W): ✓ relevant (S, R), ✗ in dashes is not."""
     rows, columns = relevant.shape
     pitch, start = 1.3, 1.15  # from row to row; of the first of the nearest
     ax = table(rows * pitch + 0.3, start + columns, left=1.6)
@@ -94,6 +89,51 @@ def plot_overview() -> Figure:
         draw_image(axes[3], images[item], place, 0.1, colour)
         axes[3].text(place + 0.5, 1.12, f"{distances[item]} {sign}", ha="center", va="top", fontsize=10)
     return figure
+
+
+def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Shares of relevant and irrelevant pairs by distance; counts (K + 1,) or (Q, K + 1), `total` of both kinds."""
+    ax = new_axes(ax)
+    relevant, total = (np.atleast_2d(counts).sum(0) for counts in (relevant, total))
+    edges = np.arange(len(total) + 1) - 0.5
+    kinds = (("relevant", relevant, RIGHT, "-"), ("irrelevant", total - relevant, WRONG, "--"))
+    shares = [counts / max(counts.sum(), 1) for _, counts, *_ in kinds]
+    for share, (name, _, colour, line) in zip(shares, kinds, strict=True):
+        ax.stairs(share, edges, fill=True, alpha=0.3, color=colour)
+        ax.stairs(share, edges, color=colour, ls=line, lw=1.1, label=name)
+    least = min((share[share > 0].min() for share in shares if share.any()), default=0.1)
+    ax.set(yscale="log", ylim=(max(least, 1e-5) / 2, 1.5), xlim=(-0.5, np.flatnonzero(total).max(initial=1) + 1.5))
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="Hamming distance, bits", ylabel="share of the pairs")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, borderaxespad=0.1)
+    return ax
+
+
+def plot_class_distances(distances: Mapping[str, ClassDistances]) -> Figure:
+    """Distances of relevant and irrelevant pairs, one panel per name; `distances` as `class_distances` gives them."""
+    columns = min(len(distances), 3)
+    size = dict(sharex=True, sharey=True, figsize=(9 if columns > 1 else 7, 3.2 * -(-len(distances) // columns)))
+    figure, axes = plt.subplots(-(-len(distances) // columns), columns, squeeze=False, **size)
+    for ax, (name, pairs) in zip(axes.flat, distances.items(), strict=False):
+        plot_hamming(pairs.intra, pairs.intra + pairs.inter, ax)
+        means = f"means {pairs.mean_intra:.1f} and {pairs.mean_inter:.1f} bits"
+        ax.set_title(f"{plain(name)}: {means},\noverlap {100 * pairs.overlap:.1f} %", pad=18)
+        ax.label_outer()
+    for ax in axes.flat[len(distances) :]:
+        ax.remove()
+    return figure
+
+
+def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Which classes a search confuses, (C, C) as `retrieval_confusion` gives it; up to ten classes with numbers."""
+    ax, few = new_axes(ax, (7, 5.2)), len(names) <= 10
+    shares = np.where(confusion >= 0.005, np.char.mod("%.2f", confusion), "") if few else None
+    ticks = [plain(name) for name in names] if few else False
+    options = dict(cmap="Blues", vmin=0, vmax=1, square=True, cbar_kws={"label": "share of the nearest items"})
+    sns.heatmap(confusion, annot=shares, fmt="", xticklabels=ticks, yticklabels=ticks, ax=ax, **options)
+    ax.set(xlabel="class of the item", ylabel="class of the query")
+    return ax
 
 
 def table(height: float, width: float, left: float = 0.0) -> Axes:

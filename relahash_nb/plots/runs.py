@@ -17,12 +17,7 @@ from relahash_nb.plots.style import DASHES, GREY, PALETTE, label_ends, looks, ne
 
 
 def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None = None) -> Figure:
-    """Loss, accuracy and quantization error over the epochs, one panel each.
-
-    Args:
-        history: One row per epoch, as `history.csv` of a run.
-        references: Losses by name, drawn as lines, such as the least possible one.
-    """
+    """A run's history over the epochs: loss (with `references` as lines), accuracy, quantization error."""
     panels = {"loss": ["loss"], "score": ["centroid_accuracy", "validation_map", "query_map"]}
     panels["quantization error of a batch"] = ["quantization_error"]
     panels = {title: [name for name in names if name in history] for title, names in panels.items()}
@@ -30,9 +25,8 @@ def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None 
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False)
     for ax, (title, names) in zip(axes.flat, panels.items(), strict=True):
         for place, name in enumerate(names):
-            label = name.replace("_map", " mAP").replace("_", " ")
-            known = history.dropna(subset=name)
-            ax.plot("epoch", name, data=known, marker=".", ls=("-", "--", ":")[place], label=label)
+            look = dict(marker=".", ls=("-", "--", ":")[place], label=name.replace("_map", " mAP").replace("_", " "))
+            ax.plot("epoch", name, data=history.dropna(subset=name), **look)
         for place, (name, value) in enumerate((references or {}).items() if title == "loss" else ()):
             ax.axhline(value, color="black", lw=1, dashes=DASHES[1 + place % 3], label=plain(name))
         ax.set(title=title, xlabel="epoch", ylim=(0, 1.02) if title == "score" else None)
@@ -93,16 +87,15 @@ def plot_curves(
 
 
 def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Mean average precision of each method of one code length, as `compare` gives it.
-
-    The dark bar is the deviation over the seeds, the pale one the range of all orders of tied items.
-    """
+    """What `compare` gives of one code length: means, dark bars of deviation, pale bars of all orders of ties."""
     rows = comparison.sort_values("mean")
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
-    places = np.arange(len(rows))
+    places, label = (
+        np.arange(len(rows)),
+        "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed",
+    )
     colours = [GREY if name in BASELINE_NAMES else PALETTE[0] for name in rows["method"]]
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
-    label = "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed"
     ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="none", ecolor="black", capsize=3)
     ax.scatter(rows["mean"], places, color=colours, zorder=3, label=label)
     ax.set_yticks(places, map(plain, rows["method"]))
@@ -119,8 +112,8 @@ def plot_points(table: pd.DataFrame, x: str, y: str, by: str = "method", ax: Axe
     groups = table.groupby(by)[[x, y]]
     means, deviations, style = groups.mean(), groups.std(), looks(ours_first(table[by]))
     for name, look in style.items():
-        spreads = dict(xerr=deviations.loc[name, x], yerr=deviations.loc[name, y])
-        ax.errorbar(*means.loc[name], **spreads, color=look["color"], marker=look["marker"], capsize=2)
+        spread, dot = deviations.loc[name], dict(color=look["color"], marker=look["marker"], capsize=2)
+        ax.errorbar(*means.loc[name], xerr=spread[x], yerr=spread[y], **dot)
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     ends = {name: tuple(means.loc[name]) for name in style}
     label_ends(ax, ends, {name: look["color"] for name, look in style.items()}, column=False)

@@ -25,8 +25,8 @@ SIZE = (7, 3.4)  # inches; as wide as the column of a notebook
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
     sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
-    plt.rcParams |= {"figure.dpi": 110, "figure.figsize": SIZE, "figure.constrained_layout.use": True}
-    plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    plt.rcParams.update({"figure.dpi": 110, "figure.figsize": SIZE, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
     plt.rcParams["svg.hashsalt"] = "relahash"  # the same bytes from the same data
 
 
@@ -41,10 +41,7 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
     colours = iter(PALETTE * len(names))
     marks = zip(names, itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
     grey = dict.fromkeys(BASELINE_NAMES, GREY)
-    return {
-        name: dict(color=grey.get(name) or next(colours), dashes=dashes, marker=marker)
-        for name, dashes, marker in marks
-    }
+    return {name: dict(color=grey.get(name) or next(colours), dashes=lines, marker=dot) for name, lines, dot in marks}
 
 
 def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
