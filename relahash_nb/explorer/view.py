@@ -46,7 +46,9 @@ class View:
         arrays, bits, names = run.arrays, run.config.bits, np.array(run.report["data"]["class_names"])
         shown, nearest = arrays["shown_queries"], arrays["nearest"]  # (S,), (S, R)
         (queries, query_targets), (database, database_targets) = run.codes("query"), run.codes("database")
-        own = own_items(run) if run.config.drop_self_matches else None
+        database_rows = {name: row for row, name in enumerate(arrays["database_ids"].tolist())}
+        own = [database_rows.get(name, -1) for name in arrays["query_ids"].tolist()]  # −1: not in the database
+        own = np.array(own) if run.config.drop_self_matches else None
         scores = retrieval_scores(queries, database, query_targets, database_targets, self_matches=own)
         groups = [("all classes", np.arange(len(query_targets)))]
         # A list, since two classes may have the same name.
@@ -101,9 +103,3 @@ def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> t
     some = replace(scores, relevant=scores.relevant[queries], total=scores.total[queries])
     relevant, total = some.relevant.sum(0), some.total.sum(0)
     return relevant, total - relevant, *some.precision_recall_curve(empty_ball)
-
-
-def own_items(run: Run) -> np.ndarray:
-    """(Q,) row of the database that is the query itself, −1 for none."""
-    rows = {name: row for row, name in enumerate(run.arrays["database_ids"].tolist())}
-    return np.array([rows.get(name, -1) for name in run.arrays["query_ids"].tolist()])
