@@ -161,7 +161,13 @@ def page_text(name: str, notebook: NotebookNode) -> str:
 def formula(match: re.Match) -> str:
     """A formula of LaTeX as an image within the page, since a page without a script cannot typeset it."""
     text = " ".join((match[1] or match[2]).split())
-    for name, known in {r"\lVert": r"\Vert", r"\rVert": r"\Vert", r"\textstyle": "", r"\big": ""}.items():
+    for name, known in {
+        r"\lVert": r"\Vert",
+        r"\rVert": r"\Vert",
+        r"\textstyle": "",
+        r"\big": "",
+        r"\sqrt B": r"\sqrt{B}",
+    }.items():
         text = text.replace(name, known)
     file = io.BytesIO()
     depth = math_to_image(f"${text}$", file, FontProperties(size=12, math_fontfamily="cm"), dpi=72, format="svg")

@@ -19,7 +19,7 @@ UNIT = "code before the sign / mean size"
 
 @contextmanager
 def own_layout() -> Iterator[None]:
-    """Seaborn lays out its grids by itself. (`rc_context` would also undo that a notebook shows figures by itself.)"""
+    """Leaves the layout to seaborn; `rc_context` would also turn off that a notebook shows each figure by itself."""
     name = "figure.constrained_layout.use"
     before, plt.rcParams[name] = plt.rcParams[name], False
     try:
