@@ -125,6 +125,10 @@ def test_an_analysis_draws_finished_runs_and_keeps_its_figures(path, tiny_result
     for run in (tiny_results / "runs").iterdir():
         (results / "runs" / run.name).symlink_to(run)
     papermill.execute_notebook(str(path), "out.ipynb", {"losses": ["relahash", "math:tau"]}, progress_bar=False)
+    cells = nbformat.read("out.ipynb", as_version=4).cells
+    for cell in cells:  # each figure stands below its own cell
+        if "save_figure(" in cell.source:
+            assert sum("image/png" in output.get("data", {}) for output in cell.outputs) == 1, cell.source
     kept = {file.name for file in (results / "figures").iterdir()}
     assert len(figures("out.ipynb")) >= 6
     assert len(kept) >= 10 and {Path(name).stem for name in kept if name.endswith(".png")} == {

@@ -10,12 +10,17 @@ run, and 05 is executed here over the runs of the setting that has most of them.
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 import sys
 import tempfile
 from html import escape
 from pathlib import Path
 
 import nbformat
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
@@ -145,10 +150,30 @@ def page_text(name: str, notebook: NotebookNode) -> str:
                 cell.outputs[place] = figure or nbformat.v4.new_output("stream", text="")
             elif "image/png" in output.get("data", {}):
                 figure = output
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
     body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
     highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
     menu = " · ".join(f'<a href="{link}">{escape(title)}</a>' for title, link in links(name).items())
     return PAGE.format(title=escape(title_of(name)), highlighting=highlighting, links=menu, body=body)
+
+
+def formula(match: re.Match) -> str:
+    """A formula of LaTeX as an image within the page, since a page without a script cannot typeset it."""
+    text = " ".join((match[1] or match[2]).split())
+    for name, known in {
+        r"\lVert": r"\Vert",
+        r"\rVert": r"\Vert",
+        r"\textstyle": "",
+        r"\big": "",
+        r"\sqrt B": r"\sqrt{B}",
+    }.items():
+        text = text.replace(name, known)
+    file = io.BytesIO()
+    depth = math_to_image(f"${text}$", file, FontProperties(size=12, math_fontfamily="cm"), dpi=72, format="svg")
+    picture = base64.b64encode(file.getvalue()).decode()
+    style = "" if match[1] else f"vertical-align: {-depth:.1f}pt"
+    return f'<img alt="{escape(text)}" style="{style}" src="data:image/svg+xml;base64,{picture}">'
 
 
 if __name__ == "__main__":

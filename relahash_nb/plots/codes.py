@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,17 @@ from matplotlib.figure import Figure
 from relahash_nb.plots.style import GREY, PALETTE, looks, new_axes, plain, semantics
 
 UNIT = "code before the sign / mean size"
-OWN_LAYOUT = {"figure.constrained_layout.use": False}  # seaborn lays out its grids by itself
+
+
+@contextmanager
+def own_layout() -> Iterator[None]:
+    """Leaves the layout to seaborn; `rc_context` would also turn off that a notebook shows each figure by itself."""
+    name = "figure.constrained_layout.use"
+    before, plt.rcParams[name] = plt.rcParams[name], False
+    try:
+        yield
+    finally:
+        plt.rcParams[name] = before
 
 
 def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
@@ -35,7 +46,7 @@ def plot_bit_histograms(
     style = semantics(table["loss"]) | {"markers": False}
     size = dict(col_wrap=4, height=1.8, aspect=1.2) if len(bits) > 1 else dict(height=3.4, aspect=1.8)
     options = dict(kind="line", drawstyle="steps-mid", col="bit", errorbar=None, **style, **size)
-    with plt.rc_context(OWN_LAYOUT):
+    with own_layout():
         grid = sns.relplot(table, x=UNIT, y="density", hue="loss", style="loss", **options)
     for ax in grid.axes.flat:
         ax.axvline(0, color="black", lw=0.6)
@@ -51,7 +62,7 @@ def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -
     most = np.quantile(np.concatenate(list(densities.values())), 0.99)
     options = dict(col="loss", col_wrap=min(len(densities), 3), height=3.2, cmap="Blues", vmin=0, vmax=most)
     table, cells = tabulate(densities, edges, range(bits)), (edges, np.arange(bits + 1) + 0.5)
-    with plt.rc_context(OWN_LAYOUT):
+    with own_layout():
         grid = sns.displot(table, x=UNIT, y="bit", weights="density", bins=cells, thresh=None, **options)
     grid.set_titles("{col_name}").set(xticks=[-2, 0, 2], ylim=(bits + 0.5, 0.5))
     return grid.figure
