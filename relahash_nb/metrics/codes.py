@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numba
 import numpy as np
@@ -152,40 +153,31 @@ class PackedSearch:
         checks.width("targets", query_targets, database_targets)
         sides = (("query", query_codes, query_targets), ("database", database_codes, database_targets))
         for name, codes, targets in sides:
-            shape, labels = tuple(np.shape(codes)), tuple(np.shape(targets))
-            if 0 in shape or shape[0] != labels[0]:
-                allowed = "allowed: (N, K) and (N, C) with N and K at least 1"
-                raise ValueError(f"{name} codes and targets have shapes {shape} and {labels}; {allowed}")
+            if 0 in np.shape(codes) or len(codes) != len(targets):
+                shapes = f"{tuple(np.shape(codes))} and {tuple(np.shape(targets))}"
+                allowed = "(N, K) and (N, C) with N and K at least 1"
+                raise ValueError(f"{name} codes and targets have shapes {shapes}; allowed: {allowed}")
         queries, items = len(query_codes), len(database_codes)
         own = np.full(queries, -1) if self_matches is None else as_array(self_matches)
         checks.integer("self_matches", own, least=-1)
         if own.shape != (queries,) or own.max() >= items:
             allowed = f"allowed: ({queries},) integers from -1 (none) to {items - 1}"
             raise ValueError(f"self_matches have shape {own.shape} and reach {own.max()}; {allowed}")
-        return cls(
-            bits=np.shape(query_codes)[1],
-            query_codes=to_words(pack(query_codes)),
-            database_codes=np.ascontiguousarray(to_words(pack(database_codes)).T),
-            query_labels=_label_words(query_targets),
-            database_labels=np.ascontiguousarray(_label_words(database_targets).T),
-            self_matches=own.astype(np.int64),
-        )
+        words = [to_words(pack(codes)) for codes in (query_codes, database_codes)]
+        labels = [_label_words(targets) for targets in (query_targets, database_targets)]
+        columns = [np.ascontiguousarray(side[1].T) for side in (words, labels)]
+        return cls(np.shape(query_codes)[1], words[0], columns[0], labels[0], columns[1], own.astype(np.int64))
 
     def count(self) -> tuple[np.ndarray, np.ndarray]:
         """Count relevant and all items at each distance: two (Q, K + 1) int64."""
         counts = np.zeros((len(self.query_codes), 2, self.bits + 1), np.int64)  # irrelevant and relevant items
         # Narrow numbers let a core compare more items at a time.
-        narrow = np.dtype(np.uint16 if counts[0].size <= 1 << 16 else np.uint32)
+        narrow = np.uint16 if counts[0].size <= 1 << 16 else np.uint32
         threads = numba.config.NUMBA_NUM_THREADS
         parts = (np.array_split(rows, threads) for rows in (self.query_codes, self.query_labels, counts))
-
-        def count_part(codes: np.ndarray, labels: np.ndarray, part: np.ndarray) -> None:
-            """Counts for some of the queries, in buffers of this thread."""
-            buffers = np.empty((2, BLOCK_ITEMS), narrow)
-            _count(codes, self.database_codes, labels, self.database_labels, buffers, part)
-
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(count_part, *parts))
+        buffers = np.empty((threads, 2, BLOCK_ITEMS), narrow)
+        with ThreadPoolExecutor(threads) as pool:  # each thread counts for some of the queries
+            list(pool.map(partial(_count, self.database_codes, self.database_labels), *parts, buffers))
         rows = np.flatnonzero(self.self_matches >= 0)
         own = self.self_matches[rows]
         distances = _distances(self.query_codes[rows].T, self.database_codes[:, own])
@@ -224,7 +216,7 @@ def _popcount(word):
 
 # Not cached on disk: it compiles in about a second, and a cache fails where an installation is read-only.
 @numba.njit(nogil=True)
-def _count(query_codes, database_codes, query_labels, database_labels, buffers, counts):
+def _count(database_codes, database_labels, query_codes, query_labels, counts, buffers):
     bins, block_items = counts.shape[2], buffers.shape[1]
     one, step = buffers.dtype.type(1), buffers.dtype.type(bins)  # of the buffers' type, so that no item widens
     # Neighbours often fall into one bin, and a core waits for its own last write: four tallies take turns.

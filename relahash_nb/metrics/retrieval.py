@@ -54,9 +54,8 @@ def retrieval_scores(
     Example:
         Of two items at distance 0 one is relevant, so average precision is 1 or 1/2:
 
-        >>> scores = retrieval_scores(
-        ...     np.array([[1, 1]]), np.array([[1, 1], [1, 1], [1, -1]]), np.array([[1, 0]]), np.eye(2)[[0, 1, 1]]
-        ... )
+        >>> codes, targets = np.array([[1, 1], [1, 1], [1, -1]]), np.eye(2)[[0, 1, 1]]
+        >>> scores = retrieval_scores(codes[:1], codes, targets[:1], targets)
         >>> scores.mean_average_precision, scores.best, scores.worst
         (0.75, 1.0, 0.5)
     """
@@ -70,17 +69,8 @@ def retrieval_scores(
     orders = dict(zip(TIES, np.hstack(scores), strict=False))  # each (Q,)
     if ties == "index":
         orders["index"] = _index_order(search, top_k, denominator)
-    return RetrievalScores(
-        mean_average_precision=_mean(orders[ties]),
-        best=_mean(orders["best"]),
-        worst=_mean(orders["worst"]),
-        top_k=top_k,
-        ties=ties,
-        denominator=denominator,
-        average_precision=orders[ties],
-        relevant=relevant,
-        total=total,
-    )
+    means = (_mean(orders[order]) for order in (ties, "best", "worst"))
+    return RetrievalScores(*means, top_k, ties, denominator, orders[ties], relevant, total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,21 +81,9 @@ class RetrievalScores:
     the order of tied items it is the expectation over all orders. Ranks and radii may be an integer, which gives a
     float, or a sequence of them, which gives an array; others, and names that are not allowed, are a ValueError.
 
-    Attributes:
-        mean_average_precision: float, 0 to 1, for the order of ties in `ties`.
-        best: highest mean average precision of any order of tied items.
-        worst: lowest.
-        top_k: as given to `retrieval_scores`, like `ties` and `denominator`.
-        average_precision: (Q,) float64, for the order of ties in `ties`.
-        relevant: (Q, K + 1) int64, relevant items at Hamming distance 0 to K from each query.
-        total: (Q, K + 1) int64, all items there.
-
     Example:
-        At distance 0 one item of two is relevant, at distance 1 the only one:
-
-        >>> scores = retrieval_scores(
-        ...     np.array([[1, 1]]), np.array([[1, 1], [1, 1], [1, -1]]), np.array([[1, 0]]), np.eye(2)[[0, 1, 0]]
-        ... )
+        >>> codes, targets = np.array([[1, 1], [1, 1], [1, -1]]), np.eye(2)[[0, 1, 0]]
+        >>> scores = retrieval_scores(codes[:1], codes, targets[:1], targets)
         >>> scores.precision_at(1), scores.precision_within(0), scores.recall_within(0)
         (0.5, 0.5, 0.5)
         >>> precision, recall = scores.precision_recall_curve()
@@ -113,15 +91,15 @@ class RetrievalScores:
         [0.5    0.6667 0.6667] [0.5 1.  1. ]
     """
 
-    mean_average_precision: float
-    best: float
-    worst: float
-    top_k: int | None
+    mean_average_precision: float  # 0 to 1, for the order of ties in `ties`
+    best: float  # the highest mean average precision of any order of tied items
+    worst: float  # the lowest
+    top_k: int | None  # as given to `retrieval_scores`, like the next two
     ties: str
     denominator: str
-    average_precision: np.ndarray = field(repr=False)
-    relevant: np.ndarray = field(repr=False)
-    total: np.ndarray = field(repr=False)
+    average_precision: np.ndarray = field(repr=False)  # (Q,) float64, for the order of ties in `ties`
+    relevant: np.ndarray = field(repr=False)  # (Q, K + 1) int64, relevant items at Hamming distance 0 to K
+    total: np.ndarray = field(repr=False)  # (Q, K + 1) int64, all items there
 
     def precision_at(self, n):
         """Relevant share of the first n ≥ 1 ranks; where the ranking is shorter, all of it counts."""
@@ -170,8 +148,6 @@ def retrieval_confusion(query_codes, database_codes, query_targets, database_tar
         class; the row of a class without a query is NaN.
 
     Example:
-        The nearest two: one item of the query's class at distance 0, and one of the two at distance 1.
-
         >>> database = np.array([[1, 1], [1, -1], [-1, 1]])
         >>> retrieval_confusion(np.array([[1, 1]]), database, np.array([[1, 0]]), np.eye(2)[[0, 0, 1]], top_k=2)[0]
         array([0.75, 0.25])
@@ -182,14 +158,14 @@ def retrieval_confusion(query_codes, database_codes, query_targets, database_tar
     nearer = np.cumsum(total, axis=1) - total  # (Q, K + 1), items before those at each distance
     chance = np.clip(top_k - nearer, 0, total) / np.maximum(total, 1) / top_k  # (Q, K + 1), of an item to be among them
     queries, items = _shares(query_targets), _shares(database_targets)  # (Q, C), (D, C)
-    codes = as_array(query_codes)
+    codes, database = as_array(query_codes), as_array(database_codes)
     confusion = np.zeros((queries.shape[1], items.shape[1]))
     for start in range(0, len(codes), 128):
         rows = slice(start, start + 128)
-        distances = np.asarray(hamming_distances(codes[rows], as_array(database_codes)))  # (q, D)
+        distances = hamming_distances(codes[rows], database)  # (q, D)
         confusion += queries[rows].T @ (np.take_along_axis(chance[rows], distances, axis=1) @ items)
     count = queries.sum(0)[:, None]
-    return np.divide(confusion, count, out=np.full_like(confusion, np.nan), where=count > 0)
+    return confusion / np.where(count > 0, count, np.nan)
 
 
 def _shares(targets) -> np.ndarray:

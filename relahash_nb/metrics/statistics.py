@@ -12,7 +12,7 @@ import numpy as np
 import scipy.stats
 
 from relahash_nb.metrics import checks
-from relahash_nb.metrics.codes import as_array, distance_histograms, pack, sign_bits
+from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances, pack, sign_bits
 
 _ERRORS = {
     "cosine": lambda z: 1 - cosine_to_sign(z).mean(),
@@ -131,15 +131,10 @@ def distinct_codes(codes) -> int:
 
 @dataclass(frozen=True, eq=False)
 class ClassDistances:
-    """Hamming distances within and between classes.
+    """Hamming distances within and between classes."""
 
-    Attributes:
-        intra: (K + 1,) int64, pairs of items that share a label, at distance 0 to K.
-        inter: (K + 1,) int64, pairs that share none.
-    """
-
-    intra: np.ndarray = field(repr=False)
-    inter: np.ndarray = field(repr=False)
+    intra: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs of items that share a label, at distance 0 to K
+    inter: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs that share none
 
     @property
     def mean_intra(self) -> float:
@@ -195,13 +190,11 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
         >>> print(centroid_distances(np.array([[1, 1, -1]]), np.array([[0, 1]]), np.array([[1, 1, 1], [-1, -1, 1]])))
         [3.]
     """
-    checks.width("codes and centroids", codes, centroids)
-    signs, labels = 2.0 * sign_bits(codes) - 1, (as_array(targets) != 0).astype(np.float64)
-    if labels.shape != (len(signs), len(centroids)):
-        raise ValueError(f"targets have shape {labels.shape}; allowed: {(len(signs), len(centroids))}")
-    own = labels @ (2.0 * sign_bits(centroids) - 1)  # (N, K), the sum of the item's centroids
-    count = np.where(labels.any(1), labels.sum(1), np.nan)  # (N,)
-    return (signs.shape[1] - (signs * own).sum(1) / count) / 2
+    labels, expected = as_array(targets) != 0, (len(codes), len(centroids))
+    if labels.shape != expected:
+        raise ValueError(f"targets have shape {labels.shape}; allowed: {expected}")
+    distances = hamming_distances(as_array(codes), as_array(centroids))  # (N, C)
+    return (distances * labels).sum(1) / np.where(labels.any(1), labels.sum(1), np.nan)
 
 
 def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
