@@ -11,9 +11,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -181,4 +181,5 @@ def versions() -> str:
 
 
 def version_of(package: str) -> str | None:
-    return version(package) if find_spec(package.removesuffix("-cpu")) else None
+    with suppress(PackageNotFoundError):
+        return version(package)

@@ -140,15 +140,9 @@ def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
     codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
     constant, duplicate = redundant_bits(codes)
     distances = (pdist(codes, "cityblock") / 2).astype(int)  # (C(C − 1)/2,)
-    return CentroidDescription(
-        *codes.shape,
-        minimum_distance=int(distances.min()),
-        plotkin_bound=plotkin_bound(*codes.shape),
-        mean_distance=float(distances.mean()),
-        histogram=tuple(np.bincount(distances, minlength=codes.shape[1] + 1).tolist()),
-        constant_bits=len(constant),
-        duplicate_bits=len(duplicate),
-    )
+    histogram = tuple(np.bincount(distances, minlength=codes.shape[1] + 1).tolist())
+    least, bound, mean = int(distances.min()), plotkin_bound(*codes.shape), float(distances.mean())
+    return CentroidDescription(*codes.shape, least, bound, mean, histogram, len(constant), len(duplicate))
 
 
 def plotkin_bound(num_classes: int, bits: int) -> int:
@@ -157,10 +151,7 @@ def plotkin_bound(num_classes: int, bits: int) -> int:
     A bit differs in at most ⌊C/2⌋⌈C/2⌉ of the C(C−1)/2 pairs, so the mean distance, and the minimum with it, is at
     most K ⌊C/2⌋⌈C/2⌉ / (C(C−1)/2). Of the codes, ⌈C/2^s⌉ or more agree in s bits and differ only in the K − s
     others: the bound for these holds as well, and the smallest over s is returned (0 … K, not always attained).
-
-    Args:
-        num_classes: C, at least 2, else a ValueError.
-        bits: K, at least 1.
+    `num_classes` is C ≥ 2, `bits` is K ≥ 1; others are a ValueError.
 
     Example:
         >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
@@ -191,9 +182,9 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0
                 [-1., -1.,  1.]])
     """
     rng = np.random.default_rng(_whole("seed", seed, least=0))
-    if targets.ndim != 2 or centroids.ndim != 2 or targets.shape[1] != len(centroids):
-        shapes = f"{tuple(targets.shape)} and {tuple(centroids.shape)}"
-        raise ValueError(f"targets and centroids have shapes {shapes}; allowed: (N, C) and (C, K)")
+    shapes = tuple(targets.shape), tuple(centroids.shape)
+    if targets.ndim != 2 or centroids.ndim != 2 or shapes[0][1] != shapes[1][0]:
+        raise ValueError(f"targets and centroids have shapes {shapes[0]} and {shapes[1]}; allowed: (N, C) and (C, K)")
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
     tie = torch.from_numpy(bernoulli(1, centroids.shape[1], rng)).to(centroids)  # (1, K)
     return torch.where(votes == 0, tie, votes.sign())
