@@ -17,6 +17,7 @@ from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import autocast, pool_features
+from relahash_nb.metrics.statistics import cosine_to_sign
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device, watch
@@ -317,11 +318,7 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
     """Centroid accuracy, and quantization error of z and of z − μ, of codes (B, K), as scalars on the device."""
     nearest = (codes @ centroids.to(codes.dtype).T).argmax(1, keepdim=True)  # (B, 1)
     accuracy = (targets.gather(1, nearest) > 0).float().mean()
-    # cos(z, sign z) is the 1-norm over √K times the 2-norm.
-    errors = (
-        1 - (z.norm(1, dim=1) / z.norm(2, dim=1)).mean() / z.shape[1] ** 0.5 for z in (codes, codes - codes.mean())
-    )
-    return accuracy, *errors
+    return accuracy, *(1 - cosine_to_sign(z).mean() for z in (codes, codes - codes.mean()))
 
 
 def median_seconds(work: Callable[[], Tensor | tuple[Tensor, ...]], times: int) -> float:
