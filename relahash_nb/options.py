@@ -34,10 +34,12 @@ class Options(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
-                raise ValueError(self.describe_unknown(name)) from None
-            given = f"{name}: {values[name]!r} given; allowed: {self.describe_allowed(name)}"
-            names = re.findall(r"[a-z]\w+", self.describe_allowed(name))
-            raise ValueError(given + did_you_mean(str(values[name]), names)) from None
+                fields = type(self).model_fields
+                hint = did_you_mean(name, fields) or f" (allowed: {', '.join(fields)})"
+                raise ValueError(f"{name}: no such parameter{hint}") from None
+            allowed = self.describe_allowed(name)
+            hint = did_you_mean(str(values[name]), re.findall(r"[a-z]\w+", allowed))
+            raise ValueError(f"{name}: {values[name]!r} given; allowed: {allowed}{hint}") from None
 
     @classmethod
     @functools.cache
@@ -56,13 +58,6 @@ class Options(BaseModel):
             'a number above 0, or None'
         """
         return _describe(cls.schema_of(name))
-
-    @classmethod
-    def describe_unknown(cls, name: str) -> str:
-        """The line about a name that no field has."""
-        return f"{name}: no such parameter" + (
-            did_you_mean(name, cls.model_fields) or f" (allowed: {', '.join(cls.model_fields)})"
-        )
 
     @classmethod
     def of_kind(cls, kind: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +17,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import BaseModel, Field
 
 from relahash_nb.config import RunConfig, project_path
-from relahash_nb.files import SECONDS, remove_checkpoint, run_folder, write
+from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
 from relahash_nb.results.contents import ARRAYS, clean, collect_arrays, provenance
 
 SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"
 WEIGHTS = ("none", "hash_layer", "trained", "all")  # from less to more
-LOCKED: dict[Path, FileLock] = {}  # by this process; a lock that nobody refers to is released
+LOCKS = ExitStack()  # of the runs that this process writes, until it ends
 SAID: set[str] = set()  # damages that this process has already named
 Share = Annotated[float, Field(ge=0, le=1)]  # refuses NaN too
 
@@ -301,12 +301,9 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> None:
     if there is not None and there.report["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{folder}: is a finished run on other data, and stays; use another results_dir, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".run.lock", is_singleton=True)  # a notebook that locks twice is let through
     try:
-        if not lock.is_locked:
-            lock.acquire(timeout=seconds)
+        is_locked = LOCKS.enter_context(lock_file(folder / ".run.lock", seconds))
     except Timeout:
         raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
-    except (OSError, NotImplementedError) as error:  # some mounted drives have no locks
-        print(f"{folder}: cannot be locked here ({error}); do not run it twice at a time")
-    LOCKED[folder] = lock
+    if not is_locked:  # some mounted drives have no locks
+        print(f"{folder}: cannot be locked here; do not run it twice at a time")
