@@ -142,7 +142,7 @@ def parse(
         argument = tyro.conf.arg(
             help=meaning, help_behavior_hint="", metavar="VALUE", aliases=[ALIASES[name]] if name in ALIASES else None
         )
-        hint, default = (bool, False) if is_flag(kind, name) else (tuple[str, ...], (NOT_GIVEN,))
+        hint, default = (bool, False) if name in kind.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": description})
     settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
@@ -153,7 +153,7 @@ def parse(
     values: dict[str, Any] = {}
     for name, texts in vars(given).items():
         kind = owner[name]
-        if is_flag(kind, name):
+        if name in kind.of_kind("flag"):
             values |= {name: True} if texts else {}
         elif texts != (NOT_GIVEN,):
             several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
@@ -165,11 +165,6 @@ def parse(
     return values
 
 
-def is_flag(kind: type[Options], name: str) -> bool:
-    """Whether an option is given without a value."""
-    return kind.model_fields[name].json_schema_extra["kind"] == "flag"
-
-
 def explain(kind: type[Options], name: str) -> str:
     """An option in a help text: its meaning, what is allowed, what the recipes say.
 
@@ -179,7 +174,7 @@ def explain(kind: type[Options], name: str) -> str:
     """
     parts = [kind.schema_of(name)["description"]]
     allowed = kind.describe_allowed(name).removesuffix(", or None")
-    if not is_flag(kind, name) and allowed not in ("a text", "a list"):
+    if name not in kind.of_kind("flag") and allowed not in ("a text", "a list"):
         parts.append(allowed)
     if kind is RunConfig:
         usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]

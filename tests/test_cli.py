@@ -42,7 +42,7 @@ def relahash(*arguments, cwd):
         (["train", "--loss", "csq", "--beta", "8"], "beta: 8.0 given; csq takes no such option; allowed: quantization"),
         (
             ["train", "--loss-options", '{"betta": 2}'],
-            "betta: 2 given; relahash takes no such option; allowed: beta, margin, batch_norm (did you mean beta?)",
+            "betta: 2 given; relahash takes no such option; allowed: beta, margin",
         ),
         (
             ["train", "--loss", "itq", "--loss-options", '{"x": 2}'],
