@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of `sys.argv[1:]`.
 
     Returns:
-        Exit code: 0; 1 where a run failed or a check found errors; 2 where options or data are wrong and nothing was
-        begun; 130 where it was interrupted.
+        Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data
+        are wrong and nothing was begun; 130 where it was interrupted.
     """
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -92,9 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if command not in COMMANDS:
         names = [name for name in COMMANDS if name != "look"]
-        print(
-            f"relahash: {command!r} given; allowed: {', '.join(names)}{did_you_mean(command, names)}", file=sys.stderr
-        )
+        said = f"{command!r} given; allowed: {', '.join(names)}{did_you_mean(command, names)}"
+        print(f"relahash: {said}", file=sys.stderr)
         return 2
     if "" not in sys.path:
         sys.path.append("")  # your own data sets and losses may lie in the working directory, as for a notebook
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # who reads the lines has enough of them, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
-        return 0
+        return 1
     except OSError as error:  # the disk is full, or cannot be written
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
@@ -134,14 +133,13 @@ def parse(
     import tyro
 
     owner = {
-        name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or not only or name in only
+        name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or name in (only or name)
     }
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, kind in owner.items():
         meaning = f"{explain(kind, name)} (default: {kind.model_fields[name].default})"
-        argument = tyro.conf.arg(
-            help=meaning, help_behavior_hint="", metavar="VALUE", aliases=[ALIASES[name]] if name in ALIASES else None
-        )
+        aliases = [ALIASES[name]] if name in ALIASES else None
+        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar="VALUE", aliases=aliases)
         hint, default = (bool, False) if name in kind.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": description})
@@ -158,8 +156,8 @@ def parse(
         elif texts != (NOT_GIVEN,):
             several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
             if not texts or (len(texts) > 1 and not several):
-                given = " ".join(texts) or "no value"
-                raise ValueError(f"{name}: {given} given; allowed: {kind.describe_allowed(name)}")
+                typed = " ".join(texts) or "no value"
+                raise ValueError(f"{name}: {typed} given; allowed: {kind.describe_allowed(name)}")
             read = [kind.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
             values[name] = read if several else read[0]
     return values
@@ -172,14 +170,11 @@ def explain(kind: type[Options], name: str) -> str:
         >>> explain(RunConfig, "epochs").partition("; default: ")[2]
         '100 with paper, 20 with quick, 20 with photos'
     """
-    parts = [kind.schema_of(name)["description"]]
     allowed = kind.describe_allowed(name).removesuffix(", or None")
-    if name not in kind.of_kind("flag") and allowed not in ("a text", "a list"):
-        parts.append(allowed)
-    if kind is RunConfig:
-        usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
-        parts += ["default: " + ", ".join(usual)] if usual else []
-    return "; ".join(parts)
+    is_plain = name in kind.of_kind("flag") or allowed in ("a text", "a list")
+    usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
+    parts = kind.schema_of(name)["description"], "" if is_plain else allowed, usual and f"default: {', '.join(usual)}"
+    return "; ".join(part for part in parts if part)
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -256,7 +251,7 @@ def report(arguments: Sequence[str]) -> int:
     from relahash_nb.files import write
     from relahash_nb.results import report as render
 
-    filters = dict(dataset=options.dataset, bits=options.bits, loss=options.loss)
+    filters = options.model_dump(include={"dataset", "bits", "loss"}, exclude_none=True)
     text = render(options.results_dir, format=options.format, **filters).rstrip("\n")
     if options.out is None:
         print(text)

@@ -169,6 +169,16 @@ def test_report_without_runs_says_what_makes_them(tmp_path):
     assert done.stderr == "relahash report: no finished run in results/runs; relahash train makes one\n"
 
 
+def test_report_is_of_all_runs_or_of_those_asked_for(tiny_results, capsys):
+    place = ["--results-dir", str(tiny_results)]
+    assert main(["report", *place]) == 0
+    assert "16 bits" in capsys.readouterr().out
+    assert main(["report", *place, "--bits", "32"]) == 0
+    out = capsys.readouterr().out
+    assert "32 bits" in out and "16 bits" not in out and "math:tau" not in out
+    assert main(["report", *place, "--bits", "64"]) == 2 and "no finished run like these" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_enough_lines_is_no_error(tiny_results):
     """As `relahash report | head` is."""
     read, written = os.pipe()
@@ -176,7 +186,7 @@ def test_a_reader_that_has_enough_lines_is_no_error(tiny_results):
     command = [sys.executable, "-m", "relahash_nb.cli", "report", "--results-dir", str(tiny_results)]
     done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, text=True)
     os.close(written)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path, monkeypatch, capsys):
@@ -190,7 +200,7 @@ def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path
     options = ["--format", "latex", "--dataset", "toy", "--bits", "16", "32", "--loss", "csq", "--out", "table.tex"]
     assert main(["report", *options]) == 0 and not capsys.readouterr().out
     assert Path("table.tex").read_text() == "the table\n"
-    assert asked[0] == ("results", dict(format="markdown", dataset=None, bits=None, loss=None))
+    assert asked[0] == ("results", dict(format="markdown"))
     assert asked[1][1] == dict(format="latex", dataset="toy", bits=[16, 32], loss=["csq"])
 
 
