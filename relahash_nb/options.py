@@ -101,11 +101,9 @@ def _describe(schema: Mapping[str, Any]) -> str:
     words = dict(integer="an integer", number="a number", string="a text", boolean="True or False", null="None")
     words |= dict(array="a list", object="a dictionary")
     kind = "package.module:attribute" if "pattern" in schema else words[schema["type"]]
-    kind += f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
-    kind += f" from {schema['minimum']:g}" if "minimum" in schema else ""
-    kind += f" to {schema['maximum']}" if "maximum" in schema else ""
-    kind += f", below {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
-    return kind if "maximum" in schema or "exclusiveMaximum" in schema else re.sub(r"( from \S+)", r"\1 up", kind)
+    bounds = dict(exclusiveMinimum=" above {}", minimum=" from {}", maximum=" to {}", exclusiveMaximum=", below {}")
+    kind += "".join(text.format(schema[key]) for key, text in bounds.items() if key in schema)
+    return kind + " up" * ("minimum" in schema and not schema.keys() & {"maximum", "exclusiveMaximum"})
 
 
 def load_attribute(name: str) -> Any:
