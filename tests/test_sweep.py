@@ -134,7 +134,6 @@ def test_a_yaml_file_is_a_grid(tmp_path):
         (b"bits: 0", "bits: 0 given; allowed: an integer from 1 to 4096"),
         (b"seed: 1e23", "seed: 1e+23 given; allowed: an integer from 0 to"),
         (b"bitz: 1", "bitz: no such parameter (did you mean bits?)"),
-        (b"results_dir: [a, b]", "results_dir: a, b given; a sweep has one"),
     ],
 )
 def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monkeypatch, capsys):
@@ -143,6 +142,11 @@ def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monke
     assert main(["sweep", "--file", "grid.yml"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("relahash sweep: grid.yml: ") and said in err and err.count("\n") == 1 and len(err) < 600
+
+
+def test_a_grid_has_one_results_folder():
+    with pytest.raises(ValueError, match="results_dir: a, b given; a sweep has one"):
+        expand({"results_dir": ["a", "b"]})
 
 
 def test_a_grid_that_is_too_large_is_refused_by_its_count():

@@ -11,7 +11,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from relahash_nb.config import RunConfig, project_path
 from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
@@ -35,7 +35,7 @@ ARRAYS = tuple(f"{split}_{part}" for split in ("query", "database") for part in 
 ARRAYS += ("centroids", "query_raw", "sample_raw", "sample_rows", "thumbnails", "shown_queries", "query_thumbnails")
 ARRAYS += ("nearest", "nearest_thumbnails")  # of `codes.npz`
 WEIGHTS = ("none", "trained", "all")  # from less to more
-LOCKED: dict[Path, FileLock] = {}  # by this process; a lock that nobody refers to is released
+LOCKS = ExitStack()  # of the runs that this process writes, until it ends
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
 
 
@@ -342,8 +342,8 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> None:
         raise ValueError(f"{folder}: is a finished run on other data, and stays; use another results_dir, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = LOCKED[folder] = lock_file(folder / ".run.lock", seconds)
+        is_locked = LOCKS.enter_context(lock_file(folder / ".run.lock", seconds))
     except Timeout:
         raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
-    if not lock.is_locked:
-        print(f"{folder}: cannot be locked on this drive; do not run it twice at a time")
+    if not is_locked:  # some mounted drives have no locks
+        print(f"{folder}: cannot be locked here; do not run it twice at a time")
