@@ -46,7 +46,7 @@ def tiny_results(tmp_path_factory) -> Path:
         pool,
         dict(train=range(100), database=range(200), query=range(200, 260)),
     )
-    for loss, bits, seed in (("relahash", 16, 0), ("relahash", 16, 1), ("relahash", 32, 0), ("math:tau", 16, 0)):
+    for loss, bits, seed in (("relahash", 16, 0), ("relahash", 16, 1), ("relahash", 32, 0), ("math:sqrt", 16, 0)):
         config = RunConfig(loss=loss, bits=bits, seed=seed, epochs=2, results_dir=str(folder))
         centroids = make_centroids(10, bits).numpy()
         codes = {

@@ -49,7 +49,7 @@ SCORES = (
 RIVALS = """    relahash sweep --file benchmarks/rivals.yml
     relahash sweep --file benchmarks/rivals.yml --loss cosine --bits 4096 --centroids bernoulli"""
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
-    assert source, "upload the wheel (`make wheel`) in the file panel and run this again\""""
+    assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
 <https://colab.research.google.com>, *File → Upload notebook*, choose that file, and run all cells."""
 

@@ -107,6 +107,18 @@ def wants_batch_norm(config: RunConfig) -> bool:
     return (config.loss_options or {}).get("batch_norm", getattr(_find(config), "batch_norm", True))
 
 
+def used_options(config: RunConfig) -> dict[str, Any]:
+    """All options of a config's loss or baseline, with the defaults that it fills in; for `run.json`.
+
+    Example:
+        >>> used_options(RunConfig(loss="dpn", margin=2))
+        {'margin': 2.0, 'batch_norm': False}
+    """
+    parameters = inspect.signature(_find(config)).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    return defaults | check_loss_options(config) | {"batch_norm": wants_batch_norm(config)}
+
+
 def _find(config: RunConfig) -> Callable[..., nn.Module]:
     """The class of a loss, or the function of a baseline."""
     return LOSSES.get(config.loss) or BASELINES.get(config.loss) or load_attribute(config.loss)

@@ -77,6 +77,8 @@ def save_run(
     Raises:
         OSError: The folder cannot be written; no `run.json` is left then.
     """
+    from relahash_nb.losses import used_options
+
     config = config.resolve()
     if seconds is None:
         seconds = SECONDS | {"training": sum(record["seconds"] for record in history)}
@@ -90,6 +92,8 @@ def save_run(
         "run_id": config.run_id,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "config": config.to_dict(),
+        "loss_options": used_options(config),
+        "weights_digest": getattr(model, "weights_digest", ""),
         "scores": describe_scores(scores, np.concatenate([codes["query"], codes["database"]])),
         "data": {
             **{"name": data.name, "multi_label": data.multi_label, "fingerprint": data.fingerprint(), **sizes},
