@@ -1,6 +1,8 @@
 """The house: imports run one way, torch stays out of a help text, names in config are the registries' keys."""
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +74,19 @@ def test_nothing_is_loaded_with_pickle():
             if called in ("np.load", "torch.load"):
                 safe = "allow_pickle=False" if called == "np.load" else "weights_only=True"
                 assert safe in ast.unparse(call), path
+
+
+def test_notebooks_and_readme_import_the_package_before_torch():
+    """It sets variables that torch reads when it loads."""
+    root = PACKAGE.parent
+    texts = {path.name: "\n".join(code_cells(path)) for path in (root / "notebooks").glob("*.ipynb")}
+    texts["README.md"] = (root / "README.md").read_text()
+    assert len(texts) >= 7
+    for name, text in texts.items():
+        first = re.search(r"^(import|from) (torch|relahash_nb)\b", text, flags=re.MULTILINE)
+        assert first and first[2] == "relahash_nb", name
+
+
+def code_cells(path: Path) -> list[str]:
+    """The sources of a notebook's code cells."""
+    return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
