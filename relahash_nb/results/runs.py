@@ -72,16 +72,12 @@ def save_run(
         seconds: By stage; None: as `files.timed` measured them in this process.
 
     Returns:
-        The folder.
-
-    Raises:
-        OSError: The folder cannot be written; no `run.json` is left then.
+        The folder. An OSError, as of a full disk, leaves no `run.json` there.
     """
     from relahash_nb.losses import used_options
 
     config = config.resolve()
-    if seconds is None:
-        seconds = SECONDS | {"training": sum(record["seconds"] for record in history)}
+    seconds = seconds or SECONDS | {"training": sum(record["seconds"] for record in history)}
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile
