@@ -1,5 +1,8 @@
 """Figures: drawn where they are told to, with the numbers that they were given."""
 
+import runpy
+from pathlib import Path
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -132,7 +135,8 @@ def test_a_training_is_drawn_with_its_error_and_the_least_loss():
 
 
 def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():
-    figure = plots.plot_overview()
+    path = Path(__file__).parent.parent / "tools" / "overview.py"
+    figure = runpy.run_path(str(path))["draw_overview"]()
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     drawn = figure.axes[2].collections[0].get_array().ravel()
     assert len(heights) == 16 and np.array_equal(drawn, np.sign(heights))

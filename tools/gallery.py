@@ -2,7 +2,6 @@
 
     python tools/gallery.py                     # from results/, after `make study` and `relahash figures`
     python tools/gallery.py FOLDER RESULTS RUN  # elsewhere, from other results and another run, to look at
-    python tools/gallery.py --overview          # only docs/overview.png, from the embedded images
 
 00 is executed here, 01 is the run with 64 bits, 02 and 03 are those of `relahash figures`, 04 is the explorer of that
 run, and 05 is executed here over the runs of the setting that has most of them.
@@ -29,7 +28,6 @@ from relahash_nb.config import RunConfig
 from relahash_nb.explorer import View, export_html
 from relahash_nb.files import write
 from relahash_nb.notebooks import ANALYSES, COMPARISON, execute_notebook
-from relahash_nb.plots import plot_overview, set_style
 from relahash_nb.results import Run, find_run, finished_runs, load_run
 from relahash_nb.sweep import NOTEBOOK
 
@@ -96,12 +94,6 @@ def main(
     for page in map(page_of, PAGES):
         print(f"{gallery / page}: {(gallery / page).stat().st_size / 1e6:.2f} MB")
     return 0
-
-
-def write_overview(path: Path = ROOT / "docs" / "overview.png") -> None:
-    """The method in one picture, for the README."""
-    set_style()
-    write(path, lambda file: plot_overview().savefig(file, format="png", dpi=200, metadata={"Software": None}))
 
 
 def alike(one: Run, run: Run) -> bool:
@@ -177,4 +169,4 @@ def formula(match: re.Match) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(write_overview() if sys.argv[1:] == ["--overview"] else main(*map(Path, sys.argv[1:])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -14,7 +14,6 @@ from relahash_nb.plots.images import (
     plot_confusion,
     plot_hamming,
     plot_images,
-    plot_overview,
     plot_retrieval,
 )
 from relahash_nb.plots.runs import plot_curves, plot_lines, plot_methods, plot_points, plot_published, plot_training

@@ -1,4 +1,4 @@
-"""Results of a search: images, distances, which classes are confused; and the method in one picture."""
+"""Results of a search: images, distances, which classes are confused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from relahash_nb.centroids import make_centroids
-from relahash_nb.config import package_file
 from relahash_nb.metrics import ClassDistances
-from relahash_nb.plots.style import GREY, RIGHT, WRONG, new_axes, plain
+from relahash_nb.plots.style import RIGHT, WRONG, new_axes, plain
 
 GAP = 0.06  # between two images, in widths of one
 
@@ -50,45 +48,6 @@ def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarra
             draw_image(ax, nearest[row, column], left, top, colour)
             ax.text(left + 0.5, top + 0.95, sign, color=colour, ha="center", va="top", fontsize=10, weight="bold")
     return ax.figure
-
-
-def plot_overview() -> Figure:
-    """The method in one picture: an image, the K numbers of a network, their signs, and a search by Hamming distance.
-
-    The images are those of the package; the network is linear, fitted to the centroids of ±1 by least squares.
-    """
-    bits = 16
-    with np.load(package_file("data/fashion_mini.npz")) as data:
-        images, labels = data["images"][:2000, None], data["labels"][:2000]  # (N, 1, H, W), (N,)
-    pixels = images.reshape(len(images), -1) / 255.0 - 0.5
-    centroids = make_centroids(labels.max() + 1, bits).numpy()
-    weights = np.linalg.solve(pixels.T @ pixels + 10 * np.eye(pixels.shape[1]), pixels.T @ centroids[labels])
-    codes, query = pixels @ weights, 7  # (N, K)
-    distances = ((codes > 0) != (codes[query] > 0)).sum(1)  # (N,)
-    found = [np.flatnonzero(distances == far)[int(far == 0)] for far in (0, 1, bits // 2)]
-
-    figure = plt.figure(figsize=(7, 1.9), layout="none")
-    places = ((0.0, 0.15), (0.24, 0.17), (0.48, 0.15), (0.71, 0.29))
-    titles = ("image", f"{bits} numbers", f"{bits} signs", "database: bits that differ")
-    axes = [figure.add_axes((left, 0.06, width, 0.7)) for left, width in places]
-    for ax, title in zip(axes, titles, strict=True):
-        ax.axis("off")
-        figure.text(ax.get_position().x0 + ax.get_position().width / 2, 0.86, title, ha="center", fontsize=10)
-    for middle, words in ((0.195, "network"), (0.445, "sign"), (0.67, "search")):
-        figure.text(middle, 0.42, f"{words}\n→", fontsize=9, ha="center", va="center", linespacing=0.9)
-    fit_images(axes[0], 1.3, 1), fit_images(axes[3], 1.3, len(found))
-    draw_image(axes[0], images[query], 0, 0.1)
-    axes[1].bar(range(bits), codes[query], color=np.where(codes[query] > 0, "black", GREY))
-    axes[1].axhline(0, color="black", lw=0.6)
-    grid = np.where(codes[query] > 0, 1, -1).reshape(-1, int(bits**0.5))
-    signs = np.where(grid > 0, "+", "−")
-    options = dict(cmap=[GREY, "black"], vmin=-1, vmax=1, cbar=False, square=True, linewidths=1)
-    sns.heatmap(grid, annot=signs, fmt="", annot_kws={"size": 10}, ax=axes[2], **options)
-    for place, item in enumerate(found):
-        sign, colour = ("✓", RIGHT) if labels[item] == labels[query] else ("✗", WRONG)
-        draw_image(axes[3], images[item], place, 0.1, colour)
-        axes[3].text(place + 0.5, 1.12, f"{distances[item]} {sign}", ha="center", va="top", fontsize=10)
-    return figure
 
 
 def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None) -> Axes:
