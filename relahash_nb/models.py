@@ -1,18 +1,25 @@
-"""Backbone → linear, no bias → batch norm → codes. The rest of the work is torchvision's."""
+"""Backbone → linear, no bias → batch norm → codes; saved and loaded with all that a new image needs."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.config import RunConfig, load_attribute
+from relahash_nb.datasets import kept_size, prepare
+from relahash_nb.datasets.images import to_rgb
+from relahash_nb.files import write
 from relahash_nb.losses import LOSSES
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
@@ -28,6 +35,10 @@ class HashModel(nn.Module):
         feature_size: F, of the flattened features.
         bits: K, from 1 up.
 
+    Attributes:
+        pretrained: Names of the backbone's tensors that came from weights, and were not drawn anew.
+        weights_digest: 16 hexadecimal digits of these tensors as they were at the start; empty without weights.
+
     Example:
         >>> model = HashModel(nn.AdaptiveAvgPool2d(1), feature_size=3, bits=16)
         >>> model(torch.rand(4, 3, 8, 8)).shape
@@ -42,10 +53,12 @@ class HashModel(nn.Module):
         mean, std = getattr(backbone, "mean", IMAGENET_MEAN), getattr(backbone, "std", IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.pretrained: frozenset[str] = frozenset()  # names of the backbone's tensors that were not drawn anew
+        self.pretrained: frozenset[str] = frozenset()
+        self.weights_digest = ""
+        self.facts: dict[str, Any] = {}  # of a loaded model: what was saved beside its tensors
 
     def forward(self, images: Tensor) -> Tensor:
-        """Codes (B, K), before the sign, of images (B, 3, H, W) float from 0 to 1."""
+        """Codes (B, K), before the sign, of images (B, 3, H, W) float from 0 to 1; see `features`."""
         return self.hash(self.features(images))
 
     def train(self, mode: bool = True) -> HashModel:
@@ -56,19 +69,135 @@ class HashModel(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, F) of images (B, 3, H, W) float from 0 to 1."""
+        """Features (B, F) of images (B, 3, H, W) float from 0 to 1, which are normalised here.
+
+        Raises:
+            ValueError: The images are integers; or, where a loaded model is on the CPU, outside 0 to 1.
+        """
+        expected = "expected: float from 0 to 1, as model.preprocess(image) gives"
+        if not images.is_floating_point():
+            raise ValueError(f"images: {str(images.dtype).removeprefix('torch.')} given; {expected}")
+        if self.facts and images.device.type == "cpu":  # never in training: on a GPU the check would wait for it
+            low, high = (value.item() for value in images.aminmax())
+            if low < -0.05 or high > 1.05:
+                raise ValueError(f"images: values from {low:.3g} to {high:.3g} given; {expected}")
         return self.backbone(images.sub(self.mean).div_(self.std)).flatten(1)
 
     def hash(self, features: Tensor) -> Tensor:
         """Codes (B, K), before the sign, of features (B, F)."""
         return self.hash_layer(features)
 
+    def preprocess(self, image: Any) -> Tensor:
+        """A new image as the run's own images were prepared; for a model that `load` gave.
+
+        Args:
+            image: A PIL image of any mode, or a uint8 tensor (1 or 3, H, W).
+
+        Returns:
+            (3, S, S) float32 from 0 to 1, on the CPU. `forward` normalises it.
+
+        Raises:
+            ValueError: The image is neither of the two.
+        """
+        size, kept = self.facts["image_size"], self.facts["kept_size"]
+        if not isinstance(image, Tensor):
+            if not hasattr(image, "draft"):
+                raise ValueError(f"image: {type(image).__name__} given; allowed: a PIL image, a uint8 tensor (3, H, W)")
+            image.draft(None, (2 * kept, 2 * kept))  # as files of data sets are read; of an image in memory it is none
+            image = V.pil_to_tensor(_square(to_rgb(image), kept))
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
+            raise ValueError(f"image: {image.dtype} {tuple(image.shape)} given; allowed: uint8 (3, H, W)")
+        return prepare(_square(image, kept)[None], size, "none" if kept == size else "centre")[0]
+
+    def save(self, path: Path | str, config: RunConfig) -> None:
+        """Writes what the run trained, and what else `load` needs, to a safetensors file; whole or not at all.
+
+        With `save_weights` `trained` the tensors are all of a finetuned model; of a frozen one those that no weights
+        can give again: the hash layer and what was drawn anew. `all` keeps all. No file is written with `none`, nor for
+        `class_index` and `random`, which are bounds and no hash layers.
+
+        Args:
+            path: Of the file, in a folder that exists; `model.safetensors` in a run.
+            config: That the model was built with.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        config = config.resolve()
+        if config.save_weights == "none" or not isinstance(self.hash_layer, nn.Sequential):
+            return
+        left = set() if config.finetune or config.save_weights == "all" else {f"backbone.{n}" for n in self.pretrained}
+        # safetensors writes memory as it lies, and convolution weights may lie channels last.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.state_dict().items()
+            if name not in left
+        }
+        facts = {
+            **{name: getattr(config, name) for name in ("backbone", "bits", "image_size")},
+            "kept_size": kept_size(config.image_size, config.augment),
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "eps": getattr(self.hash_layer[1], "eps", None),  # None: no batch norm
+            "weights": config.weights,
+            "weights_digest": self.weights_digest if left else "",  # of the tensors that are not in the file
+        }
+        write(Path(path), lambda temporary: save_file(tensors, temporary, {"relahash_nb": json.dumps(facts)}))
+
+    @classmethod
+    def load(cls, run: Path | str, weights: Path | str | None = None) -> HashModel:
+        """The model that a run saved, on the CPU, in evaluation mode.
+
+        Args:
+            run: A run's folder, its name in `results/runs`, or the file.
+            weights: What a frozen backbone started from, where it lies elsewhere now.
+
+        Raises:
+            ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
+        """
+        path = Path(run) if Path(run).exists() else Path("results", "runs", run)
+        path = path / "model.safetensors" if path.is_dir() else path
+        try:
+            with safe_open(path, "pt") as file:
+                facts = json.loads(file.metadata()["relahash_nb"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = "there is no such file" if not path.is_file() else f"not a file of HashModel.save ({error})"
+            raise ValueError(
+                f"model: {str(path)!r} given; {reason}; a run keeps it with save_weights all or trained"
+            ) from None
+        source = str(weights or facts["weights"]) if facts["weights_digest"] else "none"
+        backbone, pretrained = build_backbone(facts["backbone"], source), {}
+        if source != "none":
+            given = _read_weights(backbone, source) if source != "imagenet" else backbone.state_dict()
+            pretrained = {name: given[name] for name in given if f"backbone.{name}" not in tensors}
+            if digest_of(pretrained) != facts["weights_digest"]:
+                print(f"weights: {source} differ from those that {path} was trained with; its codes will be others")
+        model = cls(backbone, tensors["hash_layer.0.weight"].shape[1], facts["bits"])
+        model.hash_layer[1] = nn.Identity() if facts["eps"] is None else nn.BatchNorm1d(facts["bits"], facts["eps"])
+        whole = tensors | {f"backbone.{name}": tensor for name, tensor in pretrained.items()}
+        try:
+            model.load_state_dict(whole)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"model: {path} does not fit {facts['backbone']} as it is here ({reason})") from None
+        model.mean, model.std = (torch.tensor(facts[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+        model.pretrained, model.weights_digest, model.facts = frozenset(pretrained), facts["weights_digest"], facts
+        return model.requires_grad_(False).eval()
+
+
+def _square(image: Any, most: int) -> Any:
+    """A PIL image or tensor (C, H, W), its middle square, of at most so many pixels."""
+    height, width = V.get_size(image)
+    side = min(height, width, most)
+    return image if height == width == side else V.center_crop(V.resize(image, [side], antialias=True), [side, side])
+
 
 def build_model(config: RunConfig) -> HashModel:
     """The model that a config names, drawn from its seed alone; no global random state is used or changed.
 
     Args:
-        config: Resolved or not. Of it count `backbone`, `weights`, `bits`, `image_size`, `dropout`, `finetune`, `seed`,
+        config: Resolved or not. `backbone`, `weights`, `bits`, `image_size`, `dropout`, `finetune` and `seed` are used,
             and whether `loss` wants a batch norm.
 
     Returns:
@@ -85,23 +214,57 @@ def build_model(config: RunConfig) -> HashModel:
     config = config.resolve()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        is_file = config.weights not in ("imagenet", "none")
-        backbone = build_backbone(config.backbone, "none" if is_file else config.weights)
-        pretrained = tuple(backbone.state_dict()) if config.weights == "imagenet" else ()
-        if is_file:
-            report = load_partial(backbone, Path(config.weights))
-            pretrained = report.taken
-            print(f"weights: {config.weights}: {report}")
-        if not config.dropout:
-            for module in backbone.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
+        backbone = build_backbone(config.backbone, config.weights)
+        pretrained = backbone.state_dict() if config.weights == "imagenet" else {}
+        if config.weights not in ("imagenet", "none"):
+            pretrained = _read_weights(backbone, config.weights)
+            missing = backbone.load_state_dict(pretrained, strict=False).missing_keys
+            layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing))
+            print(f"weights: {config.weights}: {', '.join(layers) or 'nothing'} drawn anew")
+        for module in backbone.modules():
+            if isinstance(module, nn.Dropout) and not config.dropout:
+                module.p = 0.0
         model = HashModel(backbone, _feature_size(backbone, config), config.bits)
         if not getattr(LOSSES.get(config.loss), "batch_norm", True):
             model.hash_layer[1] = nn.Identity()
     model.pretrained = frozenset(pretrained)
+    model.weights_digest = digest_of(pretrained) if pretrained else ""
     backbone.requires_grad_(config.finetune)
     return model.train()
+
+
+def _read_weights(backbone: nn.Module, path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that fit a backbone by name, less a leading `backbone.`, and shape."""
+    if not Path(path).is_file():
+        raise ValueError(
+            f"weights: {path!r} given, and there is no such file; allowed: imagenet, none, or a safetensors file"
+        )
+    try:
+        found = {name.removeprefix("backbone."): tensor for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(f"weights: {path} is no safetensors file ({error})") from None
+    own = backbone.state_dict()
+    fitting = {name: found[name] for name in own if name in found and found[name].shape == own[name].shape}
+    if not fitting:
+        raise ValueError(f"weights: nothing in {path} fits the backbone: it has {_few(found)}, expected {_few(own)}")
+    broken = [name for name, tensor in fitting.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"weights: {path}: not finite: {_few(broken)}")
+    return fitting
+
+
+def _few(names: Any, most: int = 4) -> str:
+    names = list(names)
+    return f"{', '.join(names[:most])}{', …' if len(names) > most else ''}"
+
+
+def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """16 hexadecimal digits of a text and of tensors: names, dtypes, shapes and values."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def build_backbone(name: str, weights: str) -> nn.Module:
@@ -110,7 +273,7 @@ def build_backbone(name: str, weights: str) -> nn.Module:
     Args:
         name: In `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
             model of torchvision; else, where timm is installed, one of timm's.
-        weights: `imagenet` or `none`.
+        weights: `imagenet`, or anything else for none.
 
     Raises:
         ValueError: No such backbone, or its weights are not to be had.
@@ -119,6 +282,7 @@ def build_backbone(name: str, weights: str) -> nn.Module:
         >>> build_backbone("resnet18", "none").eval()(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 512])
     """
+    weights = weights if weights == "imagenet" else "none"
     try:
         if name in BACKBONES:
             return BACKBONES[name](weights)
@@ -194,63 +358,6 @@ def from_timm(name: str, weights: str) -> nn.Module:
     model = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
     model.mean, model.std = model.default_cfg["mean"], model.default_cfg["std"]
     return model
-
-
-def load_partial(backbone: nn.Module, path: Path) -> WeightsReport:
-    """Copies from a safetensors file what fits a backbone by name and shape.
-
-    Args:
-        backbone: Filled in place.
-        path: The file. A leading `backbone.` in its names, as our own runs write them, is left out.
-
-    Returns:
-        What was taken, what stayed fresh, and what did not fit.
-
-    Raises:
-        ValueError: There is no such file, it is no safetensors file, or nothing in it fits.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"weights: {str(path)!r} given, and there is no such file; allowed: imagenet, none, or a safetensors file"
-        )
-    try:
-        found = {name.removeprefix("backbone."): tensor for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} is no safetensors file ({error})") from None
-    own = backbone.state_dict()
-    taken = tuple(name for name in own if name in found and found[name].shape == own[name].shape)
-    report = WeightsReport(
-        taken,
-        fresh=tuple(name for name in own if name not in taken and not name.endswith("num_batches_tracked")),
-        unfit=tuple(name for name in found if name not in taken),
-    )
-    if not taken:
-        raise ValueError(f"weights: nothing in {path} fits the backbone: {report}")
-    backbone.load_state_dict({name: found[name] for name in taken}, strict=False)
-    return report
-
-
-@dataclass(frozen=True)
-class WeightsReport:
-    """What a weights file gave to a backbone: names of tensors.
-
-    Attributes:
-        taken: In the file and in the backbone, with one shape.
-        fresh: In the backbone alone; they stay as they were drawn.
-        unfit: In the file, and not in the backbone or of another shape there.
-    """
-
-    taken: tuple[str, ...]
-    fresh: tuple[str, ...]
-    unfit: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = (("taken", self.taken), ("stayed fresh", self.fresh), ("did not fit", self.unfit))
-        return "; ".join(f"{len(names)} tensors {what}{_some(names)}" for what, names in parts)
-
-
-def _some(names: tuple[str, ...], most: int = 4) -> str:
-    return f" ({', '.join(names[:most])}{', …' if len(names) > most else ''})" if names else ""
 
 
 def _feature_size(backbone: nn.Module, config: RunConfig) -> int:

@@ -1,9 +1,9 @@
 """Features of a fixed backbone: right, kept once, found again by what decides them, and never half written."""
 
 import copy
-import json
 import shutil
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from relahash_nb import features, inference
+from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, prepare
-from relahash_nb.features import RowFile, pool_features
+from relahash_nb.features import pool_features
 from relahash_nb.models import HashModel
 
 ITEMS, SIZE = 22, 8  # five blocks of four, and one of two
@@ -51,8 +51,8 @@ STOP: set[int] = set()
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     SEEN.clear(), STOP.clear()
-    monkeypatch.setattr(features.backbone, "BLOCK", 4)
-    monkeypatch.setattr(inference, "CPU_BATCH", 3)
+    monkeypatch.setattr(features, "BLOCK", 4)
+    monkeypatch.setattr(features, "CPU_BATCH", 3)
 
 
 @pytest.fixture
@@ -183,51 +183,33 @@ def test_files_are_known_by_path_size_and_time_of_change(model, config, image_fo
     assert len(files(config)) == 2
 
 
-def test_an_interrupted_call_is_continued_to_the_same_bytes(model, data, config, tmp_path):
-    STOP.add(13)  # in the fourth block
-    with pytest.raises(RuntimeError, match="interrupted"):
-        pool_features(model, data, config)
-    assert not files(config) and len(files(config, ".partial")) == 1
-    STOP.clear(), SEEN.clear()
-    pool_features(model, data, config)
-    assert sorted(SEEN) == list(range(12, ITEMS))
-    pool_features(model, data, RunConfig(data_dir=str(tmp_path / "other")))
-    assert files(config)[0].read_bytes() == (tmp_path / "other/features" / files(config)[0].name).read_bytes()
-    assert not files(config, ".partial")
-
-
-@pytest.mark.parametrize("more", [b"", b"to", bytes(10_000)], ids=["between two blocks", "in a row", "too long"])
-def test_a_torn_partial_file_is_cut_to_whole_blocks(more, model, data, config):
-    whole = pool_features(model, data, config).clone()
-    (path,) = files(config)
-    file = RowFile(path, (ITEMS, 6), "float16", 4, "features")
-    path.with_suffix(".partial").write_bytes(path.read_bytes()[: file.size(8)] + more)
-    path.unlink()
-    assert torch.equal(pool_features(model, data, config), whole)
-    assert sorted(SEEN[ITEMS:]) == list(range(8 if len(more) < 3 else 0, ITEMS))
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".partial"])
 @pytest.mark.parametrize(
     "damage",
-    [lambda good: good[:-10], lambda good: good + b"\0", lambda good: b"", lambda good: b"\x80\x04" + good[2:]],
-    ids=["truncated", "too long", "empty", "garbage"],
+    [lambda good: good[:-10], lambda good: b"", lambda good: b"\x80\x04" + good[2:]],
+    ids=["truncated", "empty", "garbage"],
 )
-def test_a_broken_file_is_made_anew(damage, suffix, model, data, config):
+def test_a_broken_file_is_made_anew(damage, model, data, config):
     pool_features(model, data, config)
     (path,) = files(config)
     good = path.read_bytes()
-    path.unlink()
-    path.with_suffix(suffix).write_bytes(damage(good))
+    path.write_bytes(damage(good))
     pool_features(model, data, config)
-    assert path.read_bytes() == good and not files(config, ".partial")
+    assert path.read_bytes() == good
 
 
-def test_the_file_is_an_array_of_numpy_and_the_note_says_of_what(model, data, config):
+def test_the_file_is_an_array_of_numpy(model, data, config):
     pool_features(model, data, config, torch.float32)
-    assert np.load(files(config)[0], allow_pickle=False).shape == (ITEMS, 6)
-    note = json.loads(files(config, ".json")[0].read_text())
-    assert note["dataset"] == "noise" and note["dtype"] == "float32" and note["shape"] == [ITEMS, 6]
+    rows = np.load(files(config)[0], allow_pickle=False)
+    assert rows.shape == (ITEMS, 6) and rows.dtype == np.float32
+
+
+def test_an_interrupted_call_leaves_no_file(model, data, config):
+    STOP.add(13)  # in the fourth block
+    with pytest.raises(RuntimeError, match="interrupted"):
+        pool_features(model, data, config)
+    assert {path.suffix for path in Path(config.data_dir, "features").iterdir()} <= {".lock"}
+    STOP.clear()
+    assert pool_features(model, data, config).shape == (ITEMS, 6) and len(files(config)) == 1
 
 
 def test_of_two_processes_the_second_waits_for_the_first(model, data, config, tmp_path, capsys):
@@ -253,13 +235,18 @@ def test_where_nothing_can_be_written_they_are_computed_for_this_run_alone(model
     assert capsys.readouterr().out.count("cannot be kept in") == 1
 
 
-def test_a_full_disk_costs_the_file_and_not_the_features(model, data, config, monkeypatch, capsys):
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_full_disk_costs_the_file_and_not_the_features(when, model, data, config, monkeypatch, capsys):
     def full(*paths):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(features.rows, "replace", full)
+    if when == "before":  # a mapped file that outgrows the disk would end the process
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100))
+    else:
+        monkeypatch.setattr(Path, "replace", full)
     assert pool_features(model, data, config).shape == (ITEMS, 6)
-    assert not files(config) and "No space left" in capsys.readouterr().out
+    said = "of the disk are free" if when == "before" else "No space left"
+    assert not files(config) and said in capsys.readouterr().out
 
 
 def test_features_that_are_not_finite_in_float16_are_refused(data, config):

@@ -20,8 +20,7 @@ from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
 from relahash_nb.datasets.augment import crop, resized_crop
-from relahash_nb.features import decode_images, pool_features
-from relahash_nb.inference import forward_blocks
+from relahash_nb.features import decode_images, forward_blocks, pool_features
 from relahash_nb.models import HashModel, build_model
 
 SIDE = 16

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from relahash_nb import inference
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool, Split
-from relahash_nb.inference import autocast, compile_module, fold_batch_norms, for_inference, forward_blocks
+from relahash_nb.features import autocast, fold_batch_norms, for_inference, forward_blocks
 from relahash_nb.models import HashModel, build_backbone, build_model
 
 
@@ -90,8 +89,7 @@ def test_batch_norms_are_folded_in_fp32_alone(precision, left):
     assert norms(for_inference(build_model(RunConfig()), 28, precision).backbone) == left
 
 
-@pytest.mark.parametrize("start", [0, 5, 10])
-def test_outputs_come_in_order_whichever_worker_is_the_first(start, monkeypatch):
+def test_outputs_come_in_order_whichever_worker_is_the_first(monkeypatch):
     class Slow(nn.Module):
         mean, std = (0.0,) * 3, (1.0,) * 3
 
@@ -102,8 +100,8 @@ def test_outputs_come_in_order_whichever_worker_is_the_first(start, monkeypatch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # or three would stay for the tests that follow
     model = HashModel(Slow(), feature_size=1, bits=2)
-    blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32", start=start, block=4, batch_size=3))
-    assert torch.cat(blocks).flatten().round().tolist() == list(range(start, 22))
+    blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32", block=4, batch_size=3))
+    assert torch.cat(blocks).flatten().round().tolist() == list(range(22))
     assert [len(block) for block in blocks[:-1]] == [4] * (len(blocks) - 1)
 
 
@@ -144,28 +142,3 @@ def test_no_more_is_read_than_a_block_a_worker_and_one():
     assert 2 <= len(set(read)) <= 2 * (torch.get_num_threads() + 2)
     blocks.close()
     assert len(read) < 100
-
-
-def test_a_missing_compiler_is_said(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"compile: True given, which needs a C.. compiler, and there is no no-such-c"):
-        compile_module(nn.Identity(), torch.device("cpu"))
-
-
-def test_compiled_features_are_those_of_the_model_and_a_last_batch_is_no_other_program(monkeypatch):
-    monkeypatch.setattr(inference.shutil, "which", lambda name: name)  # the backend below compiles nothing
-    sizes, real = set(), torch.compile
-
-    def seen(module, **options):
-        def backend(graph, inputs):
-            sizes.update(len(tensor) for tensor in inputs if tensor.shape[1:] == (3, 8, 8))
-            return graph.forward
-
-        return real(module, backend=backend, dynamic=options["dynamic"])
-
-    monkeypatch.setattr(inference.torch, "compile", seen)
-    model, split = build_model(RunConfig(image_size=8)).eval(), split_of(11)
-    given = forward_blocks(HashModel.features, model, split, "fp32", block=8, batch_size=4, compiled=True)
-    expected = forward_blocks(HashModel.features, model, split, "fp32")
-    torch.testing.assert_close(torch.cat(list(given)), torch.cat(list(expected)))
-    assert sizes == {4}

@@ -1,13 +1,23 @@
-"""Backbones without their heads, weights that fit in part, and a seed that alone decides."""
+"""Backbones without their heads, weights that fit in part, a seed that alone decides, and models that are loaded."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import alexnet, resnet18
+from torchvision.transforms.v2 import functional as V
 
+from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
-from relahash_nb.models import BACKBONES, HashModel, build_backbone, build_model, load_partial
+from relahash_nb.datasets import Dataset, FileImages, Pool, prepare
+from relahash_nb.features import forward_blocks
+from relahash_nb.models import BACKBONES, HashModel, build_backbone, build_model
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -69,32 +79,38 @@ def test_a_backbone_that_is_not_finetuned_keeps_still():
     ]
 
 
-def test_part_of_a_network_is_taken_and_the_rest_reported(tmp_path):
+def test_part_of_a_network_is_taken_and_what_is_drawn_anew_is_said(tmp_path, capsys):
     trunk = {name: tensor for name, tensor in alexnet().state_dict().items() if name.startswith("features.")}
     save_file(trunk | {"classifier.1.weight": torch.zeros(2, 2)}, tmp_path / "trunk.safetensors")
-    backbone = build_backbone("alexnet", "none")
-    report = load_partial(backbone, tmp_path / "trunk.safetensors")
-    assert set(report.taken) == set(trunk)
-    assert report.unfit == ("classifier.1.weight",)
-    assert report.fresh == ("classifier.1.weight", "classifier.1.bias", "classifier.4.weight", "classifier.4.bias")
-    assert torch.equal(backbone.features[0].weight, trunk["features.0.weight"])
-    assert str(report).startswith("10 tensors taken (features.0.weight, ")
+    options = dict(backbone="alexnet", image_size=64)
+    model = build_model(RunConfig(**options, weights=str(tmp_path / "trunk.safetensors")))
+    assert model.pretrained == set(trunk)
+    assert torch.equal(model.backbone.features[0].weight, trunk["features.0.weight"])
+    assert capsys.readouterr().out.endswith("trunk.safetensors: classifier.1, classifier.4 drawn anew\n")
 
 
-def test_only_what_came_from_the_file_counts_as_pretrained(tmp_path, capsys):
+def test_only_what_came_from_the_file_counts_as_pretrained(tmp_path):
     state = {name: tensor for name, tensor in resnet18().state_dict().items() if name.startswith("layer1.")}
     save_file(state, tmp_path / "part.safetensors")
     model = build_model(RunConfig(backbone="resnet18", weights=str(tmp_path / "part.safetensors"), image_size=32))
-    assert model.pretrained == set(state)
-    assert "tensors stayed fresh (conv1.weight" in capsys.readouterr().out
-    assert build_model(RunConfig()).pretrained == set()
+    assert model.pretrained == set(state) and len(model.weights_digest) == 16
+    assert build_model(RunConfig()).pretrained == set() and not build_model(RunConfig()).weights_digest
 
 
-def test_weights_that_a_run_of_ours_has_kept_are_found_under_their_names(tmp_path):
+def test_weights_that_a_run_of_ours_has_kept_are_found_under_their_names(tmp_path, capsys):
     trained = build_model(RunConfig(seed=5))
-    save_file(trained.state_dict(), tmp_path / "run.safetensors")
-    report = load_partial(build_backbone("small_cnn", "none"), tmp_path / "run.safetensors")
-    assert not report.fresh and set(report.unfit) == {name for name in trained.state_dict() if "hash_layer" in name}
+    trained.save(tmp_path / "model.safetensors", RunConfig(seed=5))
+    model = build_model(RunConfig(weights=str(tmp_path / "model.safetensors")))
+    assert torch.equal(model.backbone[0].weight, trained.backbone[0].weight)
+    assert "nothing drawn anew" in capsys.readouterr().out
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    state = build_backbone("small_cnn", "none").state_dict()
+    state["4.weight"][0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(ValueError, match=r"^weights: .*nan\.safetensors: not finite: 4\.weight$"):
+        build_model(RunConfig(weights=str(tmp_path / "nan.safetensors")))
 
 
 @pytest.mark.parametrize(
@@ -116,5 +132,183 @@ def test_what_cannot_be_built_is_said_in_one_line(options, said):
 
 def test_weights_that_fit_nothing_are_an_error(tmp_path):
     save_file({"else": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"nothing in .*other\.safetensors fits the backbone: 0 tensors taken"):
+    with pytest.raises(
+        ValueError, match=r"nothing in .*other\.safetensors fits the backbone: it has else, expected 0\.weight"
+    ):
         build_model(RunConfig(weights=str(tmp_path / "other.safetensors")))
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+import torch
+from relahash_nb.models import HashModel
+from relahash_nb.features import forward_blocks
+from tests.test_models import queries
+
+model = HashModel.load(sys.argv[1])
+assert not model.training and model.mean.device.type == "cpu"
+torch.save(torch.cat(list(forward_blocks(HashModel.forward, model, queries(int(sys.argv[2])), "fp32"))), sys.argv[3])
+"""
+
+
+def queries(size: int):
+    images = torch.randint(0, 256, (12, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pool = Pool(images, torch.ones(12, 1, dtype=torch.uint8), np.arange(12), size)
+    return Dataset.from_pool("noise", ["a"], pool, {part: range(12) for part in ("train", "query", "database")}).query
+
+
+def make(backbone: str, folder, **options) -> tuple[HashModel, RunConfig]:
+    """A model whose tensors are no longer those of its seed; AlexNet's trunk is from a file, its rest drawn anew."""
+    weights = "none"
+    if backbone in ("alexnet", "resnet18"):
+        network = build_backbone(backbone, "none").state_dict()
+        part = {name: tensor for name, tensor in network.items() if not name.startswith("classifier.")}
+        weights = str(folder / "part.safetensors")
+        save_file(part, weights)
+    config = RunConfig(backbone=backbone, weights=weights, bits=16, image_size=64, **options)
+    model = build_model(config)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and (config.finetune or name.startswith("hash_layer.")):
+                tensor.mul_(torch.empty_like(tensor).uniform_(0.5, 1.5, generator=generator))
+    return model, config
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["channels last", "contiguous"])
+@pytest.mark.parametrize("finetune", [True, False])
+@pytest.mark.parametrize("backbone", ["small_cnn", "alexnet", "resnet18", "mobilenet_v3_small", "timm"])
+def test_a_saved_model_gives_the_same_bits_in_a_fresh_process(backbone, finetune, layout, tmp_path):
+    if backbone == "timm":
+        pytest.importorskip("timm")
+        backbone = "tf_efficientnet_lite0"
+    model, config = make(backbone, tmp_path, finetune=finetune)
+    model.to(memory_format=layout)
+    codes = torch.cat(list(forward_blocks(HashModel.forward, model, queries(64), "fp32")))
+    model.save(tmp_path / "model.safetensors", config)
+    if layout == torch.channels_last and backbone in ("small_cnn", "alexnet"):
+        arguments = [str(tmp_path), "64", str(tmp_path / "codes.pt")]
+        done = subprocess.run([sys.executable, "-c", IN_A_FRESH_PROCESS, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stdout, done.stderr
+        again = torch.load(tmp_path / "codes.pt", weights_only=True)
+    else:
+        again = torch.cat(list(forward_blocks(HashModel.forward, HashModel.load(tmp_path), queries(64), "fp32")))
+    assert torch.equal(again > 0, codes > 0)
+    torch.testing.assert_close(again, codes)
+
+
+@pytest.mark.parametrize(
+    ("finetune", "save_weights", "kept"),
+    [(True, "trained", True), (False, "trained", False), (False, "all", True), (True, "none", None)],
+)
+def test_what_weights_can_give_again_is_left_out(finetune, save_weights, kept, tmp_path):
+    model, config = make("alexnet", tmp_path, finetune=finetune)
+    model.save(tmp_path / "model.safetensors", saving(config, save_weights))
+    if kept is None:
+        assert not (tmp_path / "model.safetensors").exists()
+        return
+    names = set(load_file(tmp_path / "model.safetensors"))
+    assert {"hash_layer.0.weight", "hash_layer.1.running_mean", "backbone.classifier.1.weight"} <= names
+    assert ("backbone.features.0.weight" in names) == kept
+
+
+def saving(config, save_weights):
+    """Until `trained` is the config's own word."""
+    saved = SimpleNamespace(**config.resolve().to_dict() | {"save_weights": save_weights}, resolve=lambda: saved)
+    return saved
+
+
+def test_other_weights_than_the_run_s_are_said_and_others_can_be_given(tmp_path, capsys):
+    model, config = make("alexnet", tmp_path, finetune=False)
+    model.save(tmp_path / "model.safetensors", config)
+    (tmp_path / "part.safetensors").rename(tmp_path / "moved.safetensors")
+    with pytest.raises(ValueError, match=r"part\.safetensors' given, and there is no such file"):
+        HashModel.load(tmp_path)
+    capsys.readouterr()
+    HashModel.load(str(tmp_path / "model.safetensors"), weights=tmp_path / "moved.safetensors")
+    assert not capsys.readouterr().out
+    state = load_file(tmp_path / "moved.safetensors")
+    save_file(state | {"features.0.bias": state["features.0.bias"] + 1}, tmp_path / "part.safetensors")
+    HashModel.load(tmp_path)
+    assert capsys.readouterr().out.count("differ from those that") == 1
+
+
+def test_a_run_is_found_by_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "runs" / "some-run"
+    folder.mkdir(parents=True)
+    build_model(RunConfig()).save(folder / "model.safetensors", RunConfig())
+    monkeypatch.chdir(tmp_path)
+    assert HashModel.load("some-run").hash_layer[0].out_features == 64
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model", "foreign"])
+def test_what_is_no_model_is_said_in_one_line(content, tmp_path):
+    path = tmp_path / "model.safetensors"
+    if content == "foreign":
+        save_file({"hash_layer.0.weight": torch.zeros(2, 2)}, path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="there is no such file" if content is None else "not a file of HashModel"):
+        HashModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("loss", ["lsh", "itq", "cross_entropy_plain"])
+def test_every_kind_of_hash_layer_is_loaded(loss, tmp_path):
+    config = RunConfig(loss=loss, bits=16, finetune=False)
+    model = build_model(config)
+    if loss != "cross_entropy_plain":
+        solve(model, torch.rand(200, 64, generator=torch.Generator().manual_seed(0)), torch.ones(200, 1), config)
+    model.save(tmp_path / "model.safetensors", config)
+    features = torch.rand(5, 64)
+    assert torch.equal(HashModel.load(tmp_path).hash(features), model.eval().hash(features))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory) -> HashModel:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    build_model(RunConfig()).save(path, RunConfig())
+    return HashModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.zeros(1, 3, 28, 28, dtype=torch.uint8), "images: uint8 given; expected: float from 0 to 1"),
+        (torch.full((1, 3, 28, 28), 255.0), "images: values from 255 to 255 given; expected: float from 0 to 1"),
+        (torch.full((1, 3, 28, 28), -2.0), "images: values from -2 to -2 given; .*preprocess"),
+    ],
+)
+def test_images_that_were_not_prepared_are_refused(images, said, loaded):
+    with pytest.raises(ValueError, match=said):
+        loaded(images)
+
+
+def test_a_training_model_is_not_asked_for_the_range_of_its_images():
+    build_model(RunConfig())(torch.full((2, 3, 28, 28), 255.0))
+
+
+def test_a_new_image_is_prepared_as_the_data_set_s_own(loaded, image_folder, tmp_path):
+    path = next(image_folder.rglob("*.png"))
+    pixels = V.pil_to_tensor(Image.open(path))
+    expected = prepare(pixels[None], 28)[0]
+    assert torch.equal(loaded.preprocess(Image.open(path)), expected)
+    assert torch.equal(loaded.preprocess(pixels), expected) and loaded(expected[None]).shape == (1, 64)
+    large = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8))
+    large.save(tmp_path / "large.png")
+    files = FileImages(tmp_path, ["large.png"], 28)
+    assert torch.equal(loaded.preprocess(large), prepare(files[[0]], 28)[0])
+    assert loaded.preprocess(large.convert("L")).shape == (3, 28, 28)
+
+
+def test_a_model_of_crops_is_given_the_centre(tmp_path):
+    config = RunConfig(augment="crop", image_size=56)
+    build_model(config).save(tmp_path / "model.safetensors", config)
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    image[:, 4:60, 4:60] = 255
+    assert HashModel.load(tmp_path).preprocess(image).min() == 1
+
+
+@pytest.mark.parametrize("image", [torch.rand(3, 8, 8), torch.zeros(8, 8, dtype=torch.uint8), "picture.jpg"])
+def test_what_is_no_image_is_refused(image, loaded):
+    with pytest.raises(ValueError, match=r"^image: .* given; allowed: "):
+        loaded.preprocess(image)

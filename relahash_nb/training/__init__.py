@@ -1,6 +1,6 @@
 """The only loops over data: `fit` trains, `encode` gives codes, `evaluate` scores them."""
 
-from relahash_nb.inference import autocast
+from relahash_nb.features import autocast
 from relahash_nb.models import DTYPES
 from relahash_nb.training.checkpoints import CheckpointError
 from relahash_nb.training.encoding import encode, evaluate, find_device, score

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split
-from relahash_nb.inference import BLOCK, forward_blocks
+from relahash_nb.features import BLOCK, forward_blocks
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
 from relahash_nb.training.progress import watch

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset
-from relahash_nb.features import pool_features
-from relahash_nb.inference import autocast, compile_module
+from relahash_nb.features import autocast, pool_features
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoints, State
 from relahash_nb.training.encoding import evaluate, find_device
@@ -112,7 +111,7 @@ class Training:
         self.config = config.resolve()
         self.device = find_device(self.config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)
-        self.network = compile_module(self.model, self.device) if self.config.compile else self.model
+        self.network = self.model
         self.loss = loss.to(self.device)
         self.data = data.to(self.device)
         self.optimizer = make_optimizer(model, loss, self.config)
