@@ -21,7 +21,7 @@ import psutil
 from relahash_nb.files import write
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "steps", "estimate")
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "search", "steps", "estimate")
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "timm", "faiss-cpu")
 OUR_SETTINGS = ("GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")  # that `import relahash_nb` makes
 QUIET = 10  # percent of the cores at work for others, below which a machine is called so

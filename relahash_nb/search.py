@@ -278,10 +278,12 @@ class FolderStore(Store):
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths; with flat, of all that tie with the last."""
-        index = self.prepare(kind)
+        index, threads = self.prepare(kind), self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(1)  # they share queries, not codes: for one, all but one are only waited for
         distances, rows = (found[0] for found in index.search(code[None], min(k, index.ntotal)))
         if kind == "flat":
             _, distances, rows = index.range_search(code[None], int(distances[-1]) + 1)
+        self._faiss.omp_set_num_threads(threads)
         found = {int(row) + 1: int(distance) for row, distance in zip(rows, distances, strict=True)}
         text = "SELECT id, path FROM items WHERE id IN (SELECT value FROM json_each(?))"
         return [(found[row], path) for row, path in self.read(text, json.dumps(list(found)))]
@@ -304,7 +306,7 @@ class FolderStore(Store):
             index.add(codes)
             write(path, lambda temporary: faiss.write_index_binary(index, str(temporary)))
         if kind == "ivf":
-            index.nprobe = 16
+            index.nprobe = 32
         if kind == "hnsw":
             index.hnsw.efSearch = 128
         self._indexes[kind] = index
