@@ -27,6 +27,10 @@ HELP = """usage: relahash COMMAND [options]
   check    what is wrong with a data set, before anything is trained
   report   the finished runs as a table
   look     the finished runs as figures: executes the analysis notebooks
+  hash     codes of your own pictures, in a file
+  index    the same, into an index that can be searched
+  search   the nearest pictures in an index
+  duplicates  groups of near-duplicates in an index
 
 relahash COMMAND --help lists the options."""
 
@@ -220,12 +224,29 @@ def check_data(configs: Sequence[RunConfig]) -> None:
         load_dataset(config)
 
 
+def search_command(name: str, function: str) -> Callable[[Sequence[str]], int]:
+    """A command that is a function of `relahash_nb.search`, its options by tyro."""
+
+    def run(arguments: Sequence[str]) -> int:
+        import tyro
+
+        from relahash_nb import search
+
+        return tyro.cli(getattr(search, function), prog=f"relahash {name}", args=list(arguments))
+
+    return run
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "sweep": sweep,
     "check": check,
     "report": report,
     "look": look,
+    "hash": search_command("hash", "index_folder"),
+    "index": search_command("index", "index_folder"),
+    "search": search_command("search", "search_index"),
+    "duplicates": search_command("duplicates", "find_duplicates"),
 }
 
 if __name__ == "__main__":
