@@ -20,16 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from tqdm import tqdm
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
@@ -66,11 +64,7 @@ class Hasher:
         self._network = for_inference(model.to(find_device(device)), model.facts["image_size"], "fp32")
 
     def __call__(self, pictures: Sequence[Any]) -> np.ndarray:
-        """Packed codes (N, ⌈K/8⌉) uint8 of paths, PIL images, or tensors that `preprocess` gave.
-
-        Raises:
-            ValueError: A picture cannot be read; which, and why.
-        """
+        """Packed codes (N, ⌈K/8⌉) uint8 of paths, PIL images or tensors; a ValueError names one that cannot be read."""
         codes, device = [np.empty((0, -(-self.card["bits"] // 8)), np.uint8)], self._network.mean.device
         for start in range(0, len(pictures), BATCH):
             images = torch.stack([self.preprocess(picture) for picture in pictures[start : start + BATCH]])
@@ -82,16 +76,9 @@ class Hasher:
 
 
 def load_hasher(
-    run: str | Path | None = None,
-    *,
-    backbone: str = "alexnet",
-    weights: str | None = None,
-    bits: int = 64,
-    loss: Baseline = "itq",
-    folder: str | Path | None = None,
-    image_size: int = 224,
-    device: str = "auto",
-) -> Hasher:
+    run: str | Path | None = None, *, backbone: str = "alexnet", weights: str | None = None, bits: int = 64,
+    loss: Baseline = "itq", folder: str | Path | None = None, image_size: int = 224, device: str = "auto",
+) -> Hasher:  # fmt: skip
     """The model of a finished run; or, without one, a baseline fitted to the pictures of a folder.
 
     Args:
@@ -118,9 +105,8 @@ def load_hasher(
         return Hasher(model, path.read_bytes(), device, run=name, loss=None, centroids_digest=centroids)
     if loss not in Baseline.__args__ or folder is None:
         raise ValueError(f"loss {loss!r}, folder {folder!r} given; without a run: itq, pcah or lsh, and a folder")
-    weights, paths, features = weights or "imagenet", list_pictures(folder), []
-    options = dict(backbone=backbone, weights=weights, bits=bits, loss=loss, image_size=image_size)
-    config = RunConfig(finetune=False, augment="none", **options)
+    options = dict(backbone=backbone, weights=weights or "imagenet", bits=bits, loss=loss, image_size=image_size)
+    config, paths, features = RunConfig(finetune=False, augment="none", **options), list_pictures(folder), []
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=image_size, kept_size=image_size)  # that `preprocess` reads
     for pictures in read_pictures(paths[:: -(-len(paths) // FIT) or 1], lambda content: read_picture(content, model)):
@@ -133,8 +119,7 @@ def load_hasher(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "model.safetensors")
         model.save(path, config)
-        content = path.read_bytes()
-    return _hasher(content, device, run=None, loss=loss, centroids_digest=None)
+        return _hasher(path.read_bytes(), device, run=None, loss=loss, centroids_digest=None)
 
 
 def _hasher(content: bytes, device: str = "auto", **card: Any) -> Hasher:
@@ -145,7 +130,7 @@ def _hasher(content: bytes, device: str = "auto", **card: Any) -> Hasher:
 
 
 class Picture(NamedTuple):
-    """A file: its digest; where the same content is indexed already, or else the image, or why there is none."""
+    """A file: its digest, and the image; or where the same content is indexed, or why there is no image."""
 
     path: str
     digest: str = ""
@@ -184,11 +169,9 @@ def read_pictures(
 
     def read(path: Path) -> Picture:
         try:
-            content = path.read_bytes()
-            picture = Picture(str(path), hashlib.sha256(content).hexdigest())
-            str(path).encode()
-            known = find(picture.digest)
-            return picture._replace(known=known, image=None if known else decode(content))
+            content, name = path.read_bytes(), str(path).encode().decode()  # a name that is not UTF-8 is refused
+            known = find(digest := hashlib.sha256(content).hexdigest())
+            return Picture(name, digest, known, None if known else decode(content))
         except (OSError, ValueError) as error:
             return Picture(os.fsencode(path).decode(errors="replace"), fault=_reason(error))
 
@@ -199,8 +182,14 @@ def read_pictures(
 
 def _reason(error: Exception) -> str:
     broken = isinstance(error, Image.UnidentifiedImageError)
-    plain = "no picture in a format that is read" if broken else getattr(error, "strerror", None) or str(error)
-    return " ".join(plain.split())
+    return " ".join((getattr(error, "strerror", None) or ("not a readable picture" if broken else str(error))).split())
+
+
+def _need(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ValueError(f"index: {module} is missing; pip install 'relahash-nb[search]'") from None
 
 
 class Store:
@@ -222,15 +211,6 @@ class Store:
         except Exception as error:  # each database has its own for a table that is not there
             raise ValueError(f"index: there is none ({_reason(error)})") from None
 
-    @property
-    def width(self) -> int:
-        """Bytes of a packed code."""
-        return -(-self.card["bits"] // 8)
-
-    def codes(self, rows: Sequence[tuple]) -> np.ndarray:
-        """Packed codes (N, ⌈K/8⌉) of rows that hold just these."""
-        return np.frombuffer(b"".join(self.to_bytes(code) for (code,) in rows), np.uint8).reshape(len(rows), self.width)
-
     def read(self, text: str, *values: Any) -> list[tuple]:
         """Rows that a query gives."""
         return self.connection.execute(self.sql(text), values).fetchall()
@@ -242,15 +222,20 @@ class Store:
             cursor.executemany(self.sql(text), rows)
         return cursor.rowcount
 
-    def find(self, digest: str) -> str | None:
-        """The path of a content that is there."""
-        return next((path for (path,) in self.read("SELECT path FROM {items} WHERE digest = ?", digest)), None)
-
     def append(self, pictures: Sequence[Picture], codes: np.ndarray) -> int:
         """Adds those that are not there; in order, so that two writers never wait for each other in a ring."""
         rows = sorted((p.digest, p.path, self.to_value(c.tobytes())) for p, c in zip(pictures, codes, strict=True))
         text = "INSERT INTO {items} (digest, path, code) VALUES (?, ?, {code}) ON CONFLICT (digest) DO NOTHING"
         return self.write(text, rows) if rows else 0
+
+    def codes(self, rows: Sequence[tuple]) -> np.ndarray:
+        """Packed codes (N, ⌈K/8⌉) of rows that hold just these."""
+        return np.frombuffer(b"".join(self.to_bytes(code) for (code,) in rows), np.uint8).reshape(-1, self.width)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a packed code."""
+        return -(-self.card["bits"] // 8)
 
 
 class FolderStore(Store):
@@ -265,16 +250,18 @@ class FolderStore(Store):
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
-            raise ValueError(f"index: {location!r} given, and there is none")
+            raise ValueError(f"index: {location!r} given, and there is none; a run or a backbone begins one")
         self.connection = sqlite3.connect(path, timeout=600, isolation_level="IMMEDIATE", check_same_thread=False)
         self.transaction, self.to_value, self.to_bytes = lambda: self.connection, bytes, bytes
         self.sql = lambda text: text.format(items="items", model="model", code="?")
 
     def create(self, name: str) -> None:
-        """Makes the tables."""
-        self.connection.execute("CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, card TEXT, content BLOB)")
+        """Makes the tables, and a copy of the card for people to read."""
         columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
         self.connection.execute(f"CREATE TABLE IF NOT EXISTS items ({columns})")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, card TEXT, content BLOB)")
+        if not (path := self.folder / "model.json").exists():
+            write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths; with flat, of all that tie with the last."""
@@ -296,8 +283,9 @@ class FolderStore(Store):
         if index is None or index.ntotal < count:
             if index is None or (kind == "ivf" and index.ntotal < count / 2):  # its lists are for far fewer
                 lists = max(1, min(int(count**0.5), count // 39))
-                way = {"flat": "BFlat", "ivf": f"BIVF{lists}", "hnsw": "BHNSW16"}[kind]
-                index = faiss.index_binary_factory(8 * self.width, way)
+                index = faiss.index_binary_factory(
+                    8 * self.width, {"ivf": f"BIVF{lists}", "hnsw": "BHNSW16"}.get(kind, "BFlat")
+                )
             else:
                 index = faiss.read_index_binary(str(path))  # one that is mapped cannot grow
             codes = self.codes(self.read("SELECT code FROM items WHERE id > ? ORDER BY id", index.ntotal))
@@ -329,19 +317,18 @@ class PostgresStore(Store):
             raise ValueError(f"index: PostgreSQL: {reason}") from None
         names = {part: psycopg.sql.Identifier(f"{name}_{part}").as_string() for part in ("items", "model", "hnsw")}
         self.transaction, self.to_value = self.connection.transaction, lambda code: f"x{code.hex()}"
-        self.to_bytes = lambda text: int(text, 2).to_bytes(self.width)
-        kind = lambda: f"bit({8 * self.width})"
-        self.sql = lambda text: text.replace("?", "%s").format(**names, bits=kind(), code=f"%s::{kind()}")
+        self.to_bytes, bits = lambda text: int(text, 2).to_bytes(self.width), lambda: f"bit({8 * self.width})"
+        self.sql = lambda text: text.replace("?", "%s").format(**names, bits=bits(), code=f"%s::{bits()}")
 
     def create(self, name: str) -> None:
         """Makes the tables."""
         self.connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))  # another may be making them
-        for text in (
-            "EXTENSION IF NOT EXISTS vector",
-            "TABLE IF NOT EXISTS {model} (id int PRIMARY KEY, card text, content bytea)",
-            "TABLE IF NOT EXISTS {items} (digest text PRIMARY KEY, path text NOT NULL, code {bits} NOT NULL)",
-        ):
-            self.connection.execute(self.sql(f"CREATE {text}"))
+        self.connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        columns = "(digest text PRIMARY KEY, path text NOT NULL, code {bits} NOT NULL)"
+        self.connection.execute(self.sql(f"CREATE TABLE IF NOT EXISTS {{items}} {columns}"))
+        self.connection.execute(
+            self.sql("CREATE TABLE IF NOT EXISTS {model} (id int PRIMARY KEY, card text, content bytea)")
+        )
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths; with flat, ties at the last distance are cut by path."""
@@ -351,13 +338,13 @@ class PostgresStore(Store):
         text = "SELECT (code <~> {code})::int AS distance, path FROM {items} ORDER BY "
         if exact:
             return self.read(text + 'distance, path COLLATE "C" LIMIT ?', query, k)
-        self.prepare(kind)
         return self.read(text + "code <~> {code} LIMIT ?", query, query, k)
 
     def prepare(self, kind: str) -> None:
         """Makes the approximate index where there is none."""
-        text = "CREATE INDEX IF NOT EXISTS {hnsw} ON {items} USING hnsw (code bit_hamming_ops)"
-        self.connection.execute(self.sql(text)) if kind == "hnsw" else None
+        if kind == "hnsw":
+            text = "CREATE INDEX IF NOT EXISTS {hnsw} ON {items} USING hnsw (code bit_hamming_ops)"
+            self.connection.execute(self.sql(text))
 
 
 class HashIndex:
@@ -389,11 +376,9 @@ class HashIndex:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
 
     @classmethod
-    def build(
-        cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: Kind = "flat", name: str = "relahash"
-    ) -> HashIndex:
-        """Begins an index, or goes on with one, and adds the pictures of a folder."""
-        index = cls(location, hasher, kind, name)
+    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, **options: str) -> HashIndex:
+        """Begins an index, or goes on with one, and adds the pictures of a folder; options as for the class."""
+        index = cls(location, hasher, **options)
         index.add(folder)
         return index
 
@@ -411,18 +396,23 @@ class HashIndex:
         return self._hasher
 
     def add(self, folder: str | Path) -> dict[str, int]:
-        """Adds a folder's pictures whose content is not there; after an interruption the same call goes on.
+        """Adds a folder's pictures whose content is not there, and gives `counts`; names those that are skipped.
 
-        Prints each picture that is skipped, and why. Returns `counts`.
+        After an interruption the same call goes on.
         """
         counts = self.counts = dict(added=0, known=0, skipped=0)
-        for pictures in read_pictures(list_pictures(folder), self.hasher.preprocess, self._store.find):
+        find = lambda digest: next(iter(self._store.read("SELECT path FROM {items} WHERE digest = ?", digest)), [None])[
+            0
+        ]
+        for pictures in read_pictures(list_pictures(folder), self.hasher.preprocess, find):
             new = [picture for picture in pictures if picture.image is not None]
-            added = self._store.append(new, self.hasher([picture.image for picture in new]))
-            skipped = say_skipped(pictures)
-            counts["added"] += added
-            counts["skipped"] += skipped
-            counts["known"] += len(pictures) - added - skipped
+            counts["added"] += self._store.append(new, self.hasher([picture.image for picture in new]))
+            for picture in pictures:
+                if picture.fault:
+                    print(f"skipped: {picture.path}: {picture.fault}", file=sys.stderr)
+            counts["skipped"] += sum(bool(picture.fault) for picture in pictures)
+            counts["known"] += len(pictures)
+        counts["known"] -= counts["added"] + counts["skipped"]
         if len(self):
             self._store.prepare(self.kind)
         return counts
@@ -437,9 +427,7 @@ class HashIndex:
             ValueError: An image cannot be read.
         """
         found = [self._nearest(code, k, self.kind) for code in self.hasher(images)]
-        return [np.array([distance for distance, _ in one], int) for one in found], [
-            [p for _, p in one] for one in found
-        ]
+        return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
 
     def items(self) -> tuple[np.ndarray, list[str]]:
         """Packed codes (N, ⌈K/8⌉) and paths, in order of the paths."""
@@ -448,15 +436,15 @@ class HashIndex:
 
     def recall(self, k: int = 20, queries: int = 100) -> float:
         """Of some of its own codes, the share of answers that are as near as the exact ones."""
-        text = "SELECT code FROM {items} ORDER BY digest LIMIT ?"
-        codes, hits = self._store.codes(self._store.read(text, queries)), []
-        for code in codes:
+        hits, rows = [], self._store.read("SELECT code FROM {items} ORDER BY digest LIMIT ?", queries)
+        for code in self._store.codes(rows):
             exact, found = (self._nearest(code, k, kind) for kind in ("flat", self.kind))
             hits.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
         return float(np.mean(hits))
 
     def duplicates(self, radius: int = 4) -> list[list[str]]:
         """Groups of paths, each linked to another of its group by a distance of at most `radius` bits."""
+        sparse, graph = _need("scipy.sparse"), _need("scipy.sparse.csgraph")
         codes, paths = self.items()
         codes, of_code = np.unique(codes, axis=0, return_inverse=True)
         count, flat = len(codes), _need("faiss").IndexBinaryFlat(8 * codes.shape[1])
@@ -466,7 +454,8 @@ class HashIndex:
             limits, _, near = flat.range_search(codes[start : start + 1024], radius + 1)
             origin = start + np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(int)))
             ends = np.concatenate([origin, np.arange(count)]), np.concatenate([near, group])
-            label = connected_components(coo_array((np.ones(len(ends[0]), bool), ends), (count, count)), False)[1]
+            links = sparse.coo_array((np.ones(len(ends[0]), bool), ends), (count, count))
+            label = graph.connected_components(links, directed=False)[1]
             group = np.unique(label, return_index=True)[1][label]
         found: dict[int, list[str]] = {}
         for path, row in zip(paths, group[of_code.ravel()], strict=True):
@@ -483,112 +472,96 @@ def describe(card: dict[str, Any]) -> str:
     return f"{name}, model {card['model']}"
 
 
-def say_skipped(pictures: Sequence[Picture]) -> int:
-    """Prints which cannot be read, and gives their number."""
-    faults = [picture for picture in pictures if picture.fault]
-    for picture in faults:
-        print(f"skipped: {picture.path}: {picture.fault}", file=sys.stderr)
-    return len(faults)
-
-
-def _need(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ValueError(f"index: {module} is missing; pip install 'relahash-nb[search]'") from None
-
-
 def index_folder(
-    folder: Positional[str],
-    index: str | None = None,
-    out: str | None = None,
-    run: str | None = None,
-    backbone: str | None = None,
-    weights: str | None = None,
-    bits: int = 64,
-    loss: Baseline = "itq",
-    image_size: int = 224,
-    kind: Kind = "flat",
-    name: str = "relahash",
-    device: str = "auto",
-) -> int:
+    folder: Positional[str], index: str | None = None, out: str | None = None, run: str | None = None,
+    backbone: str | None = None, weights: str | None = None, bits: int = 64, loss: Baseline = "itq",
+    image_size: int = 224, kind: Kind = "flat", name: str = "relahash", device: str = "auto",
+) -> int:  # fmt: skip
     """Hashes the pictures of a folder into an index, or into a file of codes. The same command again goes on.
 
     Args:
         folder: With pictures, at any depth.
-        index: A folder for the index, or postgresql://USER@HOST/DATABASE (password: PGPASSWORD or ~/.pgpass).
-        out: A file.npz for packed codes, paths and the model's card.
-        run: A finished run; None: the model of the index, or a baseline fitted to the folder.
-        backbone: Of a baseline, as are bits, loss and image_size.
+        index: A folder for it, or postgresql://USER@HOST/DATABASE (the password in PGPASSWORD or ~/.pgpass).
+        out: A file.npz for packed codes, paths and the model's card; without an index codes.npz.
+        run: A finished run; without it the model of the index, or a baseline fitted to the folder.
+        backbone: Of a baseline.
         weights: imagenet, none or a safetensors file.
-        bits: Length of a code.
+        bits: Of a baseline.
         loss: Of a baseline.
-        image_size: Pixels.
-        kind: Of the index.
+        image_size: Of a baseline, in pixels.
+        kind: Of the index; of ivf and hnsw the recall is measured and printed.
         name: Of the tables in PostgreSQL.
         device: auto, cpu or cuda.
 
     Returns:
         0; 1 where a picture was skipped.
     """
-    if index is None and out is None:
-        raise ValueError("index, out: None given; name an index or a file.npz for the codes")
-    hasher = None
-    if run or backbone:
-        options = dict(weights=weights, bits=bits, loss=loss, image_size=image_size, folder=folder, device=device)
-        hasher = load_hasher(run, backbone=backbone or "", **options)
+    hasher, asked = None, dict(run=None, backbone=backbone, bits=bits, loss=loss)
     with tempfile.TemporaryDirectory() as temporary:
+        try:  # a baseline is fitted once, not again to a folder that has grown
+            card = HashIndex(index or temporary, name=name).card
+        except ValueError:
+            card = {}
+        if run or (backbone and {**card, **asked} != card):
+            options = dict(weights=weights, bits=bits, loss=loss, image_size=image_size, folder=folder, device=device)
+            hasher = load_hasher(run, backbone=backbone or "", **options)
         found = HashIndex(index or temporary, hasher, kind, name)
         counts = found.add(folder)
         print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(found)} in the index")
         if kind != "flat" and len(found):
             print(f"{kind}: recall@20 against exact {found.recall(20):.3f}")
-        if out:
+        if out or not index:
             codes, paths = found.items()
-            write(
-                Path(out), lambda path: np.savez(path.open("wb"), codes=codes, paths=paths, card=json.dumps(found.card))
+            arrays, out = (
+                dict(codes=codes, paths=np.array(paths, str), card=json.dumps(found.card)),
+                Path(out or "codes.npz"),
             )
+            write(out, lambda temporary: temporary.write_bytes(_npz(arrays)))
+            print(f"{out}: {len(paths)} codes of {found.card['bits']} bits")
     return 1 if counts["skipped"] else 0
 
 
+def _npz(arrays: dict[str, Any]) -> bytes:
+    np.savez(buffer := BytesIO(), **arrays)
+    return buffer.getvalue()
+
+
 def search_index(
-    pictures: Positional[tuple[str, ...]],
-    index: str,
-    k: int = 20,
-    format: Literal["table", "jsonl", "html"] = "table",
-    kind: Kind = "flat",
-    name: str = "relahash",
-) -> int:
-    """Prints the nearest of each picture. Returns 0; 1 where a picture could not be read.
+    pictures: Positional[tuple[str, ...]], index: str, k: Annotated[int, arg(aliases=("-k",))] = 20,
+    format: Literal["table", "jsonl", "html"] = "table", kind: Kind = "flat", name: str = "relahash",
+) -> int:  # fmt: skip
+    """Prints the nearest of each picture.
 
     Args:
         pictures: Files.
         index: A folder, or postgresql://USER@HOST/DATABASE.
         k: Answers for each.
-        format: table, jsonl (a line an answer), or html (one page with thumbnails).
-        kind: flat is exact; of the others the recall is measured and printed.
+        format: table; jsonl, an answer a line; html, one page with thumbnails.
+        kind: Of the index; of ivf and hnsw the recall is measured and printed.
         name: Of the tables in PostgreSQL.
+
+    Returns:
+        0; 1 where a picture cannot be read.
     """
-    found, failed, answers = HashIndex(index, None, kind, name), 0, []
+    if not pictures or k < 1:
+        raise ValueError(f"pictures: {len(pictures)}, k: {k} given; allowed: one or more of each")
+    found, answers = HashIndex(index, None, kind, name), {}
     for picture in pictures:
         try:
-            distances, paths = found.search([picture], k)
-            answers += [(picture, list(zip(distances[0].tolist(), paths[0], strict=True)))]
+            answers[picture] = [
+                (int(d), path) for d, path in zip(*(one[0] for one in found.search([picture], k)), strict=True)
+            ]
         except ValueError as error:
-            failed += 1
             print(f"skipped: {error}", file=sys.stderr)
-    if kind != "flat":
+    if kind != "flat" and len(found):
         print(f"{kind}: recall@{k} against exact {found.recall(k):.3f}", file=sys.stderr)
-    if format == "html":
-        print(html_page(answers))
-    for picture, answer in answers if format != "html" else ():
-        if format == "table":
-            print(picture)
+    print(html_page(answers)) if format == "html" else None
+    for picture, answer in answers.items() if format != "html" else ():
+        print(_printable(picture)) if format == "table" else None
         for rank, (distance, path) in enumerate(answer, start=1):
             line = {"query": picture, "rank": rank, "distance": distance, "path": path}
-            shown = path if path.isprintable() else ascii(path)  # a name may hold what a terminal obeys
-            print(json.dumps(line) if format == "jsonl" else f"{rank:5} {distance:5}  {shown}")
-    return 1 if failed else 0
+            print(json.dumps(line) if format == "jsonl" else f"{rank:5} {distance:5}  {_printable(path)}")
+    return 1 if len(answers) < len(set(pictures)) else 0
 
 
 def find_duplicates(index: Positional[str], radius: int = 4, name: str = "relahash") -> int:
@@ -601,19 +574,21 @@ def find_duplicates(index: Positional[str], radius: int = 4, name: str = "relaha
     """
     groups = HashIndex(index, name=name).duplicates(radius)
     for group in groups:
-        print(*(path if path.isprintable() else ascii(path) for path in group), "", sep="\n")
+        print(*map(_printable, group), "", sep="\n")
     print(f"{len(groups)} groups of {sum(map(len, groups))} pictures within {radius} bits", file=sys.stderr)
     return 0
 
 
-def html_page(answers: Sequence[tuple[str, list[tuple[int, str]]]]) -> str:
+def _printable(path: str) -> str:
+    return path if path.isprintable() else ascii(path)  # a name may hold what a terminal obeys
+
+
+def html_page(answers: dict[str, list[tuple[int, str]]]) -> str:
     """Queries and their answers as one page, with thumbnails in it."""
 
     def figure(path: str, caption: str) -> str:
-        source = ""
         try:
             with Image.open(path, formats=FORMATS) as image:
-                image.draft("RGB", (160, 160))
                 image.thumbnail((160, 160))
                 image.convert("RGB").save(buffer := BytesIO(), "JPEG")
             source = f'<img src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
@@ -621,11 +596,12 @@ def html_page(answers: Sequence[tuple[str, list[tuple[int, str]]]]) -> str:
             source = "(not there any more)"
         return f"<figure>{source}<figcaption>{caption} {html.escape(path)}</figcaption></figure>"
 
-    rows = (
-        figure(query, "<b>query</b>") + "".join(figure(path, str(d)) for d, path in found) for query, found in answers
-    )
     style = (
         "section{display:flex;flex-wrap:wrap}figure{width:160px;margin:4px;font:11px sans-serif;overflow-wrap:anywhere}"
     )
-    body = "\n".join(f"<section>{row}</section>" for row in rows)
+    rows = [
+        [figure(query, "<b>query</b>"), *(figure(path, str(d)) for d, path in found)]
+        for query, found in answers.items()
+    ]
+    body = "\n".join(f"<section>{''.join(row)}</section>" for row in rows)
     return f'<!doctype html><meta charset="utf-8"><title>relahash search</title><style>{style}</style>\n{body}'

