@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.common import markdown_table
 from relahash_nb import search
 from relahash_nb.search import HashIndex, find_duplicates, html_page, index_folder, list_pictures, load_hasher
 
@@ -212,6 +213,13 @@ def test_the_page_escapes_names_and_holds_its_pictures(tmp_path):
     page = html_page({str(path): [(0, str(path)), (3, "gone & away.png")]})
     assert "<script>" not in page and "&lt;script&gt;" in page and "gone &amp; away.png" in page
     assert page.count("data:image/jpeg;base64,") == 2 and "http" not in page
+
+
+def test_the_docs_hold_the_numbers_of_the_benchmark():
+    root = Path(__file__).parents[1]
+    report = json.loads((root / "benchmarks" / "results" / "search.json").read_text())
+    text = (root / "docs" / "search.md").read_text()
+    assert all(markdown_table(table) in text for table in report["tables"])
 
 
 def start(model: Path, folder: Path, index: Path) -> subprocess.Popen:
