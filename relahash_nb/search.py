@@ -463,7 +463,9 @@ class HashIndex:
         return sorted(paths for paths in found.values() if len(paths) > 1)
 
     def _nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        return sorted(self._store.nearest(code, k, kind))[:k] if len(self) else []
+        return (
+            sorted(self._store.nearest(code, k, kind))[:k] if self._store.read("SELECT 1 FROM {items} LIMIT 1") else []
+        )
 
 
 def describe(card: dict[str, Any]) -> str:
