@@ -1,5 +1,6 @@
 """Search answers what NumPy does; what is killed, broken, twice there or of another model leaves the index right."""
 
+import functools
 import json
 import os
 import shutil
@@ -80,10 +81,16 @@ def location(request, tmp_path):
     return uri
 
 
+@functools.cache
+def hashed(hasher, folder: Path) -> tuple[list[str], np.ndarray]:
+    paths = [str(path) for path in list_pictures(folder)]
+    return paths, hasher(paths)
+
+
 def by_hand(hasher, folder: Path, query, k: int) -> list[tuple[int, str]]:
     """The k nearest by NumPy, ties by path."""
-    paths = [str(path) for path in list_pictures(folder)]
-    codes, code = hasher(paths), hasher([query])[0]
+    paths, codes = hashed(hasher, folder)
+    code = codes[paths.index(str(query))]
     return sorted(zip(np.bitwise_count(codes ^ code).sum(1).tolist(), paths, strict=True))[:k]
 
 
