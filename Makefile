@@ -7,7 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study explore test slow lint generate gallery wheel clean
+.PHONY: install study explore test slow lint generate gallery publish wheel colab clean
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)
@@ -35,12 +35,21 @@ lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generat
 generate: $(VENV)/.dev        ## write parameters, badges and tables into notebooks and README
 	$(VENV)/bin/python tools/generate.py
 
-gallery: $(VENV)/.dev         ## what is committed of a study: results/summary.csv, and its notebooks as pages in docs/gallery/
-	$(VENV)/bin/relahash report
+gallery: $(VENV)/.dev         ## the study's notebooks as pages in docs/gallery/, from results/
 	$(VENV)/bin/python tools/gallery.py
+
+publish: $(VENV)/.dev         ## maintainers only: runs and figures of results/ become the published docs/results/
+	mkdir -p docs/results/figures
+	$(VENV)/bin/python -c "from relahash_nb.results import load_runs, summarize; \
+	  summarize(load_runs()).to_csv('docs/results/summary.csv', index=False)"
+	cp results/figures/fashion_mini-* docs/results/figures/
+	$(MAKE) gallery generate
 
 wheel: $(VENV)/.dev           ## dist/relahash_nb-….whl, notebooks and embedded data included
 	$(VENV)/bin/python -m build --wheel
+
+colab: $(VENV)/.dev           ## dist/colab/*.ipynb: each notebook as one file to upload to Colab
+	$(VENV)/bin/python tools/colab.py
 
 install: $(VENV)/.dev         ## everything, without running anything
 

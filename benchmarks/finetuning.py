@@ -37,7 +37,7 @@ class Ours:
         from relahash_nb.datasets import Dataset, Pool
         from relahash_nb.losses import build_loss
         from relahash_nb.models import build_model
-        from relahash_nb.training import Training
+        from relahash_nb.training import Trainer
 
         with np.load(file, allow_pickle=False) as arrays:
             names = ("train", "query", "database")
@@ -57,17 +57,16 @@ class Ours:
             device="cpu", seed=seed, eval_interval=1, checkpoint_minutes=0,
         )  # fmt: skip
         self.data = Dataset.from_pool("cifar10", [str(label) for label in range(targets.shape[1])], pool, rows)
-        self.training = Training(build_model(config), build_loss(config, centroids), self.data, config)
+        self.training = Trainer(build_model(config), build_loss(config, centroids), self.data, config)
 
     def train(self, batches: int) -> float:
         """Images a second."""
         self.training.model.train()
         source = self.training.batches()
-        with self.training.at_work():
-            for step in range(batches + WARM_UP):
-                if step == WARM_UP:
-                    start = time.perf_counter()
-                self.training.step(*next(source))
+        for step in range(batches + WARM_UP):
+            if step == WARM_UP:
+                start = time.perf_counter()
+            self.training.step(*next(source))
         return batches * BATCH_SIZE / (time.perf_counter() - start)
 
     def encode(self, images: int) -> float:
@@ -83,8 +82,7 @@ class Ours:
     def epoch(self) -> float:
         """Seconds of a pass over the training images, and of the score after it."""
         start = time.perf_counter()
-        with self.training.at_work():
-            self.training.run_epoch()
+        self.training.train_epoch()
         return time.perf_counter() - start
 
     def fit(self, epochs: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

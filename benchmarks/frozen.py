@@ -7,7 +7,6 @@ turns over the same images; the whole of the data set is then done once in each 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -85,7 +84,7 @@ def features_and_run(config, precision: str, model, data) -> dict[str, float]:
     from relahash_nb.training import evaluate, fit
 
     with tempfile.TemporaryDirectory() as folder:
-        config = dataclasses.replace(config, precision=precision, data_dir=folder, results_dir=folder)
+        config = config.replace(precision=precision, data_dir=folder, results_dir=folder)
         start = time.perf_counter()
         features = pool_features(model, data, config)
         computed = time.perf_counter()

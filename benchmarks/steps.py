@@ -64,7 +64,7 @@ def run(options, report: Report) -> None:
 
 
 def alexnet_training(weights: str | None, precision: str):
-    """A `Training` of the paper's network on 64 made-up images."""
+    """A `Trainer` of the paper's network on 64 made-up images."""
     config, data = made_up(224, 64, backbone="alexnet", weights=weights or "none", precision=precision, batch_size=16)
     return training_of(config, data)
 
@@ -85,12 +85,12 @@ def training_of(config, data, features=None):
     from relahash_nb.centroids import make_centroids
     from relahash_nb.losses import build_loss
     from relahash_nb.models import build_model
-    from relahash_nb.training import Training
+    from relahash_nb.training import Trainer
 
     model = build_model(config)
     if features is not None:
         model.hash_layer[0] = torch.nn.Linear(features.shape[1], config.bits, bias=False)
-    training = Training(model, build_loss(config, make_centroids(10, config.bits)), data, config, features)
+    training = Trainer(model, build_loss(config, make_centroids(10, config.bits)), data, config, features)
     training.model.train()
     return training
 
@@ -107,13 +107,12 @@ def count(training) -> dict[str, float]:
 def profiled(training, times: int) -> tuple[dict[str, float], float]:
     """Seconds of a step by kind of operator, scaled to the time that it takes unwatched, and that time."""
     batch, took = next(training.batches()), []
-    with training.at_work():
-        for _ in range(times + 1):
-            start = time.perf_counter()
-            training.step(*batch)
-            took.append(time.perf_counter() - start)
-        with profile(activities=[ProfilerActivity.CPU]) as watched:
-            training.step(*batch)
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        training.step(*batch)
+        took.append(time.perf_counter() - start)
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        training.step(*batch)
     return by_kind(watched, statistics.median(took[1:])), statistics.median(took[1:])
 
 
@@ -132,11 +131,10 @@ def frozen_epoch(rates: dict[str, float]) -> tuple[float, int, dict[str, float],
     features = torch.rand(5_000, width, generator=torch.Generator().manual_seed(0)).half()
     config, data = made_up(28, 5_000, backbone="small_cnn", weights="none", finetune=False, batch_size=batch, bits=bits)
     training = training_of(config, data, features)
-    with training.at_work():
-        training.run_epoch()
-        took = statistics.median(training.run_epoch()["seconds"] for _ in range(3))
-        with profile(activities=[ProfilerActivity.CPU]) as watched:
-            training.run_epoch()
+    training.train_epoch()
+    took = statistics.median(training.train_epoch()["seconds"] for _ in range(3))
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        training.train_epoch()
     flops, parameters = 4 * batch * width * bits, bits * (width + 2)  # forward, and the weights' gradient
     step_bytes = 4 * batch * width * 2 + ADAM_BYTES * parameters
     floors = {

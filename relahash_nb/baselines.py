@@ -1,7 +1,8 @@
 """Codes without training: projections of fixed features, and the bounds that every trained hash is to be held against.
 
-A baseline is a function of the training features, in `BASELINES`; it gives a hash layer. `fit` calls it in place of the
-training, so that a baseline is a run like any other: `relahash train --loss itq --finetune False`.
+A baseline is a function `(features (N, F), targets (N, C), bits, generator, **options)` in `BASELINES` that gives a
+hash layer. `fit` calls it in place of the training, so that a baseline is a run like any other:
+`relahash train --loss itq --finetune False`.
 """
 
 from __future__ import annotations
@@ -12,41 +13,35 @@ import torch
 from torch import Generator, Tensor, nn
 
 from relahash_nb.config import RunConfig
-from relahash_nb.losses import given_options
-from relahash_nb.models import HashModel
 
 ENOUGH_FOR_COSINE = 1024  # bits
 RIDGE = 0.1  # of the features' mean variance, added to each variance
 
 
-def solve(model: HashModel, features: Tensor, targets: Tensor, config: RunConfig) -> None:
-    """Gives a model the hash layer of the baseline that a config names.
+def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
+    """Give a model the hash layer of the baseline that a config names.
 
     Args:
-        model: Its hash layer is replaced.
+        model: A `HashModel`; its `hash_layer` is replaced.
         features: (N, F) of the training images, from its backbone.
-        targets: (N, C) multi-hot; `class_index` alone looks at them.
-        config: Of it count `loss`, `loss_options`, `bits` and `seed`, of what is drawn.
+        targets: (N, C) multi-hot; only `class_index` uses them.
+        config: Its `loss`, `loss_options`, `bits` and `seed` are used.
 
     Raises:
-        ValueError: An option that the baseline does not have, or a number of bits that it cannot give.
+        ValueError: The baseline cannot give that number of bits.
 
     Example:
-        >>> model = HashModel(nn.Flatten(), feature_size=3, bits=2)
-        >>> features = torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
+        >>> model, features = nn.Module(), torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
         >>> solve(model, features, torch.ones(4, 1), RunConfig(loss="pcah", bits=2, finetune=False))
-        >>> model.eval().hash(features).abs().round().detach()
+        >>> model.hash_layer(features).abs().round().detach()
         tensor([[5., 0.],
                 [5., 0.],
                 [0., 2.],
                 [0., 2.]])
     """
     generator = torch.Generator().manual_seed(config.seed)
-    options = given_options(config)
-    try:
-        layer = BASELINES[config.loss](features.cpu(), targets.cpu(), config.bits, generator, **options)
-    except TypeError as error:
-        raise ValueError(f"loss_options: {options} given; {config.loss} does not take them ({error})") from None
+    options = config.loss_options or {}
+    layer = BASELINES[config.loss](features.cpu(), targets.cpu(), config.bits, generator, **options)
     model.hash_layer = layer.requires_grad_(False).to(features.device).eval()
 
 
@@ -62,7 +57,7 @@ def pcah(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> 
 
 
 def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iterations: int = 50) -> nn.Module:
-    """The same directions, rotated so that the sign takes away as little as possible (Gong and Lazebnik, CVPR 2011)."""
+    """The same directions, rotated so that the sign changes as little as possible (Gong and Lazebnik, CVPR 2011)."""
     directions, mean = principal_directions(features, bits), features.mean(dim=0)
     rotation = rotate(((features - mean) @ directions.T).double(), generator, iterations).float()
     return projection(rotation.T @ directions, mean)
@@ -71,14 +66,13 @@ def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iter
 def cosine(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
     """The cosine between features, in Hamming distances: the angle is a share of many random hyperplanes.
 
-    Of hyperplanes through the origin, the share that two vectors lie on different sides of is their angle over π
-    (Charikar, STOC 2002); orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012). So the
-    ranking by cosine, which has no codes of its own, is a run with the same files, ties and bounds as all others.
+    Of hyperplanes through the origin, the share that separates two vectors is their angle over π (Charikar, STOC 2002);
+    orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012). So the ranking by cosine, which has
+    no codes of its own, is a run with the same files, ties and bounds as all others.
     """
     if bits < ENOUGH_FOR_COSINE:
-        raise ValueError(
-            f"bits: {bits} given; cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
-        )
+        least = f"{ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
+        raise ValueError(f"bits: {bits} given; cosine needs {least}")
     size = features.shape[1]
     blocks = [
         torch.linalg.qr(torch.randn(size, min(size, bits - start), generator=generator))[0].T
@@ -97,19 +91,21 @@ def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generat
 
 
 def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """Codes that know nothing of the image: what a score is by chance."""
+    """Codes that know nothing of the image: the score of chance."""
     return RandomCodes(bits, generator)
+
+
+# A further baseline is a function as above, and an entry here and in config.BASELINE_NAMES.
+BASELINES: dict[str, Callable[..., nn.Module]] = {
+    function.__name__: function for function in (lsh, pcah, itq, cosine, class_index, random)
+}
 
 
 class ClassIndex(nn.Module):
     """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K bits.
 
-    Args:
-        classifier: Features (B, F) to logits (B, C).
-        bits: K, at least ⌈log₂ C⌉.
-
     Raises:
-        ValueError: Fewer bits than digits.
+        ValueError: K is less than the ⌈log₂ C⌉ digits of the index.
 
     Example:
         >>> ClassIndex(nn.Identity(), bits=5)(torch.eye(3))
@@ -154,11 +150,7 @@ def projection(weight: Tensor, mean: Tensor) -> nn.Module:
 
 
 def principal_directions(features: Tensor, bits: int) -> Tensor:
-    """(K, F) orthonormal, of features (N, F), those of the largest variance first.
-
-    Raises:
-        ValueError: There are fewer directions than bits.
-    """
+    """(K, F) orthonormal, of features (N, F), those of the largest variance first; a ValueError if K is too large."""
     if bits > min(features.shape):
         most = min(features.shape)
         raise ValueError(f"bits: {bits} given; {features.shape[0]} features of {features.shape[1]} numbers have {most}")
@@ -188,14 +180,3 @@ def ridge_classifier(features: Tensor, targets: Tensor) -> nn.Linear:
     classifier.weight.data.copy_(weight)
     classifier.bias.data.copy_(share - weight @ mean)
     return classifier
-
-
-# A further baseline is a function of training features and targets, and an entry here and in config.BASELINE_NAMES.
-BASELINES: dict[str, Callable[..., nn.Module]] = {
-    "lsh": lsh,
-    "pcah": pcah,
-    "itq": itq,
-    "cosine": cosine,
-    "class_index": class_index,
-    "random": random,
-}

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from relahash_nb.config import ROOT_DATASETS, RunConfig
-from relahash_nb.options import parse
+from pydantic import Field
 
-SWEEP_OPTIONS = (
-    ("plan", bool, False, "only print the runs, which are done, and what the rest will take"),
-    ("file", str | None, None, "a YAML file with names and values; what is given here goes before it"),
-    ("workers", int, 0, "processes of a local Dask cluster; 0: one run after another, in this one"),
-    ("scheduler", str | None, None, "address of a running Dask scheduler, such as tcp://host:8786"),
-    ("minutes", float | None, None, "that one cell of a run may take"),
-)
+from relahash_nb.config import RECIPES, RunConfig, project_path
+from relahash_nb.options import Options, Positive, did_you_mean, option
 
-CHECKED = ("dataset", "protocol", "root", "drop_self_matches", "split_seed", "max_megapixels", "data_dir")
-CHECK_OPTIONS = (("images", bool, False, "read and decode every image, not a few; it finds copies too"),)
+# Of the published code's command line.
+ALIASES = {"--ds": "--dataset", "--nbit": "--bits", "--bs": "--batch-size", "--init-centroids-method": "--centroids"}
+PUBLISHED_VALUES = {
+    "dataset": {"nuswide": "nuswide_21"},
+    "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
+}
+CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
+NOT_GIVEN = "(not given)"
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -26,13 +27,51 @@ HELP = """usage: relahash COMMAND [options]
   sweep    the same for every combination of several values
   check    what is wrong with a data set, before anything is trained
   report   the finished runs as a table
-  look     the finished runs as figures: executes the analysis notebooks
-  hash     codes of your own pictures, in a file
-  index    the same, into an index that can be searched
-  search   the nearest pictures in an index
-  duplicates  groups of near-duplicates in an index
+  figures  the finished runs as figures: executes the analysis notebooks
 
 relahash COMMAND --help lists the options."""
+
+
+class TrainOptions(Options):
+    """Of `relahash train`, beside those of a run."""
+
+    tag: str | None = option(None, "accepted as in the published command, and not used")
+
+
+class SweepOptions(Options):
+    """Of `relahash sweep`, beside those of a run."""
+
+    plan: bool = option(False, "only print the runs, which are finished, and what the rest will take", "flag")
+    file: str | None = option(None, "YAML file with names and values; an option on the command line goes before it")
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = option(
+        None, "processes of a local Dask cluster; default: one run after another, without a cluster"
+    )
+    scheduler: str | None = option(None, "address of a running Dask scheduler, such as tcp://host:8786")
+    minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
+
+
+class CheckOptions(Options):
+    """Of `relahash check`, beside those of a run."""
+
+    images: bool = option(False, "decode every image, not only a few; this finds copies too", "flag")
+
+
+class FiguresOptions(Options):
+    """Of `relahash figures`."""
+
+    results_dir: str = option("results", "folder that holds runs/; the figures go to figures/ beside it")
+    dataset: str | None = option(None, "data set, as the table of results names it; default: the one with most runs")
+
+
+class ReportOptions(Options):
+    """Of `relahash report`."""
+
+    results_dir: str = option("results", "folder that holds runs/")
+    format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table")
+    dataset: str | None = option(None, "only this data set, as the table names it")
+    bits: list[int] | None = option(None, "only these lengths of code")
+    loss: list[str] | None = option(None, "only these losses")
+    out: str | None = option(None, "file to write the table to, instead of printing it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of `sys.argv[1:]`.
 
     Returns:
-        Exit code: 0; 1 where a run failed or a check found errors; 2 where the command was wrong, or the data that it
-        names, and nothing was begun; 130 where it was interrupted.
+        Exit code: 0; 1 where a run failed or a check found errors; 2 where options or data are wrong and nothing was
+        begun; 130 where it was interrupted.
     """
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -51,8 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(HELP)
         return 0
     if command not in COMMANDS:
-        print(f"relahash: {command!r} given; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+        names = [name for name in COMMANDS if name != "look"]
+        hint = did_you_mean(command, names)
+        print(f"relahash: {command!r} given; allowed: {', '.join(names)}{hint}", file=sys.stderr)
         return 2
+    if "" not in sys.path:
+        sys.path.append("")  # your own data sets and losses may lie in the working directory, as for a notebook
     try:
         return COMMANDS[command](rest)
     except ValueError as error:
@@ -62,20 +105,101 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: no half result was left; the same command again goes on with what is missing",
-            file=sys.stderr,
-        )
+        print("\ninterrupted: no half result was left; the same command again does what is missing", file=sys.stderr)
         return 130
+
+
+def parse(
+    command: str, description: str, arguments: Sequence[str], *kinds: type[Options], only: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The values that are given on the command line, by name; those of a sweep's runs as lists.
+
+    Args:
+        command: Its name.
+        description: For the help text.
+        arguments: After the command's name.
+        kinds: Whose fields are the options.
+        only: The fields of `RunConfig` that are options; None: all.
+
+    Raises:
+        ValueError: There is no such option, or it has no value, or too many.
+    """
+    import dataclasses
+
+    import tyro
+
+    owner = {
+        name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or name in (only or name)
+    }
+    fields = []
+    for name, kind in owner.items():
+        hint, default = tuple[str, ...], (NOT_GIVEN,)
+        if is_flag(kind, name):
+            hint, default = bool, False
+        shown = f"(default: {kind.model_fields[name].default})"
+        argument = tyro.conf.arg(help=f"{explain(kind, name)} {shown}", help_behavior_hint="", metavar="VALUE")
+        fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
+    options = dataclasses.make_dataclass("Options", fields, kw_only=True)
+    options.__doc__ = description
+    words = [ALIASES.get(word.partition("=")[0], word.partition("=")[0]) + word[len(word.partition("=")[0]) :]
+             if word.startswith("--") else word for word in arguments]  # fmt: skip
+    given, unknown = tyro.cli(
+        options,
+        prog=f"relahash {command}",
+        args=words,
+        config=(tyro.conf.FlagCreatePairsOff,),
+        return_unknown_args=True,
+    )
+    if unknown:
+        name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
+        raise ValueError(f"{unknown[0]}: no such option{did_you_mean(name, owner).replace('_', '-')}")
+    values: dict[str, Any] = {}
+    for name, texts in vars(given).items():
+        kind = owner[name]
+        if is_flag(kind, name) or texts == (NOT_GIVEN,):
+            values |= {name: texts} if texts is True else {}
+            continue
+        several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
+        if not texts or (len(texts) > 1 and not several):
+            raise ValueError(f"{name}: {' '.join(texts) or 'no value'} given; allowed: {kind.describe_allowed(name)}")
+        read = [kind.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
+        values[name] = read if several else read[0]
+    return values
+
+
+def is_flag(kind: type[Options], name: str) -> bool:
+    """Whether an option is given without a value."""
+    return kind.model_fields[name].json_schema_extra["kind"] == "flag"
+
+
+def explain(kind: type[Options], name: str) -> str:
+    """An option in a help text: its meaning, what is allowed, what the recipes say, its name in the published command.
+
+    Example:
+        >>> explain(RunConfig, "epochs").partition("; default: ")[2]
+        '100 with paper, 20 with quick, 20 with photos'
+    """
+    parts = [kind.schema_of(name)["description"]]
+    allowed = kind.describe_allowed(name).removesuffix(", or None")
+    if not is_flag(kind, name) and allowed not in ("a text", "a list"):
+        parts.append(allowed)
+    if kind is RunConfig:
+        usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
+        parts += ["default: " + ", ".join(usual)] if usual else []
+        parts += [f"also {alias}" for alias, own in ALIASES.items() if own == f"--{name.replace('_', '-')}"]
+    return "; ".join(parts)
 
 
 def train(arguments: Sequence[str]) -> int:
     """`relahash train`: one run, its lines printed as they come."""
-    from relahash_nb.sweep import NOTEBOOK, RunFailed, describe_run, execute
+    given = parse("train", "Train and score one hash model.", arguments, RunConfig, TrainOptions)
+    if given.pop("tag", None) is not None:
+        print("tag: not used; a run's name says what was run", file=sys.stderr)
+    config = RunConfig(**given).check()
+    from relahash_nb.notebooks import RunFailed, check_runs
+    from relahash_nb.sweep import NOTEBOOK, describe_run, execute
 
-    config = RunConfig.from_dict(parse("train", "Train and score one hash model.", arguments))
-    check_paths(config)
-    check_data([config])
+    check_runs([config])
     try:
         run = execute(config, sys.stdout)
     except RunFailed as error:
@@ -87,45 +211,41 @@ def train(arguments: Sequence[str]) -> int:
 
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
+    given = parse("sweep", "Train and score every combination of the values.", arguments, RunConfig, SweepOptions)
+    options = SweepOptions(**{name: given.pop(name) for name in SweepOptions.model_fields if name in given})
+    from relahash_nb.notebooks import check_runs
     from relahash_nb.results import load_runs, summarize, table
     from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
 
-    given = parse(
-        "sweep", "Train and score every combination of the values.", arguments, several=True, extra=SWEEP_OPTIONS
-    )
-    options = {name: given.pop(name) for name, *_ in SWEEP_OPTIONS}
-    if options["file"] is not None:
-        given = read_grid(Path(options["file"])) | given
-    configs = expand(given)
+    configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
     for config in configs:
-        check_paths(config)
-    results_dir = configs[0].results_dir
-    if options["plan"]:
-        print(plan(configs, load_runs(results_dir)))
+        config.check()
+    place = project_path(configs[0].results_dir)
+    if options.plan:
+        print(plan(configs, load_runs(place)))
         return 0
-    check_data(configs)
-    outcomes = run_all(configs, options["workers"], options["scheduler"], options["minutes"])
-    runs = load_runs(results_dir)
+    check_runs(configs)
+    outcomes = run_all(configs, options.workers, options.scheduler, options.minutes)
+    runs = load_runs(place)
     if len(runs):
         runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
         print(f"\n{table(summarize(runs))}" if len(runs) else "")
-    print(f"\nresults: {results_dir}/runs\nnotebooks: {results_dir}/runs/*/{NOTEBOOK}")
+    print(f"\nresults: {place}/runs\nnotebooks: {place}/runs/*/{NOTEBOOK}")
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if failed:
         errors = [(outcome.config.command, *outcome.error.splitlines()) for outcome in failed]
         lines = "\n".join("\n  ".join(parts) for parts in errors)
-        retry = "the same sweep again tries just these, or each by its command"
+        retry = "the same sweep again tries only these, or each by its command"
         print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:\n{lines}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def check(arguments: Sequence[str]) -> int:
     """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
-    given = parse("check", "Say what is wrong with a data set.", arguments, extra=CHECK_OPTIONS, only=CHECKED)
-    all_images = given.pop("images")
-    config = RunConfig.from_dict(given)
-    check_paths(config)
+    given = parse("check", "Say what is wrong with a data set.", arguments, RunConfig, CheckOptions, only=CHECKED)
+    all_images = given.pop("images", False)
+    config = RunConfig(**given).check()
     from relahash_nb.datasets import describe_dataset, inspect_dataset
 
     try:
@@ -141,112 +261,50 @@ def check(arguments: Sequence[str]) -> int:
 
 
 def report(arguments: Sequence[str]) -> int:
-    """`relahash report`: all finished runs."""
-    import tyro
-
+    """`relahash report`: the finished runs as a table."""
+    options = ReportOptions(**parse("report", "Print the finished runs as a table.", arguments, ReportOptions))
     from relahash_nb.files import write
-    from relahash_nb.results import load_runs, summarize, table
+    from relahash_nb.results import report as render
 
-    def show(results_dir: str = "results") -> int:
-        """The finished runs as a table, and as `summary.csv` in the results folder."""
-        runs = load_runs(results_dir)
-        if runs.empty:
-            print(f"no finished run in {results_dir}/runs; relahash train makes one")
-            return 0
-        summary = summarize(runs)
-        write(Path(results_dir, "summary.csv"), lambda path: summary.to_csv(path, index=False))
-        print(f"{table(summary)}\n\nevery run: {results_dir}/summary.csv")
-        return 0
-
-    return tyro.cli(show, prog="relahash report", args=list(arguments))
+    filters = dict(dataset=options.dataset, bits=options.bits, loss=options.loss)
+    text = render(options.results_dir, format=options.format, **filters).rstrip("\n")
+    if options.out is None:
+        print(text)
+    else:
+        write(Path(options.out), lambda path: path.write_text(f"{text}\n", encoding="utf-8"))
+    return 0
 
 
-def look(arguments: Sequence[str]) -> int:
-    """`relahash look`: the analysis notebooks over the finished runs."""
-    import tyro
-
-    from relahash_nb.notebooks import ANALYSES, RunFailed, execute_notebook, is_current
+def figures(arguments: Sequence[str]) -> int:
+    """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
+    what = "Execute the analysis notebooks, where they are older than the runs."
+    options = FiguresOptions(**parse("figures", what, arguments, FiguresOptions))
+    from relahash_nb.notebooks import ANALYSES, COMPARISON, RunFailed, execute_notebook, is_current
     from relahash_nb.results import select_runs
 
-    def show(results_dir: str = "results", dataset: str | None = None) -> int:
-        """Executes the analysis notebooks, where they are older than the runs, into the results folder.
-
-        Args:
-            results_dir: the folder that holds runs/; the figures go to figures/ beside it
-            dataset: as the table of results names it; None: the one with the most runs
-        """
-        select_runs(results_dir, dataset)  # says what is missing before a kernel is started for it
-        parameters = {"results_dir": results_dir, "dataset": dataset}
-        for name in ANALYSES:
-            target, partial = Path(results_dir, name), Path(results_dir, f".{name}")
-            if is_current(target, name, parameters):
-                print(f"{target}: up to date")
-                continue
-            try:
-                execute_notebook(name, partial, parameters)
-            except RunFailed as error:
-                print(f"relahash look: {error}", file=sys.stderr)
-                return 1
-            partial.replace(target)
-            print(target)
-        print(f"figures: {results_dir}/figures")
-        return 0
-
-    return tyro.cli(show, prog="relahash look", args=list(arguments))
-
-
-def check_paths(config: RunConfig) -> None:
-    """Refuses a folder or file that is not there before a kernel is started for it.
-
-    Raises:
-        ValueError: `root` or `weights` names nothing.
-    """
-    if config.root is not None and not Path(config.root).is_dir():
-        raise ValueError(f"root: {config.root!r} given, and there is no such folder")
-    if config.root is None and config.dataset in ROOT_DATASETS:
-        raise ValueError(f"root: None given; {config.dataset} needs the folder that holds the images")
-    weights = config.resolve().weights
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise ValueError(f"weights: {weights!r} given, and there is no such file; allowed: imagenet, none, or a file")
-
-
-def check_data(configs: Sequence[RunConfig]) -> None:
-    """The checks of data that lie in a folder, before a kernel is started for it; each folder once.
-
-    Raises:
-        DataError: Nothing should be trained on one of them.
-        ValueError: One of them cannot be read.
-    """
-    folders = {(config.dataset, config.root): config for config in configs if config.dataset in ROOT_DATASETS}
-    if folders:
-        from relahash_nb.datasets import load_dataset  # seconds of imports that the embedded study need not wait for
-    for config in folders.values():
-        load_dataset(config)
-
-
-def search_command(name: str, function: str) -> Callable[[Sequence[str]], int]:
-    """A command that is a function of `relahash_nb.search`, its options by tyro."""
-
-    def run(arguments: Sequence[str]) -> int:
-        import tyro
-
-        from relahash_nb import search
-
-        return tyro.cli(getattr(search, function), prog=f"relahash {name}", args=list(arguments))
-
-    return run
+    place = project_path(options.results_dir)
+    select_runs(options.results_dir, options.dataset)  # says what is missing before a kernel is started for it
+    for name in (*ANALYSES, COMPARISON):
+        called = "data" if name == COMPARISON else "dataset"
+        parameters = {"results_dir": options.results_dir, called: options.dataset}
+        target, partial = place / name, place / f".{name}"
+        if is_current(target, name, parameters):
+            print(f"{target}: up to date")
+            continue
+        try:
+            execute_notebook(name, partial, parameters)
+        except RunFailed as error:
+            print(f"relahash figures: {error}", file=sys.stderr)
+            return 1
+        partial.replace(target)
+        print(target)
+    print(f"figures: {place}/figures")
+    return 0
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "train": train,
-    "sweep": sweep,
-    "check": check,
-    "report": report,
-    "look": look,
-    "hash": search_command("hash", "index_folder"),
-    "index": search_command("index", "index_folder"),
-    "search": search_command("search", "search_index"),
-    "duplicates": search_command("duplicates", "find_duplicates"),
+    **{"train": train, "sweep": sweep, "check": check, "report": report},
+    **{"figures": figures, "look": figures},
 }
 
 if __name__ == "__main__":

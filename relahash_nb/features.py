@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from relahash_nb.config import RunConfig
+from relahash_nb.config import RunConfig, project_path
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
-from relahash_nb.files import remove_torn, write
+from relahash_nb.files import remove_torn, timed, write
 from relahash_nb.models import DTYPES, HashModel, digest_of
 
 FORMAT = 4  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
@@ -33,6 +33,7 @@ CPU_BATCH = 32  # images; the activations of more leave the processor's cache be
 CAST = (nn.Conv2d, nn.Linear)  # autocast would cast their weights at every call; subclasses may need theirs in fp32
 
 
+@timed("features")
 def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: torch.dtype = torch.float16) -> Tensor:
     """Features of all images of a data set, without augmentation; computed once and kept below `data_dir`.
 
@@ -89,6 +90,7 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
     return torch.cat(list(compute())).clone()  # cloned into an ordinary tensor, outside of inference mode
 
 
+@timed("decoding")
 def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     """The same data set with the images of its files decoded once, to (M, 3, size, size) uint8 kept below `data_dir`.
 
@@ -118,7 +120,7 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     except OSError as error:
         print(f"images: cannot be kept in {path.parent} ({error}); decoded whenever they are asked for")
         return data
-    return data.with_images(images.with_decoded(decoded))
+    return data.with_images(decoded)
 
 
 def forward_blocks(
@@ -261,7 +263,8 @@ def pool_fingerprint(pool: Pool) -> str:
 
 
 def _cache_path(config: RunConfig, kind: str, identity: list) -> Path:
-    return Path(config.data_dir, kind, f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npy")
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    return project_path(config.data_dir) / kind / f"{digest}.npy"
 
 
 def _cached(path: Path, shape: tuple[int, ...], dtype: torch.dtype, compute: Callable[[], Iterator[Tensor]]) -> Tensor:

@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from relahash_nb.config import RunConfig
+from filelock import FileLock
+
+from relahash_nb.config import RunConfig, project_path
+
+SECONDS: dict[str, float] = {}  # by stage, of the run that this process is working on; `save_run` writes them
+
+
+def timed(stage: str) -> Callable[[Callable], Callable]:
+    """A decorator that adds the seconds of each call to `SECONDS`."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments, **options)
+            SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
+            return result
+
+        return call
+
+    return decorate
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where a config's run lies, or will.
-
-    Example:
-        >>> run_folder(RunConfig(bits=32)).as_posix()
-        'results/runs/fashion_mini-32bits-relahash-seed0-e2b74f2e'
-    """
-    return Path(config.results_dir, "runs", config.run_id)
+    """Where a config's run lies, or will; see `project_path`."""
+    return project_path(config.results_dir) / "runs" / config.run_id
 
 
 def checkpoint_path(config: RunConfig) -> Path:
-    """Where the checkpoint of a config's run lies while it trains.
-
-    Example:
-        >>> checkpoint_path(RunConfig(bits=32)).name
-        'checkpoint.safetensors'
-    """
-    return run_folder(config) / "checkpoint.safetensors"
+    """Where the checkpoint of a config's run lies while it trains."""
+    return run_folder(config) / "checkpoint.pt"
 
 
 def remove_checkpoint(config: RunConfig) -> None:
-    """Removes the checkpoint of a config's run, and what a killed process left of one half written.
-
-    Raises:
-        OSError: There is one, and it cannot be removed.
-    """
+    """Removes the checkpoint of a config's run, and what a killed process left of one half written."""
     checkpoint_path(config).unlink(missing_ok=True)
     remove_torn(checkpoint_path(config))
 
 
-def write(path: Path, writer: Callable[[Path], Any]) -> None:
-    """Lets `writer` fill a temporary file beside `path`, then puts it in place: whole or not at all.
+@contextmanager
+def lock_file(path: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Holds a lock on a file within a `with`, or until this process ends; the same process may take it again.
 
-    Args:
-        path: In a folder that exists.
-        writer: Called with the temporary file's path.
+    Raises:
+        Timeout: Another process holds it for longer than `seconds`.
+    """
+    lock = FileLock(path, is_singleton=True)
+    with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
+        lock.acquire(timeout=seconds)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write(path: Path, writer: Callable[[Path], Any]) -> None:
+    """Lets `writer` fill a temporary file beside `path`, then renames it: the file is there whole or not at all.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written; what was at `path` is still there.
@@ -54,7 +75,7 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
     try:
         writer(temporary)
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # on the disk before it bears the name, or a power cut leaves the name alone
+            os.fsync(file.fileno())  # on the disk before it has the name, or a power cut leaves an empty file
         replace(temporary, path)
     except OSError as error:
         if error.filename is None and error.errno is not None:
@@ -65,7 +86,7 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Renames over an existing file; where a mounted drive refuses just that, the old file makes room first."""
+    """Renames over an existing file; where a mounted drive refuses that, the old file is removed first."""
     try:
         temporary.replace(path)
     except (FileExistsError, PermissionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as V
 
-from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.datasets import kept_size, prepare
-from relahash_nb.datasets.images import to_rgb
+from relahash_nb.backbones import BACKBONES, build_backbone
+from relahash_nb.config import RunConfig, project_path
+from relahash_nb.datasets.images import decoded_size, middle_square, prepare, to_rgb
 from relahash_nb.files import write
-from relahash_nb.losses import LOSSES
+from relahash_nb.losses import wants_batch_norm
+
+__all__ = ["BACKBONES", "DTYPES", "HashModel", "build_backbone", "build_model", "digest_of"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -99,12 +99,12 @@ class HashModel(nn.Module):
         Raises:
             ValueError: The image is neither of the two.
         """
-        size, kept = self.facts["image_size"], self.facts["kept_size"]
+        size, kept = self.facts["image_size"], self.facts["decoded_size"]
         if not isinstance(image, Tensor):
             if not hasattr(image, "draft"):
                 raise ValueError(f"image: {type(image).__name__} given; allowed: a PIL image, a uint8 tensor (3, H, W)")
             image.draft(None, (2 * kept, 2 * kept))  # as files of data sets are read; of an image in memory it is none
-            image = V.pil_to_tensor(_square(to_rgb(image), kept))
+            image = middle_square(to_rgb(image), kept)
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
             raise ValueError(f"image: {image.dtype} {tuple(image.shape)} given; allowed: uint8 (3, H, W)")
         return prepare(_square(image, kept)[None], size, "none" if kept == size else "centre")[0]
@@ -135,7 +135,7 @@ class HashModel(nn.Module):
         }
         facts = {
             **{name: getattr(config, name) for name in ("backbone", "bits", "image_size")},
-            "kept_size": kept_size(config.image_size, config.augment),
+            "decoded_size": decoded_size(config.image_size, config.augment),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "eps": getattr(self.hash_layer[1], "eps", None),  # None: no batch norm
@@ -155,7 +155,7 @@ class HashModel(nn.Module):
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        path = Path(run) if Path(run).exists() else Path("results", "runs", run)
+        path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
         path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt") as file:
@@ -187,7 +187,7 @@ class HashModel(nn.Module):
 
 
 def _square(image: Any, most: int) -> Any:
-    """A PIL image or tensor (C, H, W), its middle square, of at most so many pixels."""
+    """The middle square of a tensor (C, H, W), of at most so many pixels."""
     height, width = V.get_size(image)
     side = min(height, width, most)
     return image if height == width == side else V.center_crop(V.resize(image, [side], antialias=True), [side, side])
@@ -225,7 +225,7 @@ def build_model(config: RunConfig) -> HashModel:
             if isinstance(module, nn.Dropout) and not config.dropout:
                 module.p = 0.0
         model = HashModel(backbone, _feature_size(backbone, config), config.bits)
-        if not getattr(LOSSES.get(config.loss), "batch_norm", True):
+        if not wants_batch_norm(config):
             model.hash_layer[1] = nn.Identity()
     model.pretrained = frozenset(pretrained)
     model.weights_digest = digest_of(pretrained) if pretrained else ""
@@ -267,99 +267,6 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def build_backbone(name: str, weights: str) -> nn.Module:
-    """A network whose output is features, not classes.
-
-    Args:
-        name: In `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
-            model of torchvision; else, where timm is installed, one of timm's.
-        weights: `imagenet`, or anything else for none.
-
-    Raises:
-        ValueError: No such backbone, or its weights are not to be had.
-
-    Example:
-        >>> build_backbone("resnet18", "none").eval()(torch.zeros(1, 3, 64, 64)).shape
-        torch.Size([1, 512])
-    """
-    weights = weights if weights == "imagenet" else "none"
-    try:
-        if name in BACKBONES:
-            return BACKBONES[name](weights)
-        if ":" in name:
-            return load_attribute(name)(weights)
-        if name in torchvision_names():
-            return from_torchvision(name, weights)
-        return from_timm(name, weights)
-    except OSError as error:
-        raise ValueError(
-            f"weights: {weights} for {name} could not be downloaded ({error}); allowed too: none, or a safetensors file"
-        ) from None
-
-
-def alexnet(weights: str) -> nn.Module:
-    """AlexNet up to fc7, 4,096 features: the backbone of the paper (Krizhevsky 2014, arXiv 1404.5997)."""
-    return from_torchvision("alexnet", weights)
-
-
-def small_cnn(weights: str) -> nn.Module:
-    """Five convolutions, 64 features: for small images, to be trained from scratch in seconds on a CPU."""
-    if weights != "none":
-        raise ValueError(
-            f"weights: {weights!r} given; small_cnn has none of its own; allowed: none, or a safetensors file"
-        )
-    network = nn.Sequential(
-        *_convolution(3, 16), nn.MaxPool2d(2),
-        *_convolution(16, 32), *_convolution(32, 32), nn.MaxPool2d(2),
-        *_convolution(32, 64), *_convolution(64, 64), nn.AdaptiveAvgPool2d(1),
-    )  # fmt: skip
-    network.mean, network.std = (0.285,) * 3, (0.353,) * 3  # Fashion-MNIST's; batch norm does the rest for other images
-    return network
-
-
-def _convolution(before: int, after: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
-
-
-def torchvision_names() -> list[str]:
-    """Classification models of the installed torchvision."""
-    return torchvision.models.list_models(module=torchvision.models)
-
-
-def from_torchvision(name: str, weights: str) -> nn.Module:
-    """A classification model of torchvision, under its own tensor names, without the layer that gives the classes."""
-    model = torchvision.models.get_model(name, weights="DEFAULT" if weights == "imagenet" else None)
-    if getattr(model, "aux_logits", False):  # GoogLeNet and Inception return a tuple while they train
-        model.aux_logits = False
-        for auxiliary in {"aux1", "aux2", "AuxLogits"} & set(model._modules):
-            setattr(model, auxiliary, None)
-    sizes = {
-        path: getattr(module, "out_features", getattr(module, "out_channels", None))
-        for path, module in model.named_modules()
-    }
-    head = [path for path, size in sizes.items() if size == 1000][-1]
-    model.set_submodule(head, nn.Identity())
-    return model
-
-
-def from_timm(name: str, weights: str) -> nn.Module:
-    """A model of timm without its classifier; images are normalised as its weights expect."""
-    try:
-        import timm
-    except ImportError:
-        timm = None
-    if timm is None or not timm.is_model(name):
-        known = [*BACKBONES, *torchvision_names()]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        others = "or timm's" if timm else "or, with `pip install timm`, timm's"
-        allowed = f"{', '.join(BACKBONES)}, torchvision's classification models, {others}"
-        raise ValueError(f"backbone: {name!r} given; allowed: {allowed}{hint}")
-    model = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
-    model.mean, model.std = model.default_cfg["mean"], model.default_cfg["std"]
-    return model
-
-
 def _feature_size(backbone: nn.Module, config: RunConfig) -> int:
     """F, from two black images: no convention about a backbone's attributes is needed."""
     size = config.image_size
@@ -373,8 +280,3 @@ def _feature_size(backbone: nn.Module, config: RunConfig) -> int:
         ) from None
     finally:
         backbone.train(was_training)
-
-
-# Your own backbone: a function from the weights' name to a module that gives features, and an entry here and in
-# config.BACKBONE_NAMES; or `--backbone package.module:function` without either.
-BACKBONES = {"alexnet": alexnet, "small_cnn": small_cnn}

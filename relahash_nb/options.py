@@ -1,96 +1,131 @@
-"""The options of a command, from `RunConfig`'s fields: their names, types and help texts."""
+"""Options: named values that are checked when they are given, described from one definition of types and ranges."""
 
-from __future__ import annotations
-
-import dataclasses
+import difflib
+import functools
+import importlib
 import json
-import typing
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, describe_allowed
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
-"""Names of the published code that are understood too."""
-
-
-def parse(
-    command: str,
-    description: str,
-    arguments: Sequence[str],
-    several: bool = False,
-    extra: Sequence[tuple[str, Any, Any, str]] = (),
-    only: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """The values given on the command line, by tyro; a wrong one ends the program with exit code 2.
-
-    Args:
-        command: Its name.
-        description: For the help text.
-        arguments: After the command's name.
-        several: Whether each option takes several values.
-        extra: Further options: name, type, default, meaning.
-        only: The fields of `RunConfig` that are options; None: all.
-
-    Returns:
-        Values by the names of `RunConfig`'s fields; with `several` lists of values, of the options that were given.
-        The further options are always there.
-    """
-    import tyro
-
-    hints = typing.get_type_hints(RunConfig)
-    fields = []
-    for knob in dataclasses.fields(RunConfig):
-        if only is not None and knob.name not in only:
-            continue
-        hint, default = hints[knob.name], knob.default
-        if "choices" in knob.metadata:
-            hint = Literal[knob.metadata["choices"]] | None if default is None else Literal[knob.metadata["choices"]]
-        if hint is bool:
-            hint = tyro.conf.FlagConversionOff[bool]  # a value, as all others have
-        if knob.name == "loss_options":
-            hint = str | None
-        aliases = [ALIASES[knob.name]] if knob.name in ALIASES else None
-        argument = tyro.conf.arg(help=explain(knob), aliases=aliases)
-        if several:
-            hint, default = tuple[hint, ...], (default,)
-        fields.append((knob.name, Annotated[hint, argument], dataclasses.field(default=default)))
-    for name, hint, default, meaning in extra:
-        argument = tyro.conf.arg(help=meaning)
-        fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields, kw_only=True)
-    options.__doc__ = description
-    given = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
-    values = dict(vars(given))
-    if several:  # a value that equals the default may have been given all the same, but is not the very same object
-        kept = {knob.name for knob in dataclasses.fields(options) if values[knob.name] is not knob.default}
-        kept |= {name for name, *_ in extra}
-        values = {name: value for name, value in values.items() if name in kept}
-    if "loss_options" in values:
-        values["loss_options"] = _from_json(values["loss_options"])
-    return values
+ObjectPath = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch takes
 
 
-def explain(knob: dataclasses.Field) -> str:
-    """A field of `RunConfig` in a help text: meaning, range, and what None stands for in each recipe.
+def option(default: Any, meaning: str, kind: Literal["identity", "setting", "bookkeeping", "flag"] = "setting") -> Any:
+    """A field of `Options`: its default, its meaning, and its kind (`RunConfig` says what the kinds are)."""
+    return Field(default, description=meaning, json_schema_extra={"kind": kind})
+
+
+class Options(BaseModel):
+    """Named values that are checked when they are given: a wrong one is a ValueError of one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            if first["type"] == "extra_forbidden":
+                raise ValueError(self.describe_unknown(name)) from None
+            given = f"{name}: {values[name]!r} given; allowed: {self.describe_allowed(name)}"
+            names = re.findall(r"[a-z]\w+", self.describe_allowed(name))
+            raise ValueError(given + did_you_mean(str(values[name]), names)) from None
+
+    @classmethod
+    @functools.cache
+    def schema_of(cls, name: str) -> dict[str, Any]:
+        """A field's JSON schema: type, range, choices, meaning (`description`) and kind."""
+        return cls.model_json_schema()["properties"][name]
+
+    @classmethod
+    def describe_allowed(cls, name: str) -> str:
+        """What a field may be, in words.
+
+        Example:
+            >>> class Own(Options):
+            ...     lr: Positive | None = option(None, "learning rate")
+            >>> Own.describe_allowed("lr")
+            'a number above 0, or None'
+        """
+        return _describe(cls.schema_of(name))
+
+    @classmethod
+    def describe_unknown(cls, name: str) -> str:
+        """The line about a name that no field has."""
+        return f"{name}: no such parameter" + (
+            did_you_mean(name, cls.model_fields) or f" (allowed: {', '.join(cls.model_fields)})"
+        )
+
+    @classmethod
+    def of_kind(cls, kind: str) -> tuple[str, ...]:
+        """The names of the fields of one kind."""
+        return tuple(name for name, field in cls.model_fields.items() if field.json_schema_extra["kind"] == kind)
+
+    @classmethod
+    def read_text(cls, name: str, text: str) -> Any:
+        """A field's value as it is typed; what does not fit is for the constructor to refuse.
+
+        Example:
+            >>> class Own(Options):
+            ...     lr: Positive | None = option(None, "learning rate")
+            ...     name: str = option("", "of the run")
+            >>> Own.read_text("lr", "1e-3"), Own.read_text("name", "1"), Own.read_text("lr", "x")
+            (0.001, '1', 'x')
+        """
+        words = {"None": None, "True": True, "False": False}
+        try:
+            literal = words[text] if text in words else json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        try:
+            return text if literal is not None and cls(**{name: text}) else literal
+        except ValueError:
+            return literal
+
+
+def did_you_mean(name: str, names: Any) -> str:
+    """The name that a misspelt one is like, in brackets; nothing where there is none."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _describe(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words."""
+    if "anyOf" in schema:
+        return ", or ".join(map(_describe, schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(schema["enum"]) if "enum" in schema else repr(schema["const"])
+    words = dict(integer="an integer", number="a number", string="a text", boolean="True or False", null="None")
+    words |= dict(array="a list", object="a dictionary")
+    kind = "package.module:attribute" if "pattern" in schema else words[schema["type"]]
+    kind += f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+    kind += f" from {schema['minimum']:g}" if "minimum" in schema else ""
+    kind += f" to {schema['maximum']}" if "maximum" in schema else ""
+    kind += f", below {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
+    return kind if "maximum" in schema or "exclusiveMaximum" in schema else re.sub(r"( from \S+)", r"\1 up", kind)
+
+
+def load_attribute(name: str) -> Any:
+    """The object that `package.module:attribute` names.
+
+    Raises:
+        ValueError: The module cannot be imported or lacks the attribute.
 
     Example:
-        >>> explain(RunConfig.__dataclass_fields__["epochs"])
-        'passes over the training images; an integer from 1 up; None: 100 with paper, 20 with quick'
+        >>> load_attribute("math:tau") > 6
+        True
     """
-    parts = [knob.metadata["meaning"]]
-    if knob.metadata.keys() & {"names", "minimum", "above"}:
-        parts.append(describe_allowed(knob).removesuffix(", or None"))
-    stands_for = [f"{recipe[knob.name]} with {name}" for name, recipe in RECIPES.items() if knob.name in recipe]
-    stands_for += [f"{loss[knob.name]} with {name}" for name, loss in LOSS_DEFAULTS.items() if knob.name in loss]
-    return "; ".join(parts + (["None: " + ", ".join(stands_for)] if stands_for else []))
-
-
-def _from_json(value: Any) -> Any:
-    """The options of a loss from their JSON text, or several of them."""
-    if isinstance(value, tuple):
-        return tuple(_from_json(one) for one in value)
+    module, _, attribute = name.partition(":")
     try:
-        return None if value is None else json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"loss_options: {value!r} given; allowed: JSON, as in '{{\"scale\": 8}}' ({error})") from None
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module of the user's own may raise anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: cannot be loaded ({reason}); expected package.module:attribute") from error

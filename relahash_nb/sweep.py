@@ -1,29 +1,31 @@
-"""The grid: a notebook executed by papermill once a run; what is done is not done again, here or on a cluster."""
+"""The grid: papermill executes a notebook for each run, here or on a cluster; finished runs are skipped."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import run_folder, write
+from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
 from relahash_nb.results import Run, find_run
 
 NOTEBOOK = "01_train.ipynb"
 LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
 LOG_LINES = 15  # of the log that are kept with a failure
-PATIENCE = 2.0  # seconds between looks at a run that another process is writing
+POLL_SECONDS = 2.0  # between looks at a run that another process is writing
+MOST_RUNS = 10_000  # of one grid
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,21 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         values: Names of `RunConfig`'s fields, each with a sequence of values.
 
     Raises:
-        ValueError: A name is no field, a value is not allowed, or two roots would give one run id.
+        ValueError: A name is no field, a value is not allowed, there are more than 10,000 combinations, or two roots
+            would give one run id.
 
     Example:
         >>> [config.bits for config in expand({"bits": [16, 32], "seed": [0]})]
         [16, 32]
     """
-    configs = [
-        RunConfig.from_dict(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())
-    ]
+    count = math.prod(len(several) for several in values.values())
+    if count > MOST_RUNS:
+        raise ValueError(f"{count:,} runs given; allowed: {MOST_RUNS:,} in one sweep")
+    if len(values.get("results_dir", ())) > 1:
+        raise ValueError(f"results_dir: {', '.join(values['results_dir'])} given; a sweep has one")
     unique: dict[str, RunConfig] = {}
-    for config in configs:
+    for chosen in itertools.product(*values.values()):
+        config = RunConfig(**dict(zip(values, chosen, strict=True)))
         other = unique.setdefault(config.run_id, config)
         if other.root != config.root:
             raise ValueError(
@@ -62,15 +68,15 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
 
 
 def sweep(
-    configs: Sequence[RunConfig], workers: int = 0, scheduler: str | None = None, minutes: float | None = None
+    configs: Sequence[RunConfig], workers: int | None = None, scheduler: str | None = None, minutes: float | None = None
 ) -> list[Outcome]:
-    """Executes the runs that are not there yet, one after another or on a Dask cluster, and says so line by line.
+    """Executes the runs that are not there yet, one after another or on a Dask cluster, and prints a line for each.
 
     Args:
         configs: What to run.
-        workers: Processes of a local Dask cluster; 0: this process alone.
+        workers: Processes of a local Dask cluster; None: this process alone.
         scheduler: Address of a Dask scheduler, such as `tcp://host:8786`, instead.
-        minutes: That one cell may take; None: as long as it likes.
+        minutes: That one cell may take; None: no limit.
 
     Returns:
         An outcome a config, in the order of the configs.
@@ -81,7 +87,10 @@ def sweep(
         if outcome.run is not None:
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
-    finished = on_cluster(missing, workers, scheduler, minutes) if workers or scheduler else here(missing, minutes)
+    if workers or scheduler:
+        finished = on_cluster(missing, workers, scheduler, minutes)
+    else:
+        finished = run_serial(missing, minutes)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -90,7 +99,7 @@ def sweep(
     return list(outcomes.values())
 
 
-def here(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
+def run_serial(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
     """The runs one after another in this process; what another process is writing is waited for at the end."""
     waiting, passed = deque(configs), 0
     while waiting:
@@ -103,11 +112,11 @@ def here(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcom
             waiting.rotate(-1)
             passed += 1
             if passed >= len(waiting):
-                time.sleep(PATIENCE)
+                time.sleep(POLL_SECONDS)
 
 
 def on_cluster(
-    configs: Sequence[RunConfig], workers: int, scheduler: str | None, minutes: float | None
+    configs: Sequence[RunConfig], workers: int | None, scheduler: str | None, minutes: float | None
 ) -> Iterator[Outcome]:
     """The runs on a Dask cluster, one at a time on each worker, each tried twice; a lost worker's run starts elsewhere.
 
@@ -149,7 +158,7 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     config = RunConfig.from_dict(values)
     while (outcome := attempt(config, minutes)) is None:
-        time.sleep(PATIENCE)
+        time.sleep(POLL_SECONDS)
     if outcome.run is None:
         raise RunFailed(outcome.error)
 
@@ -163,7 +172,7 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
     folder = run_folder(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with one_sweep(folder):
+        with lock_file(folder / ".sweep.lock"):
             run = find_run(config)  # another sweep may have finished it meanwhile
             if run is not None:
                 return Outcome(config, run)
@@ -182,22 +191,6 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
         return Outcome(config, None, str(error))
 
 
-@contextmanager
-def one_sweep(folder: Path) -> Iterator[None]:
-    """Keeps other sweeps from a run; the system lets go of the lock when its process dies.
-
-    Raises:
-        Timeout: Another process has it.
-    """
-    lock = FileLock(folder / ".sweep.lock", timeout=0)
-    with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
     """Executes the training notebook for one config, into the run's folder.
 
@@ -210,17 +203,25 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
         The finished run.
 
     Raises:
-        RunFailed: A cell raised or took too long, or the kernel died.
+        RunFailed: A cell raised or took too long, the kernel died, or another process is at this run.
         KeyboardInterrupt: Interrupted; the partial notebook is removed.
     """
     folder = run_folder(config)
+    with suppress(OSError):  # a folder that cannot be written is for execute_notebook to name
+        folder.mkdir(parents=True, exist_ok=True)
     defaults = RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
+    if not folder.is_dir():
+        execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)  # which raises
     try:
-        execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)
-    except KeyboardInterrupt:
-        discard(folder)
-        raise
+        with lock_file(folder / ".sweep.lock"):
+            try:
+                execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)
+            except KeyboardInterrupt:
+                discard(folder)
+                raise
+    except Timeout:
+        raise RunFailed(f"{folder}: another process is at this run; wait for it, or change an option") from None
     run = find_run(config)
     if run is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
@@ -229,10 +230,17 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
 
 
 def discard(folder: Path) -> None:
-    """Removes what an interrupted run has left but its checkpoint, and the folder if nothing else is in it."""
-    for name in (NOTEBOOK, LOG, ".sweep.lock", ".run.lock"):
-        (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):
+    """Removes what an interrupted run has left but its checkpoint; for who holds the sweep's lock on the folder.
+
+    A notebook in Jupyter may hold the run's own lock: then everything stays.
+    """
+    try:
+        with lock_file(folder / ".run.lock", seconds=2.0):
+            for name in (NOTEBOOK, LOG, ".run.lock", ".sweep.lock"):
+                (folder / name).unlink(missing_ok=True)
+    except Timeout:
+        return
+    with suppress(OSError):  # there is a checkpoint
         folder.rmdir()
 
 
@@ -270,30 +278,39 @@ def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
 
 
 def read_grid(path: Path) -> dict[str, list[Any]]:
-    """Names and values of a sweep from a YAML file with the names of `RunConfig`'s fields; a value or a list of them.
+    """Names and values of a sweep from a YAML file: names of `RunConfig`'s fields, each with a value or a list of them.
 
     Raises:
-        ValueError: There is no such file, or it holds something else.
+        ValueError: There is no such file, or something in it is not allowed; one line that names the file.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a name that is given twice."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = [str(name.value) for name, _ in node.value]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"{twice[0]}: given twice")
+            return super().construct_mapping(node, deep)
+
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        grid = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        if not isinstance(grid, dict) or not all(isinstance(name, str) for name in grid):
+            raise ValueError("expected names and values, as in 'bits: [16, 32]'")
+        values = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
+        for name, several in values.items():
+            if not several or any(isinstance(one, list) for one in several):
+                raise ValueError(f"{name}: expected a value, or a list of values")
+            if name == "results_dir" and len(several) > 1:
+                raise ValueError(f"{name}: {', '.join(map(str, several))} given; a sweep has one")
+            values[name] = [RunConfig.read_text(name, one) if isinstance(one, str) else one for one in several]
+            for one in values[name]:
+                RunConfig(**{name: one})
+        return values
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected names and values, as in 'bits: [16, 32]'")
-    return {
-        name: [_number(one) for one in (value if isinstance(value, list) else [value])]
-        for name, value in values.items()
-    }
-
-
-def _number(value: Any) -> Any:
-    """YAML takes 1e-3 for a text; whoever wrote it meant a number."""
-    with suppress(ValueError, TypeError):
-        return float(value) if isinstance(value, str) and "e" in value.lower() else value
-    return value
 
 
 def describe_run(run: Run) -> str:

@@ -25,7 +25,7 @@ from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import build_loss
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import HashModel
-from relahash_nb.training import encode, estimate_seconds, fit, score
+from relahash_nb.training import Trainer, encode, score
 
 BITS = dict(cosine=1024)
 RELU_LIKE = torch.from_numpy(
@@ -53,8 +53,8 @@ def run(name, folder, **options):
     config = RunConfig(loss=name, data_dir=str(folder), results_dir=str(folder), **usual | options)
     model, data = HashModel(nn.AdaptiveAvgPool2d(1), 3, config.bits), make_data()
     loss = build_loss(config, make_centroids(3, config.bits, "bernoulli"))
-    estimate = estimate_seconds(model, loss, data, config)
-    history = fit(model, loss, data, config)
+    trainer = Trainer(model, loss, data, config)
+    estimate, history = trainer.estimate_seconds(), trainer.finish()
     codes = [encode(model, split)[0] for split in (data.query, data.database)]
     return history, estimate, codes, score(*codes, data.query, data.database, config)
 
@@ -162,8 +162,8 @@ def test_a_class_index_is_predicted_by_ridge_regression():
         ("cosine", dict(bits=64), "bits: 64 given; cosine needs 1024 or more"),
         ("pcah", dict(bits=4), "bits: 4 given; 45 features of 3 numbers have 3"),
         ("class_index", dict(bits=1), "bits: 1 given; the index of 3 classes has 2 digits"),
-        ("itq", dict(loss_options={"rounds": 3}), "loss_options: {'rounds': 3} given; itq does not take them"),
-        ("lsh", dict(beta=8.0), "loss_options: {'beta': 8.0} given; lsh does not take them"),
+        ("itq", dict(loss_options={"rounds": 3}), "rounds: 3 given; itq takes no such option; allowed: iterations"),
+        ("lsh", dict(beta=8.0), "beta: 8.0 given; lsh takes no such option; allowed: none"),
     ],
 )
 def test_what_a_baseline_cannot_do_is_said(name, options, said, tmp_path):

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from relahash_nb import notebooks, sweep
-from relahash_nb.cli import main
+from relahash_nb.cli import SweepOptions, main, parse
 from relahash_nb.config import RunConfig
-from relahash_nb.options import parse
 from relahash_nb.results import Run, find_run, summarize, table
 from relahash_nb.sweep import RunFailed, expand
 
@@ -27,22 +26,81 @@ def relahash(*arguments, cwd):
     [
         (["train", "--dataset", "cifar"], "dataset: 'cifar' given; allowed: fashion_mini"),
         (["train", "--bits", "0"], "relahash train: bits: 0 given; allowed: an integer from 1 to 4096"),
-        (["train", "--bits", "x"], "invalid literal for int"),
-        (["train", "--bitz", "3"], "Perhaps you meant"),
-        (["train", "--precision", "fp61"], "invalid choice 'fp61'"),
-        (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: JSON"),
+        (["train", "--bits", "x"], "bits: 'x' given; allowed: an integer from 1 to 4096"),
+        (["train", "--bits", "16", "32"], "bits: 16 32 given; allowed: an integer from 1 to 4096"),
+        (["train", "--bits"], "bits: no value given"),
+        (["train", "--bitz", "3"], "--bitz: no such option (did you mean bits?)"),
+        (["train", "--precision", "fp61"], "precision: 'fp61' given; allowed: fp32, bf16, fp16 (did you mean fp16?)"),
+        (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: a dictionary, or None"),
+        (["train", "--seed", "1e23"], "seed: 1e+23 given; allowed: an integer from 0 to 9223372036854775807"),
+        (["train", "--top-k", "1e23"], "top_k: 1e+23 given; allowed: an integer from 1 to 1000000000, or 'all'"),
+        (["train", "--lr", "inf"], "lr: 'inf' given; allowed: a number above 0"),
+        (["train", "--dataset", "..:x"], "dataset: '..:x' given"),
+        (["train", "--dataset", "nowhere:data"], "nowhere:data: cannot be loaded"),
+        (["train", "--loss", "csq", "--beta", "8"], "beta: no option of csq; allowed: quantization"),
+        (["train", "--loss-options", '{"betta": 2}'], "betta: no option of relahash; allowed: beta, margin"),
+        (["train", "--loss", "itq", "--loss-options", '{"x": 2}'], "x: no option of itq; allowed: iterations"),
+        (["train", "--loss-options", '{"beta": 2}', "--beta", "8"], "beta: 8.0 given, and 2 in loss_options"),
+        (["train", "--loss", "itq", "--finetune", "True"], "finetune: True given; itq has no training"),
+        (["train", "--weights", "imagenet"], "weights: 'imagenet' given; small_cnn has none of its own"),
+        (["train", "--device", "cuda:77"], "device: 'cuda:77' given, and not to be had here"),
+        (["train", "--batch-size", "4000"], "batch_size: 4000 is too large; fashion_mini has 3000 training images"),
+        (["train", "--root", "x"], "root: fashion_mini takes none"),
         (["sweep", "--bits", "16", "0"], "bits: 0 given"),
+        (["sweep", "--workers", "0"], "workers: 0 given; allowed: an integer from 1 to 10000"),
+        (["sweep", "--minutes", "-1"], "minutes: -1 given; allowed: a number above 0"),
+        (["sweep", "--minutes", "inf"], "minutes: 'inf' given"),
+        (["sweep", "--seed", *map(str, range(101)), "--split-seed", *map(str, range(100))], "10,100 runs given"),
+        (["report", "--format", "html"], "format: 'html' given; allowed: markdown, csv, latex"),
         (["train", "--dataset", "lists"], "root: None given; lists needs the folder that holds the images"),
         (["train", "--dataset", "folder", "--root", "nowhere"], "root: 'nowhere' given, and there is no such folder"),
         (["train", "--weights", "x.safetensors"], "weights: 'x.safetensors' given, and there is no such file"),
-        (["trian"], "relahash: 'trian' given; allowed: train, sweep, check, report, look"),
+        (["trian"], "'trian' given; allowed: train, sweep, check, report, figures (did you mean train?)"),
     ],
 )
-def test_a_wrong_command_is_a_short_message_and_exit_code_2(arguments, said, tmp_path):
-    done = relahash(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr and not done.stdout and "Traceback" not in done.stderr
+def test_a_wrong_command_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert said in err and not out and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_is_one_line_of_the_program_too(tmp_path):
+    done = relahash("train", "--bits", "0", cwd=tmp_path)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == "relahash train: bits: 0 given; allowed: an integer from 1 to 4096\n"
+
+
+def test_a_data_set_that_is_not_to_be_had_is_said_before_a_kernel_starts(tmp_path, monkeypatch, capsys):
+    from relahash_nb import datasets
+
+    def offline(config):
+        raise ValueError("cifar10: not in data, and not to be downloaded (offline)")
+
+    monkeypatch.setitem(datasets.DATASETS, "cifar10", offline)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--dataset", "cifar10"]) == 2
+    assert "not to be downloaded" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_published_command_s_names_are_understood(capsys, tmp_path):
+    arguments = ["--ds", "nuswide", "--nbit=16", "--bs", "32", "--init-centroids-method", "H", "--lr", "1e-3"]
+    assert parse("train", "", arguments, RunConfig) == dict(
+        dataset="nuswide_21", bits=16, batch_size=32, centroids="hadamard", lr=1e-3
+    )
+    for letter, name in zip("NUBMH", ("normal", "uniform", "bernoulli", "max_hamming", "hadamard"), strict=True):
+        assert parse("train", "", ["--init-centroids-method", letter], RunConfig) == {"centroids": name}
+    assert main(["train", "--tag", "mine", "--ds", "nuswide"]) == 2
+    assert capsys.readouterr().err.startswith("tag: not used")
+
+
+def test_check_finds_a_function_in_the_working_directory(tmp_path):
+    (tmp_path / "mine.py").write_text("from relahash_nb.datasets import fashion_mini as digits\n")
+    script = "import sys; sys.path.remove(''); from relahash_nb.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "check", "--dataset", "mine:digits"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "0 errors" in done.stdout, done.stderr
 
 
 def test_what_is_given_goes_before_the_file_be_it_a_default(tmp_path, capsys):
@@ -55,21 +113,20 @@ def test_what_is_given_goes_before_the_file_be_it_a_default(tmp_path, capsys):
 
 
 def test_a_sweep_knows_which_options_were_given():
-    several = dict(several=True, extra=[("file", str | None, None, "a file")])
-    arguments = ["--loss", "relahash", "--bits", "64", "--beta", "None", "--finetune", "True"]
-    assert parse("sweep", "", arguments, **several) == dict(
-        loss=("relahash",), bits=(64,), beta=(None,), finetune=(True,), file=None
+    arguments = ["--loss", "relahash", "--bits", "64", "--beta", "None", "--finetune", "True", "--plan"]
+    assert parse("sweep", "", arguments, RunConfig, SweepOptions) == dict(
+        loss=["relahash"], bits=[64], beta=[None], finetune=[True], plan=True
     )
 
 
 def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
     done = relahash("train", "--help", cwd=tmp_path)
     text = " ".join(done.stdout.replace("│", " ").split())
-    for name in RunConfig.__dataclass_fields__:
+    for name in RunConfig.model_fields:
         assert f"--{name.replace('_', '-')} " in text
-    assert "length of a hash code; an integer from 1 to 4096 (default: 64)" in text
-    assert "passes over the training images; an integer from 1 up; None: 100 with paper" in text
-    assert "--ds" in text and "--nbit" in text
+    assert "length of a hash code; an integer from 1 to 4096; also --nbit (default: 64)" in text
+    assert "passes over the training images; an integer from 1 to 1000000000; default: 100 with paper" in text
+    assert "also --ds" in text and "also --nbit" in text
 
 
 def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_path, monkeypatch):
@@ -81,14 +138,15 @@ def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_
     assert f"mAP {run.report['scores']['mean_average_precision']:.4f}" in done.stdout
     assert "epoch   1/1" in done.stdout
     names = {file.name for file in run.folder.iterdir() if not file.name.startswith(".")}
-    assert names == {"01_train.ipynb", "config.json", "history.csv", "codes.npz", "weights.safetensors", "run.json"}
+    assert names == {"01_train.ipynb", "config.json", "history.csv", "codes.npz", "model.safetensors", "run.json"}
     assert (run.folder / "01_train.ipynb").read_text().count('"image/png"') >= 3
 
 
 def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_path):
-    done = relahash("train", "--batch-size", 4_000, cwd=tmp_path)
+    (tmp_path / "own.py").write_text("def raises(config):\n    raise ValueError('no such data')\n")
+    done = relahash("train", "--dataset", "own:raises", "--recipe", "quick", cwd=tmp_path)
     assert done.returncode == 1
-    assert "relahash train: ValueError: batch_size: 4000 is too large; fashion_mini has 3000 training" in done.stderr
+    assert "relahash train: ValueError: no such data" in done.stderr
     assert "Traceback" not in done.stderr
     notebook = Path(done.stderr.rsplit("The partial notebook: ", 1)[1].strip())
     assert (tmp_path / notebook).is_file()
@@ -101,23 +159,39 @@ def test_report_without_runs_says_what_makes_them(tmp_path):
     assert done.returncode == 0 and "no finished run in results/runs; relahash train makes one" in done.stdout
 
 
-def test_look_executes_the_analyses_that_are_older_than_the_runs(tiny_results, tmp_path, monkeypatch, capsys):
+def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path, monkeypatch, capsys):
+    from relahash_nb import results
+
+    asked = []
+    monkeypatch.setattr(results, "report", lambda place, **options: asked.append((place, options)) or "the table\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 0 and capsys.readouterr().out == "the table\n"
+    assert not list(tmp_path.iterdir())
+    options = ["--format", "latex", "--dataset", "toy", "--bits", "16", "32", "--loss", "csq", "--out", "table.tex"]
+    assert main(["report", *options]) == 0 and not capsys.readouterr().out
+    assert Path("table.tex").read_text() == "the table\n"
+    assert asked[0] == ("results", dict(format="markdown", dataset=None, bits=None, loss=None))
+    assert asked[1][1] == dict(format="latex", dataset="toy", bits=[16, 32], loss=["csq"])
+
+
+def test_figures_executes_the_analyses_that_are_older_than_the_runs(tiny_results, tmp_path, monkeypatch, capsys):
     executed = []
 
     def execute(name, target, parameters):
         executed.append(name)
-        if name.startswith("03"):
+        if name.startswith("03") and len(executed) < 6:
             raise RunFailed("ValueError: broken\nThe partial notebook: there")
         target.write_text(json.dumps({"metadata": {"papermill": {"parameters": parameters}}}))
 
     monkeypatch.setattr(notebooks, "execute_notebook", execute)
     (tmp_path / "runs").symlink_to(tiny_results / "runs")
-    command = ["look", "--results-dir", str(tmp_path)]
-    assert main(command) == 1 and "relahash look: ValueError: broken" in capsys.readouterr().err
+    command = ["figures", "--results-dir", str(tmp_path)]
+    assert main(command) == 1 and "relahash figures: ValueError: broken" in capsys.readouterr().err
     assert main(command) == 1 and "02_quantization_error.ipynb: up to date" in capsys.readouterr().out
-    assert main([*command, "--dataset", "fashion_mini"]) == 1
-    assert [name[:2] for name in executed] == ["02", "03", "03", "02", "03"]
-    assert main(["look", "--results-dir", str(tmp_path / "none")]) == 2
+    assert main(["look", *command[1:], "--dataset", "fashion_mini"]) == 1  # its former name
+    assert main(command) == 0
+    assert [name[:2] for name in executed] == ["02", "03", "03", "02", "03", "02", "03", "05"]
+    assert main(["figures", "--results-dir", str(tmp_path / "none")]) == 2
     assert "this makes it: relahash sweep" in capsys.readouterr().err
 
 
@@ -158,7 +232,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_how_to_go_on(tmp_path, monke
     monkeypatch.setattr(papermill, "execute_notebook", interrupted)
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TINY]) == 130
-    assert "the same command again goes on" in capsys.readouterr().err
+    assert "the same command again does what is missing" in capsys.readouterr().err
     assert not list(tmp_path.glob("results/runs/*"))
 
 
@@ -189,6 +263,5 @@ def test_the_table_is_markdown_with_mean_and_deviation_over_the_seeds():
     row |= dict(quantization_error=0.2, seconds_training=3.0)
     rows = [row | dict(bits=16, seed=seed, mean_average_precision=score) for seed, score in ((0, 0.5), (1, 0.7))]
     lines = table(pd.DataFrame([*rows, row | dict(bits=64, seed=0, mean_average_precision=0.8)])).splitlines()
-    assert len(lines) == 4 and lines[0].startswith("| data | backbone |")
-    assert "| 16 | 2 | **0.6000** ± 0.1414 | 0.4000 … 0.6000 | 0.2000 | 3 |" in lines[2]
-    assert "| 64 | 1 | **0.8000** | 0.4000 … 0.6000 |" in lines[3]
+    assert len(lines) == 3 and lines[0].startswith("| data | backbone |")
+    assert "| 1–2 | 0.6000 ± 0.1414 | 0.8000 |" in lines[2]

@@ -1,5 +1,6 @@
 """Which differences count, what was published, and the notebook that shows both."""
 
+import io
 import math
 from pathlib import Path
 
@@ -17,15 +18,16 @@ from relahash_nb.metrics import retrieval_scores
 from relahash_nb.results import (
     beside_published,
     compare,
-    load_comparable,
+    describe_ties,
+    format_comparison,
     load_published,
-    of_one_setting,
+    report,
     save_run,
-    side_by_side,
+    select_runs,
     table,
-    undecided,
 )
 from relahash_nb.results.comparison import is_named
+from relahash_nb.results.tables import distinct, text
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
 
@@ -47,19 +49,27 @@ def test_a_difference_smaller_than_the_spread_is_no_rank():
     assert table["mean"].tolist() == pytest.approx([0.60, 0.58, 0.50])
     assert table["deviation"].tolist() == pytest.approx([0.02] * 3)
     assert table["place"].tolist() == [1, 1, 3]
-    assert undecided(table) == ["16 bits: a has the highest mean, and is not clearly better than b."]
-    assert side_by_side(table)[16].tolist() == ["0.6000 ± 0.0200 (1)", "0.5800 ± 0.0200 (1)", "0.5000 ± 0.0200 (3)"]
+    assert describe_ties(table) == ["16 bits: a has the highest mean, and is not clearly better than b."]
+    assert format_comparison(table)[16].tolist() == [
+        "0.6000 ± 0.0200 (1)",
+        "0.5800 ± 0.0200 (1)",
+        "0.5000 ± 0.0200 (3)",
+    ]
 
 
 def test_a_method_with_one_seed_has_no_place_and_takes_none():
     table = compare(made_up(a=[0.7], b=[0.5, 0.5]))
-    assert table["place"].isna().tolist() == [True, False] and table["place"][1] == 1
-    assert side_by_side(table)[16].tolist() == ["0.7000", "0.5000 ± 0.0000 (1)"]
-    assert undecided(table) == ["16 bits: a has the highest mean, and is not clearly better than b."]
+    assert table["place"].isna().tolist() == [True, True]
+    assert format_comparison(table)[16].tolist() == ["0.7000", "0.5000 ± 0.0000"]
+    assert describe_ties(table) == ["16 bits: one seed of a: cannot be told."]
+    both = describe_ties(compare(made_up(a=[0.7], b=[0.5, 0.5], c=[0.3, 0.3])))
+    assert both == ["16 bits: b has the highest mean over several seeds, clearly; one seed of a: cannot be told."]
 
 
 def test_a_clear_winner_is_called_one():
-    assert undecided(compare(made_up(a=[0.7, 0.71], b=[0.5, 0.51]))) == ["16 bits: a has the highest mean, clearly."]
+    assert describe_ties(compare(made_up(a=[0.7, 0.71], b=[0.5, 0.51]))) == [
+        "16 bits: a has the highest mean, clearly."
+    ]
 
 
 def test_places_are_of_one_number_of_bits():
@@ -98,18 +108,27 @@ def results_dir(tmp_path_factory):
         scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
         history = [{"epoch": 1, "loss": math.nan, "seconds": 0.5}]
         seconds = {"training": 0.5, "encoding": 0.1}
-        save_run(RunConfig(**usual, **options), data, codes, scores, history, np.ones((3, 16)), {}, seconds)
+        save_run(
+            RunConfig(**usual, **options),
+            data,
+            codes,
+            scores,
+            history,
+            np.ones((3, 16)),
+            type("M", (), {"save": lambda *_: None})(),
+            seconds,
+        )
     return folder
 
 
 def test_runs_of_another_setting_are_left_out_and_it_is_said(results_dir, capsys):
-    runs = load_comparable(results_dir)
-    assert len(runs) == 12 and capsys.readouterr().out == "1 of 13 runs are of another setting, and left out\n"
+    runs = select_runs(results_dir, variants=True)
+    assert len(runs) == 12 and capsys.readouterr().out == "left out: 1 run with epochs=3; choose with epochs=3\n"
     assert set(runs["method"]) == {"relahash", "relahash (margin 0.3)", "itq"}
 
 
 def test_published_stands_beside_ours_with_what_differs(results_dir):
-    table, shared = beside_published(load_comparable(results_dir))
+    table, shared = beside_published(select_runs(results_dir, variants=True))
     assert set(table["loss"]) == {"relahash", "itq"} and set(table["bits"]) == {16, 32}
     row = table[(table["loss"] == "relahash") & (table["bits"] == 16)].iloc[0]
     assert row["published"] == 0.820 and 0 < row["ours"] < 1
@@ -130,27 +149,33 @@ def test_the_notebook_shows_them(results_dir, tmp_path):
 
 
 def test_without_runs_it_is_said_what_makes_them(results_dir, tmp_path):
-    with pytest.raises(ValueError, match=r"no finished run on any data; this makes some: relahash sweep --loss"):
-        load_comparable(tmp_path)
-    with pytest.raises(ValueError, match=r"no finished run on coco; there are runs on lists cifar10_tiny; this makes"):
-        load_comparable(results_dir, "coco")
+    with pytest.raises(ValueError, match=r"no finished run to look at; this makes it: relahash sweep"):
+        select_runs(tmp_path)
+    with pytest.raises(
+        ValueError,
+        match=r"look at .there are runs on lists cifar10_tiny.; this makes it: relahash sweep --dataset coco",
+    ):
+        select_runs(results_dir, "coco")
 
 
 def test_figures_draw_what_they_are_given(results_dir):
-    comparison = compare(load_comparable(results_dir))
+    comparison = compare(select_runs(results_dir, variants=True))
     level = comparison.iloc[:1].assign(method="cosine", bits=4096)
-    ax = plots.plot_bits(pd.concat([comparison, level]))
+    runs = select_runs(results_dir, variants=True)
+    level = runs.iloc[:1].assign(method="cosine", bits=4096)
+    ax = plots.plot_lines(pd.concat([runs, level]), "bits", "mean_average_precision", by="method")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "32"]
-    assert "cosine (4096 bits)" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {text.get_text() for text in ax.texts} == {*runs["method"], "cosine (4096 bits)"}
     shown = comparison[comparison["bits"] == 16]
     ax = plots.plot_methods(shown)
     assert [text.get_text() for text in ax.get_yticklabels()] == shown.sort_values("mean")["method"].tolist()
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(
         (shown["best"] - shown["worst"]).iloc[np.argsort(shown["mean"], kind="stable")].tolist()
     )
-    ax = plots.plot_against(shown, "quantization_error", "quantization error")
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown["method"])
-    assert not plots.plot_published(pd.DataFrame(columns=["loss", "bits", "published", "ours", "deviation"])).texts
+    ax = plots.plot_points(runs[runs["bits"] == 16], "quantization_error", "mean_average_precision")
+    assert {text.get_text() for text in ax.texts} == set(shown["method"])
+    columns = ["loss", "bits", "source", "published", "ours", "deviation"]
+    assert not plots.plot_published(pd.DataFrame(columns=columns)).texts
 
 
 def settings_apart(**differing):
@@ -178,19 +203,31 @@ def test_runs_of_two_settings_are_not_averaged(differing):
     lines = table(settings_apart(**differing)).splitlines()
     name, values = next(iter(differing.items()))
     assert len(lines) == 4 and "±" not in lines[2] + lines[3]
+    lines = [line.strip("| ") for line in lines]
     column = lines[0].split(" | ").index(name)
     assert {line.split(" | ")[column] for line in lines[2:]} == {
-        str(RunConfig(**{name: value}).to_dict()[name]) for value in values
+        text(value) if (name, value) not in (("beta", 8), ("margin", 0.5)) else "None" for value in values
     }
 
 
 @pytest.mark.parametrize("repeated", [{"save_weights": ["none", "all"]}, {"eval_interval": [0, 5]}], ids=str)
 def test_a_run_repeated_with_other_bookkeeping_is_no_other_seed(repeated):
     runs = settings_apart(**repeated).assign(seed=0)
-    assert len(table(runs).splitlines()) == 3 and " | 1 | **0.5000**" in table(runs)
-    assert len(of_one_setting(runs)) == 1
+    assert len(table(runs).splitlines()) == 3 and "±" not in table(runs)
+    assert len(distinct(runs)) == 1
 
 
 def test_figures_published_on_cifar10_are_not_those_of_cifar100():
     assert is_named("cifar10", "cifar10") and is_named("cifar10", "lists cifar10_jpeg")
     assert not is_named("cifar10", "cifar100") and not is_named("cifar10", "lists cifar100_jpeg")
+
+
+def test_the_report_has_bits_as_columns_and_the_bounds_of_ties_as_csv(results_dir):
+    lines = report(results_dir, loss=["itq"]).splitlines()
+    assert lines[0].endswith("| seeds | 16 bits | 32 bits |") and len(lines) == 3 and lines[2].count("±") == 2
+    rows = pd.read_csv(io.StringIO(report(results_dir, "csv", epochs=3)))
+    assert len(rows) == 1 and rows["worst"][0] <= rows["mean"][0] <= rows["best"][0]
+    latex = report(results_dir, "latex", bits=16)
+    assert r"\pm" in latex and r"cifar10\_tiny" in latex
+    with pytest.raises(ValueError, match="format: 'html' given; allowed: markdown, csv, latex"):
+        report(results_dir, "html")

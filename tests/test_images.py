@@ -1,6 +1,5 @@
 """Images of every kind as 8-bit RGB, decoded once and kept; crops of an image's own."""
 
-import json
 import os
 import shutil
 import sys
@@ -16,10 +15,9 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
-from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
-from relahash_nb.datasets.augment import crop, resized_crop
+from relahash_nb.datasets.images import crop, resized_crop
 from relahash_nb.features import decode_images, forward_blocks, pool_features
 from relahash_nb.models import HashModel, build_model
 
@@ -181,8 +179,8 @@ def decodes(monkeypatch) -> list[int]:
     return seen
 
 
-def kept(config, suffix=".npy") -> list[Path]:
-    return sorted(Path(config.data_dir, "images").glob(f"*{suffix}"))
+def kept(config) -> list[Path]:
+    return sorted(Path(config.data_dir, "images").glob("*.npy"))
 
 
 def test_images_are_decoded_once_whatever_the_epoch_and_the_run(config, decodes):
@@ -197,7 +195,6 @@ def test_images_are_decoded_once_whatever_the_epoch_and_the_run(config, decodes)
     assert sorted(decodes) == list(range(24))
     assert torch.equal(data.pool.images[ALL(24)], direct)
     assert np.load(kept(config)[0], allow_pickle=False).shape == (24, 3, 8, 8)
-    assert json.loads(kept(config, ".json")[0].read_text())["dataset"] == "lists"
 
 
 def test_the_fingerprint_and_the_findings_stay(config):
@@ -216,29 +213,6 @@ def test_other_files_sizes_and_margins_have_files_of_their_own(change, config):
     other = RunConfig(**(config.to_dict() | other))
     decoded = decode_images(load_dataset(other), other)
     assert len(kept(config)) == 2 and decoded.pool.images.shape[-1] == (8 if change == "file" else 9)
-
-
-def test_an_interrupted_decoding_is_continued_to_the_same_bytes(config, decodes, monkeypatch, tmp_path):
-    monkeypatch.setattr(features.images, "BLOCK", 5)
-    blocks = FileImages.blocks
-
-    def interrupted(self, length, start=0):
-        for number, block in enumerate(blocks(self, length, start)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield block
-
-    monkeypatch.setattr(FileImages, "blocks", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        decode_images(load_dataset(config), config)
-    assert not kept(config) and len(kept(config, ".partial")) == 1
-    monkeypatch.setattr(FileImages, "blocks", blocks)
-    decodes.clear()
-    decode_images(load_dataset(config), config)
-    assert sorted(decodes) == list(range(10, 24))
-    other = RunConfig(**(config.to_dict() | {"data_dir": str(tmp_path / "other")}))
-    decode_images(load_dataset(other), other)
-    assert kept(config)[0].read_bytes() == kept(other)[0].read_bytes()
 
 
 def test_an_image_that_breaks_after_the_check_is_named_and_leaves_no_cache(config):
@@ -264,49 +238,16 @@ def test_of_two_processes_the_second_waits_for_the_first(config, tmp_path, decod
     assert not decodes and "waiting" in capsys.readouterr().out
 
 
-def gigabytes(config, count):
-    """Room for that many data sets of this size, and a little."""
-    return RunConfig(**(config.to_dict() | {"cache_gigabytes": (count + 0.5) * 24 * 3 * 64 / 1e9}))
-
-
-def test_what_was_not_used_for_longest_makes_room(config):
-    sizes = [decode_images(load_dataset(config), config).pool.images.size]
-    (oldest,) = kept(config)
-    second = RunConfig(**(gigabytes(config, 2).to_dict() | {"augment": "flip", "root": copy_of(config, "second")}))
-    decode_images(load_dataset(second), second)
-    os.utime(oldest, (1, 1))
-    third = RunConfig(**(second.to_dict() | {"root": copy_of(config, "third")}))
-    decode_images(load_dataset(third), third)
-    assert sizes == [8] and len(kept(config)) == 2 and not oldest.exists()
-
-
-def copy_of(config, name) -> str:
-    root = shutil.copytree(config.root, Path(config.root).parent / name)
-    os.utime(root / "images" / "00.png", ns=(len(name), len(name)))
-    return str(root)
-
-
-@pytest.mark.parametrize("reason", ["limit", "off", "disk", "folder"])
-def test_what_cannot_be_kept_is_decoded_for_this_run_alone(reason, config, decodes, monkeypatch, capsys):
-    if reason in ("limit", "off"):
-        config = RunConfig(**(config.to_dict() | {"cache_gigabytes": 0 if reason == "off" else 1e-6}))
+@pytest.mark.parametrize("reason", ["disk", "folder"])
+def test_what_cannot_be_kept_is_decoded_when_it_is_asked_for(reason, config, decodes, monkeypatch, capsys):
     if reason == "disk":
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 100}))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100))
     if reason == "folder":
         Path(config.data_dir).write_text("a file")
     data = decode_images(load_dataset(config), config)
     decodes.clear()
-    assert data.pool.images[ALL(24)].shape == (24, 3, 8, 8) and not decodes
-    assert "images: not kept in " in capsys.readouterr().out and not kept(config)
-
-
-def test_what_fits_nowhere_is_decoded_when_it_is_asked_for(config, decodes, monkeypatch, capsys):
-    monkeypatch.setattr(features.images, "memory", lambda: 1_000)
-    off = RunConfig(**(config.to_dict() | {"cache_gigabytes": 0}))
-    data = decode_images(load_dataset(off), off)
-    decodes.clear()
     data.query.images(ALL(3))
-    assert len(decodes) == 3 and "decoded whenever they are asked for" in capsys.readouterr().out
+    assert len(decodes) == 3 and "decoded whenever they are asked for" in capsys.readouterr().out and not kept(config)
 
 
 def test_a_fixed_backbone_keeps_features_and_no_images(config, decodes):

@@ -1,12 +1,13 @@
 """Lists as they are found in the field, read against a plain reader; and what the checks have to say of them."""
 
 import hashlib
+import os
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
@@ -202,11 +203,68 @@ def test_an_unreadable_image_is_found_among_all(list_folder, tmp_path, capsys, m
     assert "error: 1 of 24 images cannot be used: " in capsys.readouterr().out
 
 
-def test_a_pixel_limit_can_be_raised_and_pillow_s_own_with_it(list_folder, tmp_path, capsys, monkeypatch):
-    root = shutil.copytree(list_folder, tmp_path / "large")
-    Image.new("1", (1_500, 1_000)).save(root / "images" / "05.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
-    data = ["--dataset", "lists", "--root", str(root)]
-    assert main(["check", *data, "--max-megapixels", "1"]) == 1
-    assert "1500 × 1000 pixels take 1.5 megapixels; max_megapixels is 1)" in capsys.readouterr().out
-    assert main(["check", *data, "--max-megapixels", "2"]) == 0
+CLASS_NAMES = {
+    "latin-1": ("hai\nbär\nc\nd\n".encode("latin-1"), "error: {}: not UTF-8 text"),
+    "too few": (b"ant\nbee\n", "warning: {}: 2 names; the lists have 4 classes, which are numbered instead"),
+    "twice": (b"crane\nbee\ncrane\nd\n", "warning: {}: crane stands there more than once; the later are numbered"),
+}
+
+
+@pytest.mark.parametrize("kind", CLASS_NAMES)
+def test_faults_of_class_names_are_named(kind, list_folder, tmp_path):
+    content, said = CLASS_NAMES[kind]
+    root = shutil.copytree(list_folder, tmp_path / "named")
+    (root / "classes.txt").write_bytes(content)
+    data = inspect_dataset(RunConfig(dataset="lists", root=str(root)))
+    assert str(data.findings[0]).startswith(said.format(root / "classes.txt"))
+    assert data.class_names == (("crane", "bee", "crane (2)", "d") if kind == "twice" else tuple("0123"))
+
+
+def test_a_split_without_any_label_is_an_error(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "bare")
+    for name in ("train.txt", "test.txt", "database.txt"):
+        lines = [line.split()[0] for line in (root / name).read_text().splitlines()]
+        (root / name).write_text("".join(f"{line} 0 0 0 0\n" for line in lines))
+    with pytest.raises(DataError, match="train: none of 12 images has a label"):
+        load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
+
+
+def test_a_path_of_megabytes_is_cut_in_the_message(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "long")
+    (root / "test.txt").write_text(f"images/{'x' * 10**7}.png 1 0 0 0\n")
+    with pytest.raises(DataError, match="images are not there: images/xxx") as caught:
+        load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
+    assert len(str(caught.value)) < 400
+    (root / "test.txt").write_text(f"/{'x' * 10**7}.png 1 0 0 0\n")
+    with pytest.raises(DataError, match="leads out") as caught:
+        load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
+    assert len(str(caught.value)) < 400
+
+
+def test_a_link_loop_is_a_missing_image(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "loop")
+    (root / "images" / "05.png").unlink()
+    (root / "images" / "05.png").symlink_to("06.png")
+    (root / "images" / "06.png").unlink()
+    (root / "images" / "06.png").symlink_to("05.png")
+    with pytest.raises(DataError, match=r"2 of 24 images are not there: images/05\.png"):
+        load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
+
+
+def test_a_folder_that_cannot_be_read_is_named(image_folder, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("red"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root, as whom tests may run, can read everything
+    with pytest.raises(ValueError, match=r"colours.*/red: cannot be read \(Permission denied\)"):
+        load_dataset(RunConfig(dataset="folder", root=str(image_folder)))
+
+
+def test_too_many_classes_are_refused_before_they_are_read(image_folder, monkeypatch):
+    monkeypatch.setattr(sys.modules["relahash_nb.datasets.lists"], "MOST_CLASSES", 2)
+    with pytest.raises(ValueError, match="3 sub-folders; expected at most 2"):
+        load_dataset(RunConfig(dataset="folder", root=str(image_folder)))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from relahash_nb.config import LOSS_DEFAULTS, LOSS_NAMES
-from relahash_nb.losses import LOSSES, RelaHashLoss, soft_cross_entropy
+from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
+from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, soft_cross_entropy, wants_batch_norm
+from relahash_nb.models import build_model
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "golden_loss.npz")
 
@@ -95,18 +96,71 @@ def test_centroids_are_in_the_state_and_survive_a_reload(name):
     assert torch.equal(*values)
 
 
-def test_names_and_defaults_in_config_are_the_registry_s():
+def test_names_in_config_are_the_registry_s():
     assert set(LOSS_NAMES) == set(LOSSES)
-    for name, defaults in LOSS_DEFAULTS.items():
-        loss = LOSSES[name](orthogonal(3, 16))
-        assert {knob: getattr(loss, knob) for knob in defaults} == defaults
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_tuner_can_build_the_loss_at_both_ends_of_every_range(name):
+    for end in (0, 1):
+        options = {option: (low, high)[end] for option, (low, high, _) in LOSSES[name].SEARCH.items()}
+        loss = LOSSES[name](orthogonal(3, 16), **options)
+        assert {option: getattr(loss, option) for option in options} == options
+    assert all(low < high and scale in ("log", "linear") for low, high, scale in LOSSES[name].SEARCH.values())
+
+
+def test_batch_norm_is_as_published_and_an_option_overrides_it():
+    published = {"relahash", "orthohash", "orthohash_arc", "cross_entropy"}
+    assert {name for name in LOSSES if wants_batch_norm(RunConfig(loss=name))} == published
+    for name in ("relahash", "csq"):
+        for batch_norm in (True, False):
+            config = RunConfig(loss=name, loss_options={"batch_norm": batch_norm})
+            assert check_loss_options(config) == check_loss_options(RunConfig(loss=name))
+            assert isinstance(build_model(config).hash_layer[1], torch.nn.BatchNorm1d) == batch_norm
+
+
+@pytest.mark.parametrize("name", [*LOSS_NAMES, *BASELINE_NAMES])
+def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched(name):
+    state = torch.get_rng_state()
+    check_loss_options(RunConfig(loss=name, finetune=name in LOSS_NAMES))
+    with pytest.raises(ValueError, match=f"scael: 2 given; {name} takes no such option; allowed: ") as error:
+        check_loss_options(RunConfig(loss=name, finetune=name in LOSS_NAMES, loss_options={"scael": 2}))
+    assert "\n" not in str(error.value)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(beta=8, loss_options={"beta": 2}), "beta: 8.0 given, and loss_options has 2; allowed: one of them"),
+        (dict(loss="dpn", margin=1, loss_options={"margin": 1}), "margin: 1.0 given, and loss_options has 1"),
+        (dict(loss="csq", beta=8), "beta: 8.0 given; csq takes no such option; allowed: quantization, batch_norm"),
+        (dict(loss="csq", loss_options={"quantisation": 1}), r"did you mean quantization\?"),
+        (
+            dict(loss="csq", loss_options={"quantization": -1}),
+            "quantization: -1 given; allowed: a finite number from 0",
+        ),
+        (
+            dict(loss="csq", loss_options={"quantization": "a"}),
+            "loss_options: {'quantization': 'a'} given; csq refuses",
+        ),
+        (dict(loss_options={"batch_norm": 1}), "batch_norm: 1 given; allowed: true, false"),
+        (dict(loss_options={"margin": float("inf")}), "margin: inf given; allowed: a finite number from 0 up"),
+        (dict(loss="lsh"), "finetune: True given; lsh has no training"),
+        (dict(loss="lsh", finetune=False, loss_options={"batch_norm": True}), "batch_norm: True given; lsh takes no"),
+        (dict(loss="itq", finetune=False, loss_options={"rounds": 3}), "rounds: 3 given; itq .* allowed: iterations"),
+    ],
+)
+def test_options_that_a_loss_cannot_take_are_refused_before_anything_is_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_loss_options(RunConfig(**options))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: RelaHashLoss(torch.ones(4)), r"centroids: shape \(4,\) given"),
-        (lambda: RelaHashLoss(orthogonal(2, 4), beta=0), "beta 0 and margin 0.5 given"),
+        (lambda: RelaHashLoss(orthogonal(2, 4), beta=0), "beta: 0 given; allowed: a finite number above 0"),
         (lambda: RelaHashLoss(orthogonal(2, 4))(torch.ones(3, 5), torch.ones(3, 2)), r"codes: shape \(3, 5\) given"),
         (lambda: RelaHashLoss(orthogonal(2, 4))(torch.ones(3, 4), torch.ones(3, 1)), r"targets: shape \(3, 1\) given"),
     ],

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from relahash_nb import metrics, plots
+from relahash_nb.plots import style
 
 matplotlib.use("agg")
 CODES = np.random.default_rng(0).standard_normal((60, 12))
@@ -25,37 +26,59 @@ def texts(legend):
     return [text.get_text() for text in legend.get_texts()]
 
 
+RUNS = pd.DataFrame(dict(loss=["a", "a", "b"], bits=[16, 16, 32], quantization_error=[0.1, 0.3, 0.2]))
+
+
 def test_an_axis_that_is_given_is_drawn_on_and_given_back(ax):
     histories = pd.DataFrame(dict(loss=["a"] * 4, epoch=[1, 2, 1, 2], quantization_error=[0.2, 0.1, 0.4, 0.3]))
-    runs = pd.DataFrame(dict(loss=["a", "a", "b"], bits=[16, 16, 32], quantization_error=[0.1, 0.3, 0.2]))
-    densities = {name: metrics.bit_histograms(codes)[0] for name, codes in TWO.items()}
-    assert plots.plot_bit(densities, metrics.bit_histograms(CODES)[1], 3, ax) is ax
     for draw, what in (
-        (plots.plot_cosines, {name: metrics.code_cosine(codes) for name, codes in TWO.items()}),
-        (plots.plot_bit_balance, {name: metrics.bit_balance(codes) for name, codes in TWO.items()}),
-        (plots.plot_class_distances, metrics.class_distances(CODES, TARGETS)),
-        (plots.plot_centroid_distances, {"a": np.array([1.0, np.nan, 2.0])}),
-        (plots.plot_by_bits, runs),
-        (plots.plot_course, histories),
+        (plots.plot_shares, ({name: metrics.code_cosine(codes) for name, codes in TWO.items()}, "cosine")),
+        (plots.plot_shares, ({"a": np.array([1.0, np.nan, 2.0])}, "distance", {"radius": 2})),
+        (plots.plot_hamming, (np.array([2, 1, 0]), np.array([2, 2, 4]))),
+        (plots.plot_lines, (RUNS, "bits", "quantization_error")),
+        (plots.plot_lines, (histories, "epoch", "quantization_error")),
+        (plots.plot_points, (RUNS, "bits", "quantization_error", "loss")),
     ):
-        assert draw(what, ax=ax) is ax and ax.get_xlabel() and ax.get_ylabel()
-        assert draw(what).figure is not ax.figure
+        assert draw(*what, ax=ax) is ax and ax.get_xlabel() and ax.get_ylabel()
+        assert draw(*what).figure is not ax.figure
         ax.clear()
 
 
-def test_means_and_deviations_over_the_seeds_are_drawn(ax):
-    runs = pd.DataFrame(dict(loss=["a", "a", "b"], bits=[16, 16, 32], quantization_error=[0.1, 0.3, 0.2]))
-    plots.plot_by_bits(runs, ax=ax)
-    first, second = ax.containers
-    assert np.isclose(first.lines[0].get_ydata()[0], 0.2) and np.isclose(second.lines[0].get_ydata()[0], 0.2)
-    (low, high) = first.lines[2][0].get_segments()[0][:, 1]
-    assert np.isclose(high - low, 2 * np.std([0.1, 0.3], ddof=1))
+def test_means_and_deviations_over_the_seeds_are_drawn_and_names_stand_at_the_ends(ax):
+    plots.plot_lines(RUNS, "bits", "quantization_error", ax=ax)
+    assert {text.get_text() for text in ax.texts} == {"a", "b"} and ax.get_legend() is None
+    bar = ax.collections[0].get_segments()[0][:, 1]
+    assert np.allclose(sorted(bar), 0.2 + np.std([0.1, 0.3], ddof=1) * np.array([-1, 1]))
 
 
-def test_the_overlap_is_in_the_legend(ax):
+def test_of_one_seed_there_is_no_deviation(ax):
+    histories = pd.DataFrame(dict(loss=["a"] * 2, epoch=[1, 2], quantization_error=[0.2, 0.1]))
+    plots.plot_lines(histories, "epoch", "quantization_error", ax=ax)
+    assert not any(np.isfinite(path.vertices).all() for band in ax.collections for path in band.get_paths())
+    comparison = pd.DataFrame(dict(method=["a", "lsh"], mean=[0.5, 0.4], deviation=[np.nan] * 2))
+    legend = texts(plots.plot_methods(comparison.assign(worst=0.3, best=0.6)).get_legend())
+    assert sorted(legend) == ["by the order of ties", "one seed"]
+
+
+def test_names_do_not_hide_one_another_and_what_is_not_trained_is_grey(ax):
+    names = ["relahash", "csq", "dpn", "lsh"]
+    table = pd.DataFrame(
+        dict(method=names * 2, bits=[16] * 4 + [32] * 4, score=[0.5, 0.501, 0.502, 0.503] * 2, error=0.1)
+    )
+    for draw, x in ((plots.plot_lines, "bits"), (plots.plot_points, "error")):
+        drawn = draw(table, x, "score", by="method")
+        drawn.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in drawn.texts]
+        assert not any(one.overlaps(other) for one in boxes for other in boxes if one is not other)
+        assert {text.get_text(): text.get_color() for text in drawn.texts}["lsh"] == style.GREY
+
+
+def test_the_overlap_is_in_the_title():
     distances = metrics.ClassDistances(np.array([2, 2, 0]), np.array([0, 1, 3]))
-    plots.plot_class_distances(distances, ax)
-    assert texts(ax.get_legend()) == ["share a label, mean 0.5", "share none, mean 1.8", "overlap 25.0 %"]
+    figure = plots.plot_class_distances({"a": distances})
+    assert figure.axes[0].get_title() == "a: means 0.5 and 1.8 bits,\noverlap 25.0 %"
+    low, high = figure.axes[0].get_ylim()
+    assert figure.axes[0].get_yscale() == "log" and low < 0.25 and high > 0.75
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -63,20 +86,55 @@ def test_a_panel_for_each_loss_and_one_scale(count):
     losses = [f"loss {number}" for number in range(count)]
     density, edges = metrics.bit_histograms(CODES)
     heat = plots.plot_bit_densities(dict.fromkeys(losses, density), edges)
-    correlation = plots.plot_bit_correlation(dict.fromkeys(losses, metrics.bit_correlation(CODES)))
-    for figure in (heat, correlation):
-        assert [ax.get_title() for ax in figure.axes[:-1]] == losses  # the last is the scale
-    below = [ax.xaxis.get_tick_params()["labelbottom"] for ax in heat.axes[:-1]]
-    assert below == ([True] * count if count < 4 else [False, True, True, True])
+    assert [ax.get_title() for ax in heat.axes] == losses
+    assert len({mesh.get_clim() for ax in heat.axes for mesh in ax.collections}) == 1
     bits = plots.plot_bit_histograms(dict.fromkeys(losses, density), edges, bits=range(3))
-    assert len(bits.axes) == 3 and texts(bits.legends[0]) == losses
+    assert [ax.get_title() for ax in bits.axes] == ["bit 1", "bit 2", "bit 3"] and texts(bits.legends[0]) == losses
+    drawn = bits.axes[2].lines[0].get_ydata()
+    assert np.allclose(drawn, density[2])
     plt.close("all")
 
 
 @pytest.mark.parametrize("classes", [3, 30])
-def test_many_classes_are_not_listed(classes, ax):
+def test_a_class_has_its_panel_and_many_are_not_listed(classes):
     names, labels = [f"class {label}" for label in range(classes)], np.arange(60) % classes
-    plots.plot_map(CODES[:, :2], labels, names, CODES[:classes, :2], shares=np.array([0.6, 0.3]), ax=ax)
-    assert "60 % of the variance" in ax.get_xlabel() and (ax.get_legend() is None) == (classes > 10)
+    figure = plots.plot_map(CODES[:, :2], labels, names, CODES[:classes, :2], shares=np.array([0.6, 0.3]))
+    assert "60 % of the variance" in figure.get_supxlabel()
+    assert [ax.get_title() for ax in figure.axes] == names[:10]
     confusion = np.full((classes, classes), 1 / classes)
     assert len(plots.plot_confusion(confusion, names).texts) == (9 if classes == 3 else 0)
+    plt.close("all")
+
+
+def test_a_dollar_in_a_name_is_written_out():
+    names = ["$5 to $9", "x^$_$", "a"]
+    images = np.zeros((3, 1, 4, 4), np.uint8)
+    figures = [
+        plots.plot_images(images, names),
+        plots.plot_retrieval(images, images[None].repeat(3, 0), np.eye(3) > 0, names),
+        plots.plot_map(CODES[:, :2], np.arange(60) % 3, names),
+        plots.plot_confusion(np.eye(3), names).figure,
+        plots.plot_shares(dict.fromkeys(names, CODES[:, 0]), "x").figure,
+    ]
+    for figure in figures:
+        figure.draw_without_rendering()
+        written = {text.get_text().split(", ")[0] for text in figure.findobj(plt.Text)}
+        assert {name.replace("$", r"\$") for name in names} <= written
+    plt.close("all")
+
+
+def test_a_training_is_drawn_with_its_error_and_the_least_loss():
+    history = pd.DataFrame(dict(epoch=[1, 2], loss=[5.0, 4.5], centroid_accuracy=[0.5, 0.6], query_map=[np.nan, 0.7]))
+    figure = plots.plot_training(history.assign(quantization_error=0.1), {"least possible": 4.2})
+    assert [ax.get_title() for ax in figure.axes] == ["loss", "score", "quantization error of a batch"]
+    assert figure.axes[0].get_ylim()[0] < 4.2 and texts(figure.axes[1].get_legend())[1] == "query mAP"
+    plt.close("all")
+
+
+def test_the_overview_shows_the_signs_of_the_code():
+    images, code = np.zeros((3, 1, 4, 4), np.uint8), CODES[0]
+    figure = plots.plot_overview(images[0], code, images, np.array([True, True, False]), np.array([0, 1, 3]))
+    signs = figure.axes[2].collections[0].get_array().ravel()
+    assert np.array_equal(signs[:12], np.sign(code)) and not np.isfinite(signs[12:].astype(float)).any()
+    assert [text.get_text() for text in figure.axes[3].texts] == [f"{far} bits differ" for far in (0, 1, 3)]
+    plt.close("all")

@@ -1,6 +1,11 @@
 """A run is there as a whole or not at all, and its files are enough to score it again."""
 
+import json
+import os
+import shlex
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,16 +18,20 @@ from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.plots import set_style
 from relahash_nb.results import (
-    files,
+    contents,
     find_run,
+    finished_runs,
     load_histories,
     load_run,
     load_runs,
     load_shown,
+    report,
     save_figure,
     save_run,
     select_runs,
+    summarize,
 )
+from relahash_nb.results import runs as runs_module
 
 
 @pytest.fixture
@@ -42,16 +51,16 @@ def finished(tmp_path):
     config = RunConfig(bits=20, results_dir=str(tmp_path))
     scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
     history = [{"epoch": 1, "loss": 2.0, "seconds": 0.5}, {"epoch": 2, "loss": 1.5, "seconds": 0.5}]
-    tensors = {
-        "hash_layer.0.weight": torch.ones(20, 4),
-        "backbone.0.weight": torch.ones(9),
-        "loss.centroids": torch.ones(3, 20),
-    }
+
+    class Model:
+        def save(self, path, config):
+            if config.save_weights != "none":
+                write(path, lambda file: file.write_bytes(b"tensors"))
 
     def save(**options):
         chosen = RunConfig.from_dict(config.to_dict() | options)
         return save_run(
-            chosen, data, codes, scores, history, np.ones((3, 20)), tensors, {"training": 1.0, "encoding": 0.5}
+            chosen, data, codes, scores, history, np.ones((3, 20)), Model(), {"training": 1.0, "encoding": 0.5}
         )
 
     return save, data, codes, scores
@@ -98,7 +107,9 @@ def test_a_query_is_not_its_own_neighbour_where_self_matches_are_dropped(finishe
     own = np.arange(5, 17)
     data = replace(data, query=Split(data.pool, data.database.indices[own]))
     codes = {"query": codes["database"][own], "database": codes["database"]}  # no two are the same
-    nearest = files.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))["nearest"]
+    nearest = contents.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))[
+        "nearest"
+    ]
     assert (nearest == own[:, None]).any(1).tolist() == [not drop] * 12
 
 
@@ -112,10 +123,10 @@ def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_pa
         written.append(path.name)
         write(path, writer)
 
-    monkeypatch.setattr(files, "write", fails_at_the_end)
+    monkeypatch.setattr(runs_module, "write", fails_at_the_end)
     with pytest.raises(OSError, match="No space left"):
         save()
-    assert written == ["config.json", "history.csv", "codes.npz", "weights.safetensors"]
+    assert written == ["config.json", "history.csv", "codes.npz"]
     assert find_run(RunConfig(bits=20, results_dir=str(tmp_path))) is None
 
 
@@ -123,9 +134,10 @@ def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_pa
 def test_a_torn_or_foreign_run_json_is_no_run(finished, text):
     save, *_ = finished
     folder = save()
-    assert load_run(folder) is not None
+    assert load_run(folder).folder == folder
     (folder / "run.json").write_text(text)
-    assert load_run(folder) is None
+    with pytest.raises(ValueError, match="damaged"):
+        load_run(folder)
     assert load_runs(folder.parent.parent).empty
 
 
@@ -137,23 +149,6 @@ def test_all_runs_are_one_table(finished):
     assert isinstance(runs, pd.DataFrame)
     assert sorted(runs["seed"]) == [0, 1]
     assert {"run_id", "bits", "mean_average_precision", "best", "worst", "seconds_training", "folder"} <= set(runs)
-
-
-@pytest.mark.parametrize(
-    ("keep", "names"),
-    [
-        ("hash_layer", {"hash_layer.0.weight", "loss.centroids"}),
-        ("all", {"hash_layer.0.weight", "loss.centroids", "backbone.0.weight"}),
-        ("none", None),
-    ],
-)
-def test_weights_are_kept_as_asked(finished, keep, names):
-    from safetensors.numpy import load_file
-
-    save, *_ = finished
-    file = save(save_weights=keep) / "weights.safetensors"
-    assert file.exists() == (names is not None)
-    assert names is None or set(load_file(file)) == names
 
 
 def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_other(tmp_path):
@@ -204,19 +199,28 @@ def test_of_several_settings_the_one_of_most_runs_is_taken(finished, capsys):
     for options in (dict(epochs=3), dict(epochs=3, seed=1), dict(epochs=5), dict(epochs=3, beta=50.0)):
         folder = save(**options)
     runs = select_runs(folder.parent.parent)
-    assert runs["epochs"].tolist() == [3, 3] and runs["beta"].tolist() == [8.0, 8.0]
-    assert "2 of 4 runs have other settings" in capsys.readouterr().out
+    assert runs["epochs"].tolist() == ["3", "3"] and runs["method"].tolist() == ["relahash"] * 2
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(said) == [
+        "left out: 1 run with beta=50; choose with beta=50",
+        "left out: 1 run with epochs=5; choose with epochs=5",
+    ]
+    assert select_runs(folder.parent.parent, epochs=5)["epochs"].tolist() == ["5"]
+    assert select_runs(folder.parent.parent, beta=50)["method"].tolist() == ["relahash (beta 50)"]
+    with pytest.raises(ValueError, match="bitz: no such field; allowed: data, seed, fingerprint"):
+        select_runs(folder.parent.parent, bitz=5)
+    assert select_runs(folder.parent.parent, variants=True)["method"].nunique() == 2
 
 
 @pytest.mark.parametrize(
     ("wanted", "command"),
     [
-        (dict(dataset="lists corel", bits=[16]), "relahash sweep --dataset lists --root …/corel --bits 16"),
-        (dict(losses=["csq"], seeds=[7]), "relahash sweep --dataset fashion_mini --loss csq --seed 7"),
+        (dict(dataset="lists corel", bits=[16]), "relahash sweep --dataset lists --root path/to/corel --bits 16"),
+        (dict(losses=["csq"], seeds=[7]), "relahash sweep --loss csq --seed 7"),
     ],
 )
 def test_what_is_missing_is_said_with_the_command_that_makes_it(wanted, command, tiny_results):
-    with pytest.raises(ValueError, match="no finished run to look at; this makes it: relahash sweep") as error:
+    with pytest.raises(ValueError, match=r"no finished run to look at .*this makes it: relahash sweep") as error:
         select_runs(tiny_results, **wanted)
     assert f"{command} --results-dir {tiny_results}" in str(error.value)
 
@@ -227,7 +231,7 @@ def test_codes_and_labels_of_a_run(finished):
     binary, labels = run.codes("database")
     assert np.array_equal(binary, np.where(codes["database"] >= 0, 1, -1))
     assert np.array_equal(labels, data.database.targets)
-    raw, labels = run.raw_codes()
+    raw, labels = run.codes_before_sign()
     assert np.abs(raw - np.concatenate([codes["query"], codes["database"]])).max() < 2e-3
     assert np.array_equal(labels, np.concatenate([data.query.targets, data.database.targets]))
 
@@ -247,3 +251,154 @@ def test_a_figure_is_kept_as_png_and_svg_with_its_runs_and_the_same_bytes_from_t
     assert before[0] == before[1]
     assert [file.name for file in files] == ["lists.corel.error.png", "lists.corel.error.svg"]
     assert Image.open(png).text["Source"] == "run-a run-b" and "run-a run-b" in files[1].read_text()
+
+
+FORMAT_1 = {
+    "format": 1,
+    "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
+    "finished": "2026-01-01T00:00:00+0000",
+    "config": {"bits": 16, "loss": "relahash", "beta": 8.0, "save_weights": "hash_layer", "of_then": 1, "epochs": 20},
+    "scores": {"mean_average_precision": 0.5, "best": 0.6, "worst": 0.4, "quantization_error": 0.1},
+    "data": {"fingerprint": "f", "class_names": ["a", "b"]},
+    "seconds": {"training": 2.0},
+    "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
+    "versions": {"python": "3.11"},
+}  # what earlier versions wrote; `of_then` is a field that is no more, most others are missing
+
+
+def put(place, report, text=None):
+    """A `run.json` in its folder."""
+    folder = place / "runs" / report["run_id"]
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(report) if text is None else text)
+    return folder
+
+
+def test_a_run_of_an_earlier_format_is_read(tmp_path):
+    folder = put(tmp_path, FORMAT_1)
+    run = load_run(FORMAT_1["run_id"], tmp_path)
+    assert run.folder == folder and run.config.bits == 16 and run.report["format"] == 1
+    assert load_runs(tmp_path)["mean_average_precision"].tolist() == [0.5]
+    assert select_runs(tmp_path)["method"].tolist() == ["relahash"]
+
+
+def without(*path):
+    report = json.loads(json.dumps(FORMAT_1 | {"run_id": "damaged"}))
+    part = report
+    for name in path[:-1]:
+        part = part[name]
+    del part[path[-1]]
+    return json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(FORMAT_1 | {"run_id": "damaged", "scores": {}}),
+        json.dumps(FORMAT_1 | {"run_id": "damaged", "schema": 3}),
+        json.dumps(FORMAT_1 | {"run_id": "damaged", "config": {"bits": "x"}}),
+        without("scores", "mean_average_precision"),
+        without("data", "fingerprint"),
+        "[" * 200_000,
+        None,
+    ],
+    ids=["no scores", "newer", "config", "no mAP", "no fingerprint", "nested", "pipe"],
+)
+def test_a_damaged_run_is_named_once_and_the_others_are_shown(text, tmp_path, capfd):
+    put(tmp_path, FORMAT_1)
+    folder = put(tmp_path, {"run_id": "damaged"}, text or "")
+    if text is None:
+        (folder / "run.json").unlink()
+        os.mkfifo(folder / "run.json")
+    assert "0.5000" in report(tmp_path) and len(select_runs(tmp_path)) == len(finished_runs(tmp_path)) == 1
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and said.startswith(f"left out: {folder / 'run.json'}: damaged")
+    with pytest.raises(ValueError, match=r"run.json: damaged"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "a key less", "none"])
+def test_damaged_codes_name_the_run(kind, finished):
+    save, *_ = finished
+    run = load_run(save())
+    file = run.folder / "codes.npz"
+    if kind == "truncated":
+        file.write_bytes(file.read_bytes()[:-300])
+    elif kind == "none":
+        file.unlink()
+    else:
+        np.savez(file, **{name: values for name, values in run.arrays.items() if name != "nearest"})
+    with pytest.raises(ValueError, match=rf"{run.folder.name}/codes.npz: damaged"):
+        load_run(run.folder).codes("query")
+
+
+def test_a_run_is_loaded_by_id_or_folder_and_a_missing_one_names_the_nearest(finished):
+    save, *_ = finished
+    folder = save()
+    results = folder.parent.parent
+    for name in (folder, str(folder)):
+        assert load_run(name).folder == folder
+    assert load_run(folder.name, str(results)).folder == folder
+    with pytest.raises(ValueError, match=f"nearest: {folder.name}"):
+        load_run(folder.name[:-1] + "x", results)
+
+
+def test_a_run_that_kept_less_or_scored_elsewhere_is_not_the_one_asked_for(finished, monkeypatch):
+    save, *_ = finished
+    folder = save(save_weights="hash_layer")
+    monkeypatch.setattr(runs_module, "run_folder", lambda config: folder)
+    asked = load_run(folder).config
+    assert find_run(asked) is not None and find_run(replace(asked, save_weights="none")) is not None
+    assert find_run(replace(asked, save_weights="all")) is None
+    assert find_run(replace(asked, eval_interval=1)) is None and find_run(replace(asked, epochs=3)) is None
+
+
+def test_names_with_anything_in_them_are_written_and_shown(finished, tmp_path):
+    _, data, codes, scores = finished
+    odd = replace(data, class_names=("$\\frac$", "b\udcff", "c\nd"))
+    root = tmp_path / "a|b\n\x1bc"
+    config = RunConfig(bits=20, dataset="lists", root=str(root), results_dir=str(tmp_path), save_weights="none")
+    model = type("Model", (), {"save": lambda *_: None})()
+    run = load_run(save_run(config, odd, codes, scores, [], np.ones((3, 20)), model, {"training": 1.0}))
+    assert run.report["data"]["class_names"] == ["$\\frac$", "b\\udcff", "c\\nd"] and run.history.empty
+    lines = report(tmp_path).splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| lists a\\|b\\n\\x1bc |")
+
+
+def test_the_summary_holds_no_absolute_path(finished, tmp_path):
+    save, *_ = finished
+    folder = save(
+        dataset="lists", root="/home/me/it's", weights="/home/me/w.safetensors", results_dir=str(tmp_path / "it's")
+    )
+    text = summarize(load_runs(folder.parent.parent)).to_csv()
+    assert "/home" not in text and str(tmp_path) not in text and ".../w.safetensors" in text
+    with pytest.raises(ValueError) as error:
+        select_runs(folder.parent.parent, "none")
+    assert shlex.split(str(error.value).split("this makes it: ")[1])[-1] == str(tmp_path / "it's")
+
+
+def test_the_accelerator_is_the_one_that_was_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"card {device}")
+    assert [contents.describe_hardware(device)["accelerator"] for device in ("cuda:1", "auto", "cpu")] == [
+        "card cuda:1", "card None", None,
+    ]  # fmt: skip
+
+
+def test_a_relative_folder_is_the_project_s_own(tmp_path, monkeypatch, tiny_results):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "relahash-nb"\n[tool.relahash]\naddress = ""\n')
+    (tmp_path / "results").symlink_to(tiny_results)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert len(finished_runs("results")) == len(select_runs()) == 4
+
+
+def test_nothing_that_is_written_by_default_is_tracked():
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        pytest.skip("no checkout")
+    written = ["results/summary.csv", "results/figures/x.png", "results/runs/x/run.json", "results/02.ipynb"]
+    git = ["git", "-C", str(root)]
+    ignored = subprocess.run([*git, "check-ignore", *written], capture_output=True, text=True).stdout.split()
+    assert ignored == written
+    assert not subprocess.run([*git, "ls-files", "results"], capture_output=True, text=True).stdout

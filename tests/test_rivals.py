@@ -40,7 +40,8 @@ def soft_cross_entropy(logits, y):
 
 
 def head(loss, codes):
-    weight, bias = loss.head.weight.detach().numpy(), loss.head.bias.detach().numpy()
+    weight = loss.head.weight.detach().numpy()
+    bias = np.zeros(3) if loss.head.bias is None else loss.head.bias.detach().numpy()
     return np.array([[weight[c] @ code + bias[c] for c in range(3)] for code in codes])
 
 
@@ -320,8 +321,8 @@ def test_relahash_s_running_statistics_make_a_similarity_its_own():
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("orthohash", dict(beta=0), "beta: 0 given; allowed: a number above 0"),
-        ("orthohash_arc", dict(margin=-1), "margin: -1 given; allowed: a number from 0 up"),
+        ("orthohash", dict(beta=0), "beta: 0 given; allowed: a finite number above 0"),
+        ("orthohash_arc", dict(margin=-1), "margin: -1 given; allowed: a finite number from 0 up"),
         ("csq", dict(quantization=-1), "quantization: -1 given"),
         ("dpn", dict(margin=float("nan")), "margin: nan given"),
         ("hashnet", dict(interval=0), "interval: 0 given"),
@@ -334,6 +335,11 @@ def test_an_option_out_of_range_is_said(name, options, said):
         make(name, **options)
 
 
-def test_an_option_that_a_loss_does_not_have_is_said():
-    with pytest.raises(ValueError, match=r"loss_options: \{'beta': 4.0\} given; hashnet does not take them"):
-        build_loss(RunConfig(loss="hashnet", beta=4.0), make_centroids(10, 64))
+def test_the_default_margin_of_dtsh_is_the_published_five_of_products_that_are_not_halved():
+    z = draw()
+    terms = []
+    for q, p, n in np.ndindex(5, 5, 5):
+        if q != p and ONE_LABEL[q] @ ONE_LABEL[p] and not ONE_LABEL[q] @ ONE_LABEL[n]:
+            terms.append(math.log(1 + math.exp(-(z[q] @ z[p] - z[q] @ z[n] - 5) / 2)))
+    value, _ = value_and_gradient(make("dtsh", quantization=0), z, ONE_LABEL)
+    assert value == pytest.approx(sum(terms) / len(terms), abs=1e-9)

@@ -13,10 +13,10 @@ from relahash_nb.centroids import CENTROIDS
 from relahash_nb.datasets import DATASETS
 from relahash_nb.models import BACKBONES
 
-PACKAGE = Path(config.__file__).parents[1]
+PACKAGE = Path(config.__file__).parent
 ROWS = (
-    *("config", "files", "centroids", "metrics", "plots", "datasets", "losses", "models", "inference", "features"),
-    *("baselines", "training", "results", "search", "widgets", "notebooks", "sweep", "options", "cli"),
+    *("options", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses", "backbones"),
+    *("models", "features", "training", "results", "tuning", "search", "explorer", "notebooks", "sweep", "cli"),
 )
 
 
@@ -66,7 +66,9 @@ def test_no_file_outgrows_one_idea(path):
 def test_nothing_is_loaded_with_pickle():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
-        assert "torch.load" not in text and "import pickle" not in text, path
+        assert "import pickle" not in text, path
         for call in ast.walk(ast.parse(text)):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "np.load":
-                assert "allow_pickle=False" in ast.unparse(call), path
+            called = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            if called in ("np.load", "torch.load"):
+                safe = "allow_pickle=False" if called == "np.load" else "weights_only=True"
+                assert safe in ast.unparse(call), path

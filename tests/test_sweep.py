@@ -13,10 +13,11 @@ import pytest
 from filelock import FileLock
 
 from relahash_nb import sweep
+from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
-from relahash_nb.results import Run, claim, find_run, load_run
-from relahash_nb.sweep import Outcome, RunFailed, attempt, execute, expand, here, plan, read_grid
+from relahash_nb.results import Run, find_run, load_run, lock_run
+from relahash_nb.sweep import Outcome, RunFailed, attempt, discard, execute, expand, plan, read_grid, run_serial
 
 TINY = ["--epochs", "1", "--image-size", "14"]
 
@@ -67,7 +68,7 @@ def test_what_another_sweep_writes_is_waited_for_and_not_run_twice(configs, monk
 
     monkeypatch.setattr(sweep, "execute", execute)
     monkeypatch.setattr(sweep.time, "sleep", somebody_finishes)
-    outcomes = list(here(configs, None))
+    outcomes = list(run_serial(configs, None))
     assert executed == [32, 64]
     assert [outcome.config.bits for outcome in outcomes] == [32, 64, 16]
     assert outcomes[-1].run.report["scores"]["mean_average_precision"] == 0.5
@@ -110,12 +111,62 @@ def test_a_kernel_does_not_inherit_the_memory_setting_of_a_dask_worker(configs, 
 def test_a_yaml_file_is_a_grid(tmp_path):
     (tmp_path / "grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
     assert read_grid(tmp_path / "grid.yml") == dict(bits=[16, 32], lr=[1e-3], dataset=["fashion_mini"], seed=[0, 1])
-    for text, said in (("- 1", "expected names and values"), ("bits: [", "grid.yml: while parsing")):
-        (tmp_path / "grid.yml").write_text(text)
-        with pytest.raises(ValueError, match=said):
-            read_grid(tmp_path / "grid.yml")
     with pytest.raises(ValueError, match="No such file"):
         read_grid(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"- 1", "expected names and values, as in 'bits: [16, 32]'"),
+        (b"bits: [", "while parsing"),
+        (b"bits: 16\nseed: 1\nbits: 32", "bits: given twice"),
+        (b"bits: []", "bits: expected a value, or a list of values"),
+        (b"bits: &a [16, *a]", "bits: expected a value, or a list of values"),
+        (b"1: [16]", "expected names and values"),
+        (b"{{a: 1}: 2}", "unhashable"),
+        (b"dataset: caf\xe9", "codec can't decode"),
+        (b"bits: " + 3000 * b"[", "recursion"),
+        (b"bits: 0", "bits: 0 given; allowed: an integer from 1 to 4096"),
+        (b"seed: 1e23", "seed: 1e+23 given; allowed: an integer from 0 to"),
+        (b"bitz: 1", "bitz: no such parameter (did you mean bits?)"),
+        (b"results_dir: [a, b]", "results_dir: a, b given; a sweep has one"),
+    ],
+)
+def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("grid.yml").write_bytes(text)
+    assert main(["sweep", "--file", "grid.yml"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("relahash sweep: grid.yml: ") and said in err and err.count("\n") == 1 and len(err) < 600
+
+
+def test_a_grid_that_is_too_large_is_refused_by_its_count():
+    with pytest.raises(ValueError, match="1,000,000,000,000 runs given; allowed: 10,000"):
+        expand({name: range(10_000) for name in ("seed", "split_seed", "centroid_seed")})
+
+
+def test_an_interrupted_run_removes_nothing_of_another_process(configs):
+    """A notebook in Jupyter holds the run's lock, while `relahash train` on the same run is interrupted."""
+    folder = run_folder(configs[0])
+    folder.mkdir(parents=True)
+    jupyter = FileLock(folder / ".run.lock")
+    jupyter.acquire()
+    (folder / "log.txt").write_text("")
+    discard(folder)
+    assert {path.name for path in folder.iterdir()} == {".run.lock", "log.txt"}
+    jupyter.release()
+    discard(folder)
+    assert not folder.exists()
+
+
+def test_train_waits_for_no_sweep_at_the_same_run(configs, monkeypatch):
+    folder = run_folder(configs[0])
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sweep, "execute_notebook", lambda *_: pytest.fail("the other process has it"))
+    with FileLock(folder / ".sweep.lock"), pytest.raises(RunFailed, match="another process is at this run"):
+        execute(configs[0])
+    assert (folder / ".sweep.lock").exists()
 
 
 def test_two_folders_with_one_last_name_are_refused_in_one_grid():
@@ -128,7 +179,7 @@ def test_a_grid_names_a_run_once(tmp_path):
 
 
 class Data:
-    """All that `claim` asks of a data set."""
+    """All that `lock_run` asks of a data set."""
 
     def __init__(self, fingerprint="0"):
         self.fingerprint = lambda: fingerprint
@@ -138,20 +189,20 @@ def test_a_run_has_one_writer(configs, tmp_path):
     code = f"""
 import time
 from relahash_nb.config import RunConfig
-from relahash_nb.results import claim
-claim(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
-print("claimed", flush=True)
+from relahash_nb.results import lock_run
+lock_run(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
+print("locked", flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "claimed\n"
+        assert other.stdout.readline() == "locked\n"
         with pytest.raises(ValueError, match="another process is writing this run"):
-            claim(configs[0], Data(), seconds=0.1)
-        claim(configs[1], Data(), seconds=0.1)
+            lock_run(configs[0], Data(), seconds=0.1)
+        lock_run(configs[1], Data(), seconds=0.1)
         other.kill()
         other.wait()
-    claim(configs[0], Data(), seconds=10)  # a dead process does not hold it
-    claim(configs[0], Data(), seconds=0.1)  # and the same process may ask again
+    lock_run(configs[0], Data(), seconds=10)  # a dead process does not hold it
+    lock_run(configs[0], Data(), seconds=0.1)  # and the same process may ask again
 
 
 def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path):
@@ -162,9 +213,9 @@ def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(tmp_path
     assert here_.run_id == there.run_id
     fake(here_)
     assert find_run(here_) is not None and find_run(there) is None
-    claim(here_, Data("0"))
+    lock_run(here_, Data("0"))
     with pytest.raises(ValueError, match="is a finished run on other data, and stays"):
-        claim(there, Data("1"))
+        lock_run(there, Data("1"))
 
 
 @pytest.mark.parametrize("place", ["/proc/none", "taken/results"], ids=["read-only", "a file is in the way"])
@@ -198,7 +249,7 @@ def test_a_full_disk_leaves_nothing_torn_and_names_the_file(tmp_path):
 
 
 def test_a_mount_without_locks_is_served(configs, monkeypatch):
-    def no_locks(self):
+    def no_locks(self, **options):
         raise NotImplementedError("flock")
 
     monkeypatch.setattr(FileLock, "acquire", no_locks)
@@ -224,7 +275,7 @@ def test_ctrl_c_stops_at_once_leaves_no_half_result_and_the_same_command_goes_on
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip() == "interrupted: no half result was left; the same command again goes on with what is missing"
+    assert err.strip() == "interrupted: no half result was left; the same command again does what is missing"
     assert [folder.name for folder in notebooks.iterdir()] == [done.folder.name]
     again = subprocess.run(command("--bits", 16, 20), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
@@ -245,10 +296,9 @@ def test_failing_runs_do_not_stop_the_others(tmp_path):
         "def works(config): return fashion_mini(config)\n"
     )
     names = [f"own:{name}" for name in ("raises", "hangs", "dies", "starves", "works")]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         command("--dataset", *names, "--recipe", "quick", "--minutes", 0.5),
-        cwd=tmp_path, capture_output=True, text=True, env=environment,
+        cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
     for said in ("ValueError: no such data", "a cell took longer than 0.5 minutes", "the kernel died", "MemoryError"):
@@ -259,5 +309,5 @@ def test_failing_runs_do_not_stop_the_others(tmp_path):
     folders = {folder.name.split("-")[0]: folder for folder in Path(tmp_path, "results", "runs").iterdir()}
     for name in ("own.raises", "own.hangs", "own.dies", "own.starves"):
         assert {"failed.txt", "log.txt", "01_train.ipynb"} <= {file.name for file in folders[name].iterdir()}
-        assert load_run(folders[name]) is None
+        assert not (folders[name] / "run.json").exists()
     assert isinstance(load_run(folders["own.works"]), Run)

@@ -16,7 +16,7 @@ from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss
 from relahash_nb.models import HashModel, build_model
 from relahash_nb.results import save_run
-from relahash_nb.training import SCHEDULES, Training, encode, estimate_seconds, evaluate, find_device, fit, score
+from relahash_nb.training import SCHEDULES, Trainer, encode, evaluate, find_device, fit, score, trainer
 
 QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
 
@@ -88,27 +88,94 @@ def test_fixed_features_train_the_hash_layer_alone(data):
     assert history[1]["loss"] < history[0]["loss"]
 
 
-def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(data):
-    class Explodes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("centroids", make_centroids(10, 16))
-            self.calls = 0
+def test_the_loop_of_a_notebook_is_fit_bit_for_bit_whatever_cells_draw_in_between(data):
+    options = QUICK | dict(epochs=3, validation_per_class=2, eval_interval=2, dropout=True)
+    chosen, config = data.with_validation(2, seed=0), RunConfig(**options, loss="jmlh")  # a loss that draws
 
-        def forward(self, codes, targets):
-            self.calls += 1
-            return codes.sum() * (float("nan") if self.calls > 7 else 0.0)
+    def parts():
+        return with_dropout(build_model(config)), build_loss(config, make_centroids(10, 16))
 
+    fitted, loss = parts()
+    expected = fit(fitted, loss, chosen, config)
+    torch.manual_seed(9)
+    model, loss = parts()
+    loop = Trainer(model, loss, chosen, config)
+    for epoch in range(loop.epoch, config.epochs):
+        torch.rand(epoch + 5)
+        state = torch.get_rng_state()
+        record = loop.train_epoch()
+        assert record is loop.history[-1] and loop.epoch == record["epoch"] == epoch + 1
+        assert torch.equal(torch.get_rng_state(), state)
+    history = loop.finish()
+    timeless = lambda records: [{name: record[name] for name in record if name != "seconds"} for record in records]
+    assert timeless(history) == timeless(expected)
+    assert all(torch.equal(tensor, fitted.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert not model.training
+    with pytest.raises(RuntimeError, match="epochs: all 3 are done"):
+        loop.train_epoch()
+
+
+def with_dropout(model):
+    model.backbone.append(nn.Sequential(nn.Flatten(), nn.Dropout(0.5)))
+    return model
+
+
+@pytest.mark.parametrize("validation", [0, 5])
+def test_a_batch_larger_than_the_train_split_is_one_line(data, validation):
+    few = dataclasses.replace(data, database=data.train).with_validation(validation, seed=0)
+    config = RunConfig(**QUICK | dict(batch_size=301, validation_per_class=validation))
+    most = 300 - 10 * validation
+    with pytest.raises(ValueError, match=f"batch_size: 301 given; allowed: at most {most}, the training images"):
+        fit(build_model(config), build_loss(config, make_centroids(10, 16)), few, config)
+
+
+class Explodes(nn.Module):
+    """Its loss is NaN from one call on."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.register_buffer("centroids", make_centroids(10, 16))
+        self.call, self.calls = call, 0
+
+    def forward(self, codes, targets):
+        self.calls += 1
+        return codes.sum() * (float("nan") if self.calls >= self.call else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "said"),
+    [
+        (8, {"lr": 0.5}, r"nan at epoch 2, batch 2 of 6; a smaller lr \(now 0.5\) or weight_decay .* may help$"),
+        (1, {}, "nan at epoch 1, batch 1 of 6; look at relahash and its options$"),
+        (8, {"precision": "bf16"}, r"may help; so may precision fp32 \(now bf16\)$"),
+    ],
+)
+def test_the_first_loss_that_is_not_finite_stops_with_epoch_and_batch(data, call, options, said):
+    config = RunConfig(**QUICK | options)
+    with pytest.raises(FloatingPointError, match=said):
+        fit(build_model(config), Explodes(call), data, config)
+
+
+def test_a_loss_that_overflows_before_any_update_blames_its_own_constants(data):
+    config = RunConfig(**QUICK, beta=1e39)
+    with pytest.raises(FloatingPointError, match=r"batch 1 of 6; a smaller beta \(now 1e\+39\) or margin \(now 0.5\)"):
+        fit(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
+
+
+def test_weights_that_are_no_numbers_are_said_before_training(data, monkeypatch):
     config = RunConfig(**QUICK)
-    with pytest.raises(FloatingPointError, match="the loss is not finite at epoch 2, batch 1 to 6 of 6"):
-        fit(build_model(config), Explodes(), data, config)
+    model = build_model(config)
+    model.backbone[0].weight.data[0, 0, 0, 0] = math.nan
+    monkeypatch.setattr(Trainer, "step", lambda *_: pytest.fail("trained nonetheless"))
+    with pytest.raises(FloatingPointError, match=r"weights: backbone\.0\.weight holds NaN or infinity before training"):
+        fit(model, build_loss(config, make_centroids(10, 16)), data, config)
 
 
 def test_pretrained_tensors_learn_at_their_own_rate_and_fresh_ones_at_the_full_one(data):
     config = RunConfig(**QUICK | dict(lr=0.5, backbone_lr_scale=0.1)).resolve()
     model = build_model(config)
     model.pretrained = frozenset(list(dict(model.backbone.named_parameters()))[:3])
-    training = Training(model, build_loss(config, make_centroids(10, 16)), data, config)
+    training = Trainer(model, build_loss(config, make_centroids(10, 16)), data, config)
     rates = {id(p): group["base_lr"] for group in training.optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         is_pretrained = name.removeprefix("backbone.") in model.pretrained
@@ -127,8 +194,6 @@ def test_schedules_stay_between_nothing_and_the_full_rate(name):
 
 def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, monkeypatch):
     """Scores are made up: the second of three epochs is the best by validation; its weights must come back."""
-    from relahash_nb.training import fitting
-
     asked, states = [], []
 
     def made_up(model, query, database, config, features):
@@ -136,7 +201,7 @@ def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, mon
         states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return type("Scores", (), {"mean_average_precision": [0.1, 0.9, 0.5][len(asked) - 1]})
 
-    monkeypatch.setattr(fitting, "evaluate", made_up)
+    monkeypatch.setattr(trainer, "evaluate", made_up)
     chosen = data.with_validation(2, seed=0)
     model, history, _ = run(chosen, epochs=3)
     assert asked == [(20, len(data.database) - 20)] * 3
@@ -164,14 +229,27 @@ def test_self_matches_are_left_out_when_asked_for(data):
     assert dropped.mean_average_precision < kept.mean_average_precision
 
 
-def test_the_estimate_changes_nothing(data):
-    config = RunConfig(**QUICK)
-    model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
-    before, state = {name: tensor.clone() for name, tensor in model.state_dict().items()}, torch.get_rng_state()
-    estimate = estimate_seconds(model, loss, data, config)
-    assert estimate.keys() == {"training", "encoding"} and all(0 < value < 1e4 for value in estimate.values())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), state)
+@pytest.mark.parametrize("finetune", [True, False])
+def test_the_estimate_changes_nothing(data, finetune):
+    def train(estimates):
+        config = RunConfig(**QUICK | dict(finetune=finetune), loss="jmlh", checkpoint_minutes=0)
+        model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
+        features = None if finetune else torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
+        training, seconds = Trainer(model, loss, data, config, features), []
+        for _ in range(2):
+            if estimates:
+                state = torch.get_rng_state()
+                seconds.append(training.estimate_seconds())
+                assert torch.equal(torch.get_rng_state(), state)
+            training.train_epoch()
+        training.finish()
+        return model.state_dict(), seconds
+
+    state, _ = train(estimates=False)
+    other, seconds = train(estimates=True)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in state.items())
+    for estimate in seconds:
+        assert estimate.keys() == {"training", "encoding"} and all(0 < value < 1e4 for value in estimate.values())
 
 
 def test_evaluate_scores_perfect_codes_perfectly(data):
@@ -208,13 +286,18 @@ def test_one_cycle_rises_and_falls():
 @pytest.mark.parametrize("finetune", [True, False])
 def test_one_thread_works_at_fixed_features_and_all_are_there_afterwards(data, finetune, monkeypatch):
     threads, seen = torch.get_num_threads(), []
-    monkeypatch.setattr(torch, "set_num_threads", seen.append)
     config = RunConfig(**QUICK | dict(finetune=finetune))
     features = None if finetune else torch.rand(len(data.pool.ids), 64)
-    training = Training(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, features)
-    with pytest.raises(KeyError), training.at_work():
+
+    def step(*_):
+        seen.append(torch.get_num_threads())
         raise KeyError
-    assert seen == ([threads] if finetune else [1, threads])
+
+    monkeypatch.setattr(Trainer, "step", step)
+    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, features)
+    with pytest.raises(KeyError):
+        training.train_epoch()
+    assert seen == [threads if finetune else 1] and torch.get_num_threads() == threads
 
 
 def test_no_step_asks_the_device_for_a_number(data):
@@ -228,7 +311,7 @@ def test_no_step_asks_the_device_for_a_number(data):
             return function(*arguments, **(options or {}))
 
     config = RunConfig(**QUICK)
-    training = Training(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
+    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
     training.model.train()
     batch = next(training.batches())
     with Watch():

@@ -28,7 +28,7 @@ def test_it_holds_the_notebooks_and_the_embedded_data(wheel):
     assert {f"relahash_nb/share/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")} <= names
     assert "relahash_nb/share/data/published.csv" in names
     assert {"relahash_nb/share/data/fashion_mini.npz", "relahash_nb/cli.py", "relahash_nb/metrics/ties.py"} <= names
-    assert {f"relahash_nb/widgets/{name}" for name in ("explorer.js", "explorer.css", "page.html")} <= names
+    assert {f"relahash_nb/explorer/{name}" for name in ("explorer.js", "explorer.css", "page.html")} <= names
     assert not [name for name in names if "test" in name or name.startswith(("results", "docs"))]
     assert wheel.stat().st_size < 4e6
 
@@ -47,7 +47,7 @@ def test_it_trains_without_a_checkout(wheel, tmp_path):
     ]
     subprocess.run(pip, check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    where = "import relahash_nb, relahash_nb.config as c; print(relahash_nb.__file__, c.shipped('notebooks'))"
+    where = "import relahash_nb, relahash_nb.config as c; print(relahash_nb.__file__, c.package_file('notebooks'))"
     places = subprocess.run(
         [sys.executable, "-c", where], env=environment, cwd=tmp_path, capture_output=True, text=True
     )

@@ -18,11 +18,11 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from relahash_nb.config import RunConfig
+from relahash_nb.explorer import View, export_html
 from relahash_nb.files import write
 from relahash_nb.notebooks import ANALYSES, execute_notebook
-from relahash_nb.results import Run, find_run
+from relahash_nb.results import Run, find_run, finished_runs
 from relahash_nb.sweep import NOTEBOOK
-from relahash_nb.widgets import View, export_html
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"
@@ -44,8 +44,9 @@ pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.4; margin: 0; }}
 .output_subarea pre {{ white-space: pre-wrap; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; }}
+table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; width: max-content; }}
 td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
+td, th {{ max-width: 20rem; }}
 {highlighting}
 </style>
 </head>
@@ -72,10 +73,19 @@ def main() -> int:
             return 1
         text = page_text(name, notebook)
         write(page_path(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    export_html(View.of(run), page_path(EXPLORER))
+    links = {Path(one).stem: page_path(one).name for one in PAGES if one != EXPLORER}
+    shown = [run, *(one for one in finished_runs(ROOT / "results").values() if alike(one, run))]
+    export_html([View.of(one) for one in shown], page_path(EXPLORER), links)
     for page in map(page_path, PAGES):
         print(f"{page.relative_to(ROOT)}: {page.stat().st_size / 1e6:.2f} MB")
     return 0
+
+
+def alike(one: Run, run: Run) -> bool:
+    """Whether it is another length of code of the same data, loss and seed."""
+    return (
+        one.config.bits != run.config.bits and one.config.to_dict() | {"bits": run.config.bits} == run.config.to_dict()
+    )
 
 
 def page_path(name: str) -> Path:

@@ -4,12 +4,12 @@
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
 
 Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyproject.toml, numbers and figures from
-`results/` and `benchmarks/results/`.
+`docs/results/` and `benchmarks/results/`.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import base64
 import json
 import re
 import sys
@@ -24,10 +24,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no p
 
 from benchmarks.common import readme_block
 from relahash_nb.config import RunConfig
-from relahash_nb.results import compare, of_one_setting, side_by_side, table
+from relahash_nb.results import compare, format_comparison, table
+from relahash_nb.results.tables import SHARED, distinct, most_complete
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
+PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
+OVERVIEW = ROOT / "docs" / "overview.png"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
@@ -38,9 +42,10 @@ CAPTIONS = {
 }
 RIVALS = """    relahash sweep --file benchmarks/rivals.yml
     relahash sweep --file benchmarks/rivals.yml --loss cosine --bits 4096 --centroids bernoulli"""
-UPLOAD = """To open it in Colab: make the wheel (`make wheel` gives `dist/relahash_nb-….whl`), go to
-<https://colab.research.google.com>, *File → Upload notebook*, choose `notebooks/NAME`, and upload the wheel in the
-file panel on the left; then run all cells."""
+MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
+    assert source, "upload the wheel (`make wheel`) in the file panel, and run this again\""""
+UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
+<https://colab.research.google.com>, *File → Upload notebook*, choose that file, and run all cells."""
 
 
 def main() -> int:
@@ -63,51 +68,79 @@ def notebook_text(path: Path, address: str) -> str:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags and path.name.startswith("01"):
             cell.source = parameters_cell()
+        if "options" in tags:
+            cell.source = options_cell()
         if "colab" in tags:
             cell.source = colab_cell(address)
         if "badge" in tags:
             cell.source = badge(address, path)
+        if "overview" in tags and OVERVIEW.exists():
+            picture = base64.b64encode(OVERVIEW.read_bytes()).decode()
+            cell.attachments = {"overview.png": {"image/png": picture}}
     return nbformat.writes(notebook) + "\n"
 
 
 def parameters_cell() -> str:
-    """Every field of `RunConfig` as a literal, a Colab form field and one comment."""
-    lines = ["# @title Parameters: None means what the recipe, the data set or the loss says", "# fmt: off"]
-    for knob in dataclasses.fields(RunConfig):
-        default = json.dumps(knob.default) if isinstance(knob.default, str) else repr(knob.default)
-        lines.append(f"{knob.name} = {default}  # @param {form_field(knob)} # {knob.metadata['meaning']}")
+    """The options that a person changes, each as a literal, a Colab form field and a comment."""
+    lines = ["# @title Parameters: None means the default of the recipe or data set", "# fmt: off"]
+    for name in PARAMETERS:
+        field = RunConfig.model_fields[name]
+        default = json.dumps(field.default) if isinstance(field.default, str) else repr(field.default)
+        meaning = re.split("[;,]", field.description)[0]
+        lines.append(f"{name} = {default}  # @param {form_field(name)} # {meaning}")
     return "\n".join(lines)
 
 
-def form_field(knob: dataclasses.Field) -> str:
+def options_cell() -> str:
+    """All options as a folded table; a line in the parameters cell sets any of them, and so does papermill's -p."""
+    rows = [
+        f"| `{name}` | `{field.default!r}` | {field.description} | {RunConfig.describe_allowed(name)} |"
+        for name, field in RunConfig.model_fields.items()
+    ]
+    return "\n".join(
+        [
+            "<details><summary>All parameters: add a line to the cell above, or give them to papermill</summary>",
+            "",
+            "| name | default | meaning | allowed |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "</details>",
+        ]
+    )
+
+
+def form_field(name: str) -> str:
     """How Colab shows a field: a menu, a check box, a number, a text, or a literal where None is allowed.
 
     Example:
-        >>> form_field(RunConfig.__dataclass_fields__["bits"])
+        >>> form_field("bits")
         '{type:"integer"}'
     """
-    if knob.default is None:
+    schema, default = RunConfig.schema_of(name), RunConfig.model_fields[name].default
+    if default is None:
         return '{type:"raw"}'
-    if "choices" in knob.metadata:
-        return json.dumps(list(knob.metadata["choices"]))
-    if "names" in knob.metadata:
-        return json.dumps(list(knob.metadata["names"])) + " {allow-input: true}"
+    if "enum" in schema:
+        return json.dumps(schema["enum"])
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-    return f'{{type:"{kinds[type(knob.default)]}"}}'
+    return f'{{type:"{kinds[type(default)]}"}}'
 
 
 def colab_cell(address: str) -> str:
-    """The cell that installs the package in Colab, and does nothing elsewhere."""
-    source = f'"git+{address}"' if address else 'next(Path().glob("relahash_nb-*.whl"), None)'
-    return f"""# @title Set-up for Colab; does nothing elsewhere
+    """The cell that installs the package where it is missing, and prepares Colab; see `tools/colab.py`."""
+    source = f'source = "git+{address}"' if address else MISSING
+    return f"""# @title Set-up: installs the package where it is missing
+use_drive = False  # @param {{type:"boolean"}} # Colab: keep results in Google Drive
 import importlib.util
-import sys
 from pathlib import Path
 
-if "google.colab" in sys.modules and importlib.util.find_spec("relahash_nb") is None:
-    source = {source}
-    assert source, "upload relahash_nb-….whl, made by `make wheel`, in the file panel on the left, and run this again"
-    %pip install --quiet {{source}}"""
+if importlib.util.find_spec("relahash_nb") is None:
+    # source: the package
+    {source}
+    %pip install --quiet {{source}}
+from relahash_nb.notebooks import set_up
+
+set_up(use_drive)"""
 
 
 def badge(address: str, path: Path) -> str:
@@ -129,11 +162,11 @@ def readme_text(text: str, address: str) -> str:
 
 
 def figures() -> dict[str, str]:
-    """The README's figures from `results/figures/`, and their captions with the numbers of the summary."""
-    paths = {name: f"results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
+    """The README's figures from `docs/results/figures/`, and their captions with the numbers of the summary."""
+    paths = {name: f"docs/results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
     if not all((ROOT / path).exists() for path in paths.values()):
         return {}
-    summary = pd.read_csv(ROOT / "results" / "summary.csv").set_index("run_id")
+    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv").set_index("run_id")
     study = summary[summary["data"] == "fashion_mini"]
     errors = study.groupby("loss")["quantization_error"].mean()
     facts = dict(
@@ -152,12 +185,12 @@ def said(study: pd.DataFrame) -> str:
     """The scores that belong to the figures, and the command that made their runs."""
     names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("bits", "seed", "loss")}
     command = " ".join(f"--{name} {values}" for name, values in names.items())
-    return f"{scores(of_one_setting(study))}\n\nAll of these runs by `relahash sweep {command}`."
+    return f"{scores(study)}\n\nAll of these runs by `relahash sweep {command}`."
 
 
 def scores(runs: pd.DataFrame) -> str:
     """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the place."""
-    methods = side_by_side(compare(runs))
+    methods = format_comparison(compare(distinct(runs)))
     lines = [
         "| mAP | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
         "| --- " * (methods.shape[1] + 1) + "|",
@@ -174,8 +207,8 @@ def figure_runs(path: Path) -> list[str]:
 
 
 def result_tables() -> dict[str, str]:
-    """From the committed `results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
-    path = ROOT / "results" / "summary.csv"
+    """From the committed `docs/results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
+    path = ROOT / "docs" / "results" / "summary.csv"
     if not path.exists():
         return {}
     summary = pd.read_csv(path)
@@ -188,7 +221,7 @@ def rivals(fixed: pd.DataFrame) -> dict[str, str]:
     """All methods on the same features: mean ± deviation of the average precision over the seeds, and the place."""
     if fixed.empty:
         return {}
-    runs = of_one_setting(fixed)
+    runs = most_complete(distinct(fixed), SHARED)
     return {"results rivals": f"{scores(runs)}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
 
 

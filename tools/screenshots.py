@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from relahash_nb.config import RunConfig
+from relahash_nb.explorer import View, export_html
 from relahash_nb.results import find_run
-from relahash_nb.widgets import View, export_html
 
 ROOT = Path(__file__).parent.parent
 LOOKS = {

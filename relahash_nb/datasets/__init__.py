@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torchvision
+from filelock import FileLock
+from torch import Tensor
 
-from relahash_nb.config import RunConfig, load_attribute, shipped
-from relahash_nb.datasets.augment import AUGMENTATIONS, kept_size, prepare
-from relahash_nb.datasets.checks import check
-from relahash_nb.datasets.downloads import from_torchvision
-from relahash_nb.datasets.findings import RULES, DataError, Finding
-from relahash_nb.datasets.folders import folder, lists
-from relahash_nb.datasets.images import FileImages
-from relahash_nb.datasets.lists import read_list
-from relahash_nb.datasets.published import PUBLISHED, add_note
+from relahash_nb.config import RunConfig, load_attribute, package_file, project_path
+from relahash_nb.datasets.checks import LIST_FILES, RULES, DataError, Finding, check, shorten
+from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, decoded_size, prepare
+from relahash_nb.datasets.lists import (
+    PUBLISHED,
+    check_published,
+    describe_others,
+    read_class_names,
+    read_list,
+    read_lists,
+    scan_folder,
+)
 from relahash_nb.datasets.splits import PROTOCOLS, Dataset, Pool, Split, one_hot, split_pool
+from relahash_nb.files import SECONDS, timed
 
 __all__ = [
-    "AUGMENTATIONS",
-    "DATASETS",
-    "PROTOCOLS",
-    "PUBLISHED",
-    "RULES",
-    "DataError",
-    "Dataset",
-    "FileImages",
-    "Finding",
-    "Pool",
-    "Split",
-    "check",
-    "describe_dataset",
-    "inspect_dataset",
-    "kept_size",
-    "load_dataset",
-    "prepare",
-    "read_list",
+    "AUGMENTATIONS", "DATASETS", "PROTOCOLS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding",
+    "Pool", "Split", "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list",
     "split_pool",
-]
+]  # fmt: skip
+
+# The data set's class in torchvision, and what to put by hand where below `data_dir` when there is no network.
+TORCHVISION = {
+    "cifar10": ("CIFAR10", "", "cifar-10-python.tar.gz"),
+    "cifar100": ("CIFAR100", "", "cifar-100-python.tar.gz"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
+}
 
 
+@timed("data")
 def load_dataset(config: RunConfig) -> Dataset:
     """The splits that a config names, on the CPU, checked; files are not yet decoded.
 
     Args:
-        config: Resolved or not. Of it count `dataset`, `protocol`, `root`, `image_size`, `augment`, `batch_size`,
-            `split_seed`, `validation_per_class`, `drop_self_matches`, `max_megapixels` and `data_dir`.
+        config: Resolved or not.
 
     Returns:
         The data set, with a validation split where the config asks for one, and with what the checks have to say.
@@ -60,21 +62,24 @@ def load_dataset(config: RunConfig) -> Dataset:
         >>> len(data.train), len(data.query), len(data.database), data.class_names[9]
         (3000, 500, 6500, 'Ankle boot')
     """
+    SECONDS.clear()  # a run begins with its data
     config = config.resolve()
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):
         raise DataError(data.findings)
     data = data.with_validation(config.validation_per_class, config.split_seed)
     if config.batch_size > len(data.train):
-        most = len(data.train)
-        raise ValueError(
-            f"batch_size: {config.batch_size} is too large; {data.name} has {most} training images; give less"
-        )
+        given, most = config.batch_size, len(data.train)
+        raise ValueError(f"batch_size: {given} is too large; {data.name} has {most} training images; give less")
     return data
 
 
 def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
-    """The same without a refusal: what could be read, errors first among its findings.
+    """The same without a refusal: what could be read, with the findings, errors first.
+
+    With `augment` `crop` or `resized_crop` (imagenet100, coco, nuswide_21) files are kept at 8/7 of `image_size`, and
+    a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. RelaHash's own code does so
+    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before.
 
     Args:
         config: As for `load_dataset`.
@@ -84,12 +89,18 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
         ValueError: There is nothing to inspect.
     """
     config = config.resolve()
-    loader = DATASETS.get(config.dataset) or load_attribute(config.dataset)
-    data = loader(config)
-    if config.augment == "crop":  # as published for NUS-WIDE: else test images would be an eighth smaller in scale
-        data = data.with_pool(replace(data.pool, centre=True))
+    data = (DATASETS.get(config.dataset) or load_attribute(config.dataset))(config)
+    if not isinstance(data, Dataset):
+        raise ValueError(
+            f"{config.dataset}: gave a {type(data).__name__}; expected a Dataset (see Dataset.from_arrays)"
+        )
+    data = data.with_pool(replace(data.pool, image_size=config.image_size, centre=config.augment in CROPS))
     findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
-    findings = [add_note(finding, PUBLISHED.get(config.dataset)) for finding in findings]
+    notes = PUBLISHED[config.dataset].notes if config.dataset in PUBLISHED else {}
+    findings = [
+        replace(finding, text=f"{finding.text} ({notes[finding.rule]})") if finding.rule in notes else finding
+        for finding in findings
+    ]
     return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
 
 
@@ -107,16 +118,108 @@ def describe_dataset(data: Dataset) -> str:
 
 def fashion_mini(config: RunConfig) -> Dataset:
     """7,000 images of Fashion-MNIST that come with the package: 3,000 train within 6,500 database, 500 query."""
-    with np.load(shipped("data/fashion_mini.npz"), allow_pickle=False) as file:
-        images, labels, part = (
-            torch.from_numpy(file["images"])[:, None],
-            file["labels"],
-            file["split"],
-        )  # (M, 1, 28, 28)
-        names, ids = file["class_names"].tolist(), file["ids"]
-    splits = {"train": part == 0, "database": part < 2, "query": part == 2}
-    positions = {name: np.flatnonzero(chosen) for name, chosen in splits.items()}
-    return Dataset.from_pool(config.dataset, names, Pool(images, one_hot(labels), ids, config.image_size), positions)
+    with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as file:
+        images, labels, part, ids = (file[name] for name in ("images", "labels", "split", "ids"))  # (M, 28, 28)
+        names = file["class_names"].tolist()
+    positions = dict(train=part == 0, database=part < 2, query=part == 2)
+    rows = {name: np.flatnonzero(chosen) for name, chosen in positions.items()}
+    return Dataset.from_arrays(images, labels, **rows, class_names=names, ids=ids, name=config.dataset)
+
+
+def from_torchvision(config: RunConfig) -> Dataset:
+    """CIFAR-10, CIFAR-100 or Fashion-MNIST by torchvision, downloaded to `data_dir` where they are not there yet.
+
+    A CIFAR archive in `data_dir` or in the working directory is used instead of a download.
+
+    Raises:
+        ValueError: There is none and it cannot be downloaded; the line says which file to put where.
+    """
+    kind, place, files = TORCHVISION[config.dataset]
+    source, data_dir = getattr(torchvision.datasets, kind), project_path(config.data_dir)
+
+    def both(download: bool) -> list[Any]:
+        return [source(data_dir, train=train, download=download) for train in (True, False)]
+
+    try:
+        parts = both(download=False)
+    except (OSError, RuntimeError, ValueError):
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(data_dir / f".{config.dataset}.lock"):  # the runs of a sweep begin at once
+                if files.endswith(".tar.gz") and Path(files).is_file() and not (data_dir / files).exists():
+                    shutil.copy(files, data_dir)
+                parts = both(download=True)
+        except (OSError, RuntimeError, ValueError, tarfile.TarError) as error:
+            reason = " ".join(str(error).split())
+            text = f"not in {data_dir}, and not to be downloaded ({reason}); put {files} into {data_dir / place}"
+            raise ValueError(f"{config.dataset}: {text}") from None
+    images = np.concatenate([np.asarray(part.data) for part in parts])  # (M, H, W[, 3])
+    labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
+    positions = split_pool(labels, np.arange(len(labels)) >= len(parts[0]), config.protocol, config.split_seed)
+    return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
+
+
+def lists(config: RunConfig) -> Dataset:
+    """A folder in HashNet's list format: images, and `train.txt`, `test.txt` (the queries) and `database.txt`.
+
+    A list that cannot be read is among the findings, and its split is empty.
+    """
+    root = _existing_root(config)
+    paths, labels, findings = read_lists(root)
+    rows: dict[str, int] = {}  # of each path in the pool: an image that stands in two lists is kept once
+    positions = {
+        name: np.array([rows.setdefault(path, len(rows)) for path in listed], dtype=np.int64)
+        for name, listed in paths.items()
+    }
+    classes = next((one.shape[1] for one in labels.values()), 0)
+    targets = np.zeros((len(rows), classes), dtype=np.uint8)
+    for name, one in labels.items():
+        targets[positions[name]] = one
+    for name, one in labels.items():
+        lines = (1 + np.flatnonzero((targets[positions[name]] != one).any(1))).tolist()
+        if lines:
+            what = f"{shorten(paths[name][lines[0] - 1])} has other labels in another line{describe_others(lines[1:])}"
+            findings.append(Finding("labels differ", f"{root / LIST_FILES[name]}:{lines[0]}: {what}"))
+    names, unclear = read_class_names(root, classes) if classes else ([], [])
+    findings += unclear
+    if config.dataset in PUBLISHED:
+        lengths = {name: len(listed) for name, listed in paths.items()}
+        findings += check_published(PUBLISHED[config.dataset], root, lengths, classes)
+    pool = _file_pool(root, list(rows), torch.from_numpy(targets), config)
+    data = Dataset.from_pool(config.dataset, names, pool, dict.fromkeys(LIST_FILES, ()) | positions)
+    return replace(data, listed=True, findings=tuple(findings))
+
+
+def folder(config: RunConfig) -> Dataset:
+    """A folder with a sub-folder a class.
+
+    The share `holdout` of each class, at least one image, is query only: neither train nor database has it. All other
+    images are both train and database, so a search finds pictures that were learned from, with pictures that were not.
+    """
+    root = _existing_root(config)
+    found, share = scan_folder(root), getattr(config, "holdout", 0.2)
+    paths = [path for name in found for path in found[name]]
+    lengths = [len(one) for one in found.values()]
+    generator, is_query = np.random.default_rng(config.split_seed), np.zeros(len(paths), dtype=bool)
+    for end, length in zip(np.cumsum(lengths), lengths, strict=True):
+        held_out = min(max(1, round(share * length)), length - 1)
+        is_query[generator.permutation(np.arange(end - length, end))[:held_out]] = True
+    rest = np.flatnonzero(~is_query)
+    pool = _file_pool(root, paths, one_hot(np.repeat(np.arange(len(found)), lengths)), config)
+    positions = {"train": rest, "query": np.flatnonzero(is_query), "database": rest}
+    return Dataset.from_pool(config.dataset, list(found), pool, positions)
+
+
+def _existing_root(config: RunConfig) -> Path:
+    if config.root is None or not Path(config.root).is_dir():
+        raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
+    return Path(config.root)
+
+
+def _file_pool(root: Path, paths: list[str], targets: Tensor, config: RunConfig) -> Pool:
+    """Files, kept larger than the model's images where crops are cut out of them."""
+    size = decoded_size(config.image_size, config.augment)
+    return Pool(FileImages(root, paths, size), targets, np.array(paths, dtype=str), config.image_size)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or

@@ -1,20 +1,80 @@
-"""The checks of a data set before anything is learned from it."""
+"""What may be wrong with a data set, and the checks before anything is learned from it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from relahash_nb.datasets.findings import Finding
 from relahash_nb.datasets.images import FileImages
-from relahash_nb.datasets.lists import LIST_FILES
-from relahash_nb.datasets.splits import Dataset, Split
 
+if TYPE_CHECKING:
+    from relahash_nb.datasets.splits import Dataset, Split
+
+LIST_FILES = {"train": "train.txt", "query": "test.txt", "database": "database.txt"}
 SAMPLE = 64  # files that are decoded before a training
 SHOWN = 3  # items or classes that a finding names
+# An error: what is listed contradicts itself or cannot be read, or the queries were learned from; nothing is trained.
+# A warning: a run makes sense, but its score may mean something else than expected.
+RULES = {
+    "missing list": "error",
+    "list": "error",  # empty, or with a wrong line
+    "labels differ": "error",  # an image has other labels in another line
+    "one class": "error",
+    "no labels": "error",  # in a whole split
+    "query in train": "error",
+    "missing image": "error",
+    "leads out": "error",  # of the root, by a link
+    "unreadable image": "error",
+    "class names": "warning",  # other than there are classes, or the same one twice
+    "query in database": "warning",  # it finds itself, unless `drop_self_matches` leaves it out
+    "copies": "warning",  # files of other names, alike byte by byte, in query and train or query and database
+    "listed twice": "warning",
+    "no label": "warning",
+    "no item": "warning",  # of a class
+    "nothing to find": "warning",  # a query without a relevant item counts as 0
+    "count": "warning",  # other than published
+    "unknown list": "warning",  # its SHA-256 is not that of the published one
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or may be.
+
+    Attributes:
+        rule: One of `RULES`.
+        text: One line: how many, of what, and the first few with file and line.
+
+    Example:
+        >>> print(Finding("no label", "test.txt: 2 of 10 images have no label"))
+        warning: test.txt: 2 of 10 images have no label
+    """
+
+    rule: str
+    text: str
+
+    @property
+    def level(self) -> str:
+        """`error` or `warning`."""
+        return RULES[self.rule]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.text}"
+
+
+class DataError(ValueError):
+    """Data that nothing is trained on; its text is the first error, in one line, its `findings` are all."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        errors = [finding.text for finding in findings if finding.level == "error"]
+        more = f" (and {len(errors) - 1} more; relahash check lists all)" if len(errors) > 1 else ""
+        super().__init__(errors[0] + more)
 
 
 def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = False) -> list[Finding]:
@@ -30,7 +90,7 @@ def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = Fal
 
     Example:
         >>> import torch
-        >>> from relahash_nb.datasets import Pool
+        >>> from relahash_nb.datasets import Dataset, Pool
         >>> pool = Pool(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.eye(3)[:, :2].byte(), np.arange(3), 8)
         >>> data = Dataset.from_pool("toy", "ab", pool, {"train": [0, 1], "query": [1, 0], "database": [0, 1, 2]})
         >>> for finding in check(data):
@@ -75,6 +135,8 @@ def check_split(data: Dataset, name: str) -> list[Finding]:
     findings = []
     targets = split.targets.numpy()  # (N, C)
     bare = np.flatnonzero(~targets.any(1))
+    if len(bare) == len(split):
+        return [Finding("no labels", f"{name}: none of {len(split):,} images has a label")]
     if len(bare):
         text = f"{name}: {_of(split, bare)} have no label: {_first(data, name, bare)}"
         findings.append(Finding("no label", text))
@@ -99,14 +161,14 @@ def check_images(data: Dataset, everything: bool) -> list[Finding]:
     for size, rule, what in ((-1, "missing image", "are not there"), (-2, "leads out", "lead out of it")):
         rows = np.flatnonzero(sizes == size)
         if len(rows):
-            text = _few([f"{images.paths[row]}{_place(data, row)}" for row in rows[:SHOWN]], len(rows))
+            text = _few([f"{shorten(images.paths[row])}{_place(data, row)}" for row in rows[:SHOWN]], len(rows))
             findings.append(Finding(rule, f"{images.root}: {len(rows):,} of {len(images):,} images {what}: {text}"))
     rows = np.flatnonzero(sizes >= 0)
     if not everything:
         rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
     look = dict(unit=" images", leave=False, delay=2, mininterval=1, disable=None if everything else True)
     seen = list(tqdm(images.examine(rows.tolist()), "checking", len(rows), **look))
-    faults = [f"{fault}{_place(data, row)}" for row, (fault, _) in zip(rows, seen, strict=True) if fault]
+    faults = [f"{shorten(fault, 300)}{_place(data, row)}" for row, (fault, _) in zip(rows, seen, strict=True) if fault]
     if faults:
         tried = f"{len(rows):,} images" + ("" if everything else " that were tried")
         text = f"{len(faults):,} of {tried} cannot be used: {_few(faults[:SHOWN], len(faults), '; ')}"
@@ -132,6 +194,16 @@ def find_copies(data: Dataset, rows: np.ndarray, digests: Sequence[bytes]) -> li
     return findings
 
 
+def shorten(text: str, length: int = 80) -> str:
+    """A text of any length for a message: its middle is left out.
+
+    Example:
+        >>> shorten("images/0123456789.jpg", 12)
+        'images….jpg'
+    """
+    return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 3 :]}"
+
+
 def _rows_in(split: Split, other: Split) -> np.ndarray:
     """Rows of a split whose item is in the other too."""
     return np.flatnonzero(np.isin(split.indices.numpy(), other.indices.numpy()))
@@ -145,7 +217,7 @@ def _first(data: Dataset, name: str, rows: np.ndarray) -> str:
     """The first few items at these rows of a split, each with its line where it comes from a list."""
     ids = getattr(data, name).ids[rows[:SHOWN]]
     places = [f" ({LIST_FILES[name]}:{row + 1})" if data.listed else "" for row in rows[:SHOWN]]
-    return _few([f"{one}{place}" for one, place in zip(ids, places, strict=True)], len(rows))
+    return _few([f"{shorten(str(one))}{place}" for one, place in zip(ids, places, strict=True)], len(rows))
 
 
 def _place(data: Dataset, item: int) -> str:

@@ -1,78 +1,52 @@
-"""Images in files: found, looked at, and decoded to uint8 RGB of one size."""
+"""Images: from files to uint8 RGB of one size, and from a uint8 batch on its device to what a model is given."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import math
 import os
-import stat
-import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as V
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # by content; none that runs a program, as EPS does
-SMALLEST_SIDE_SAMPLE = 64  # images whose headers are read to find out at which size a folder is kept
-AHEAD = 256  # images that are being decoded before the first of them is asked for
-
-
-class OutsideError(ValueError):
-    """A path that leads out of the data set's root, be it by a link."""
+CROP_SHARE = 7 / 8  # of height and width, as in 224 of 256 pixels
 
 
 class FileImages:
-    """Images in files, decoded when asked for: the shorter side resized to `size`, the middle square cut out.
+    """Images in files, decoded when asked for: the shorter side resized to `size`, then the middle square.
 
-    Indexing with a list or tensor of N positions gives (N, 3, size, size) uint8. Grey, palette and CMYK images become
-    RGB, 16 bits become 8, what is transparent becomes white; they are turned as EXIF says; of an animation the first
-    frame counts. A JPEG of more than four times the wanted size is decoded at a half, a quarter or an eighth, not below
-    twice the wanted size, and resized from there.
+    Indexing with N positions gives (N, 3, size, size) uint8 RGB; see `to_rgb`. A JPEG of more than four times the
+    size is decoded at a half, a quarter or an eighth, which changes a pixel by a level or so.
 
     Args:
-        root: The folder that every path stays under.
-        paths: Relative to the root, of files that Pillow reads.
-        image_size: Pixels wanted. Smaller images are kept as they are, and enlarged on the device.
-        megapixels: An image of more is refused: a small file may hold one that fills the memory.
+        root: The folder that every path must resolve under.
+        paths: Relative to the root.
+        size: Pixels, height and width.
 
     Raises:
         ValueError: When indexed: a path leads out of the root, or a file is missing or no readable image.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], image_size: int, megapixels: float = 100.0) -> None:
-        self.root, self.paths = root.resolve(), list(paths)
-        self.image_size, self.pixels = image_size, megapixels * 1e6
-        self.decoded: Tensor | None = None
-        self._folders: dict[str, str] = {}
+    def __init__(self, root: Path, paths: Sequence[str], size: int) -> None:
+        self.root, self.paths, self.size = Path(os.path.realpath(root)), list(paths), size
         self._threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
-        if Image.MAX_IMAGE_PIXELS is not None:  # Pillow has a limit of its own, for the whole process
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(self.pixels))
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # here it is an error
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, indices: Tensor) -> Tensor:
-        if self.decoded is not None:
-            return self.decoded[torch.as_tensor(indices).to(self.decoded.device)]
-        return torch.stack(list(self._threads.map(self._decode, torch.as_tensor(indices).tolist())))
-
-    @cached_property
-    def size(self) -> int:
-        """Pixels of height and width, at most `image_size`; less where no image has as many."""
-        step = max(1, len(self.paths) // SMALLEST_SIDE_SAMPLE)
-        return min([self.image_size, max(map(self._shorter_side, self.paths[::step]), default=1)])
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return torch.stack(list(self._threads.map(self._decode, torch.as_tensor(rows).tolist())))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -81,123 +55,82 @@ class FileImages:
 
     @cached_property
     def files(self) -> np.ndarray:
-        """(N, 2) bytes and time of change in nanoseconds of each file; −1 where there is none, −2 out of the root."""
+        """(N, 2) int64, bytes and time of change in ns of each file; −1 where there is none, −2 out of the root."""
         return np.array([self._stat(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
 
-    def blocks(self, length: int, start: int = 0) -> Iterator[Tensor]:
-        """All from `start` on, decoded, in blocks (≤ length, 3, size, size) uint8; a few are decoded ahead."""
-        ahead: deque[list[Future[Tensor]]] = deque()
-        try:
-            for first in range(start, len(self), length):
-                rows = range(first, min(first + length, len(self)))
-                ahead.append([self._threads.submit(self._decode, row) for row in rows])
-                if len(ahead) * length > AHEAD:
-                    yield torch.stack([image.result() for image in ahead.popleft()])
-            while ahead:
-                yield torch.stack([image.result() for image in ahead.popleft()])
-        finally:
-            for block in ahead:
-                for image in block:
-                    image.cancel()
-
-    def with_decoded(self, decoded: Tensor) -> Self:
-        """The same images, taken from (N, 3, size, size) uint8 on any device from now on."""
-        images = copy.copy(self)
-        images.decoded = decoded
-        return images
+    def blocks(self, length: int) -> Iterator[Tensor]:
+        """All images in order, decoded, in blocks (≤ length, 3, size, size) uint8."""
+        return (self[rows] for rows in torch.arange(len(self)).split(length))
 
     def examine(self, rows: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-        """Reads and decodes these files whole.
-
-        Yields:
-            What is wrong with each, or nothing; and a digest of its bytes.
-        """
+        """Decodes these files: for each, what is wrong with it ("" if nothing) and a digest of its bytes."""
         return self._threads.map(self._examine, rows)
 
-    def path(self, path: str) -> Path:
-        """Where an image lies.
-
-        Raises:
-            OutsideError: Out of the root.
-            ValueError: There is no such file.
-        """
-        folder, name = os.path.split(path)
-        full = Path(self._folder(folder), name)
-        if full.is_symlink():
-            full = full.resolve()
-            self._folder(str(full.parent))
-        if not full.is_file():
-            raise ValueError(f"{full}: no such image")
+    def _path(self, path: str) -> str:
+        full = os.path.realpath(self.root / path)  # unlike Path.resolve, no RuntimeError for a link loop
+        if not Path(full).is_relative_to(self.root):
+            raise ValueError(f"{self.root / path}: leads out of {self.root}")
         return full
 
-    def _folder(self, folder: str) -> str:
-        """A folder of the root, with no link in it."""
-        if folder not in self._folders:  # a thousand images share one
-            found = (self.root / folder).resolve()
-            if not found.is_relative_to(self.root):
-                raise OutsideError(f"{self.root / folder}: leads out of {self.root}")
-            self._folders[folder] = str(found)
-        return self._folders[folder]
-
     def _stat(self, path: str) -> tuple[int, int]:
-        folder, name = os.path.split(path)
         try:
-            found = os.lstat(os.path.join(self._folder(folder), name))  # noqa: PTH118 - of many thousands in a second
-            if stat.S_ISLNK(found.st_mode):
-                found = self.path(path).stat()
-        except OutsideError:
+            full = self._path(path)
+        except ValueError:
             return -2, -2
-        except (OSError, ValueError):
+        try:
+            found = os.stat(full)  # noqa: PTH116 - of many thousands in a second
+        except OSError:
             return -1, -1
-        return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)
-
-    def _shorter_side(self, path: str) -> int:
-        full = self.path(path)
-        with self._open(full, full) as image:  # the header alone
-            return min(image.size)
+        return (found.st_size, found.st_mtime_ns) if os.path.isfile(full) else (-1, -1)  # noqa: PTH113
 
     def _examine(self, row: int) -> tuple[str, bytes]:
-        content = b""
+        fault, content = "", b""
         try:
-            full = self.path(self.paths[row])
-            content = full.read_bytes()
-            with self._open(full, BytesIO(content)) as image:
-                to_rgb(image)
-            fault = ""
+            path = self._path(self.paths[row])
+            content = Path(path).read_bytes()
+            self._open(path, BytesIO(content))
         except (OSError, ValueError) as error:
             fault = str(error)
         return fault, hashlib.blake2b(content, digest_size=16).digest()
 
-    def _decode(self, index: int) -> Tensor:
-        full, size = self.path(self.paths[index]), self.size
-        with self._open(full, full) as image:
-            image.draft(None, (2 * size, 2 * size))
-            image = to_rgb(image)
-            if image.size != (size, size):
-                image = V.center_crop(V.resize(image, [size]), [size, size])
-            return V.pil_to_tensor(image)  # (3, size, size)
-
-    @contextmanager
-    def _open(self, path: Path, source: Path | BinaryIO) -> Iterator[Image.Image]:
+    def _open(self, path: str, source: str | BytesIO, least: int | None = None) -> Image.Image:
+        """The image as RGB; of a large JPEG a smaller version, both sides at least `least` pixels where it had them."""
         try:
             with Image.open(source, formats=FORMATS) as image:
-                width, height = image.size
-                # A long thin image grows when its shorter side is resized.
-                pixels = max(width * height, self.image_size**2 * max(width, height) / min(width, height))
-                if pixels > self.pixels:
-                    limit = f"max_megapixels is {self.pixels / 1e6:g}"
-                    raise ValueError(f"{width} × {height} pixels take {pixels / 1e6:.1f} megapixels; {limit}")
-                yield image
+                if least:
+                    image.draft(None, (least, least))
+                return to_rgb(image)
+        except FileNotFoundError:
+            raise ValueError(f"{path}: no such image") from None
         except Exception as error:  # what a broken file makes Pillow raise is no closed list
             reason = "no image in a format that is read" if isinstance(error, Image.UnidentifiedImageError) else error
             raise ValueError(f"{path}: not a readable image ({' '.join(str(reason).split())})") from None
 
+    def _decode(self, row: int) -> Tensor:
+        path, size = self._path(self.paths[row]), self.size
+        return middle_square(self._open(path, path, 2 * size), size)
+
+
+def decoded_size(image_size: int, augment: str) -> int:
+    """Pixels at which files are decoded: more than the model's where crops are cut out of them, as 256 for 224."""
+    return round(image_size / CROP_SHARE) if augment in CROPS else image_size
+
+
+def middle_square(image: Image.Image, size: int) -> Tensor:
+    """Of an RGB image, its shorter side resized to `size`, the middle: (3, size, size) uint8."""
+    # torchvision's Resize, then CenterCrop, at once: a long thin image would fill the memory in between.
+    sides = [size * side // min(image.size) for side in image.size]  # of the resized image
+    corner = [round((side - size) / 2) for side in sides]
+    box = [
+        (offset + end) * own / side
+        for end in (0, size)
+        for offset, own, side in zip(corner, image.size, sides, strict=True)
+    ]
+    return V.pil_to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box))
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any kind as 8-bit RGB, turned as its EXIF says; what is transparent becomes white.
-
-    Args:
-        image: May be changed.
 
     Raises:
         ValueError: Its levels have no agreed black and white, as in floating point and 32 bits.
@@ -219,3 +152,122 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:
+    """A batch as the model wants it, on the device that it is on.
+
+    torchvision's transforms draw one set of numbers a batch from the global state; here one set an image is drawn on
+    the CPU from a generator, so that a seed means the same on every device.
+
+    Args:
+        images: (B, 1 or 3, H, W) uint8.
+        image_size: Pixels, height and width of the result.
+        augment: One of `AUGMENTATIONS`.
+        generator: Source of the random numbers; not needed by `none` and `centre`.
+
+    Returns:
+        (B, 3, image_size, image_size) float32 from 0 to 1. The model normalises, since that goes with the weights.
+
+    Example:
+        >>> prepare(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8), 4).unique()
+        tensor([0.2000])
+    """
+    if augment in CROPS:
+        images = CROPS[augment](images, generator)
+    if AUGMENTATIONS[augment]:
+        batch = images.float() / 255  # (B, C, H, W)
+        for step in AUGMENTATIONS[augment]:
+            batch = step(batch, generator)
+        images = (batch * 255).round().to(torch.uint8)
+    if images.shape[-2:] != (image_size, image_size):
+        # As uint8 and channels last it takes a tenth of the time that floats take on a CPU.
+        images = images.contiguous(memory_format=torch.channels_last)
+        images = V.resize(images, [image_size, image_size], antialias=True)
+    return (images.float() / 255).expand(-1, 3, -1, -1)
+
+
+def crop(images: Tensor, generator: Generator) -> Tensor:
+    """A square of 7/8 of each image's height, cut out anywhere."""
+    count, size = len(images), round(images.shape[-1] * CROP_SHARE)
+    top, left = torch.randint(0, images.shape[-1] - size + 1, (2, count), generator=generator).tolist()
+    return torch.stack([V.crop(image, *at, size, size) for image, *at in zip(images, top, left, strict=True)])
+
+
+def centre(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """The middle square of 7/8 of each image's height: what a model trained on crops is tested on.
+
+    Example:
+        >>> centre(torch.zeros(1, 3, 256, 256)).shape
+        torch.Size([1, 3, 224, 224])
+    """
+    return V.center_crop(images, [round(images.shape[-1] * CROP_SHARE)] * 2)
+
+
+def resized_crop(images: Tensor, generator: Generator) -> Tensor:
+    """A part of 8 to 100 % of each image's area, 3:4 to 4:3, resized to 7/8 of its size.
+
+    As torchvision's `RandomResizedCrop`: of ten parts drawn the first that fits counts, or else the whole.
+    """
+    count, _, height, width = images.shape
+    area = height * width * torch.empty(count, 10).uniform_(0.08, 1, generator=generator)
+    ratio = torch.empty(count, 10).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
+    heights, widths = (area / ratio).sqrt().round().int(), (area * ratio).sqrt().round().int()  # (B, 10)
+    places = torch.rand(count, 2, generator=generator)
+    fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
+    chosen = fits.int().argmax(1, keepdim=True)  # the first, and also where there is none
+    none = ~fits.any(1)
+    h = heights.gather(1, chosen)[:, 0].masked_fill(none, height)  # (B,)
+    w = widths.gather(1, chosen)[:, 0].masked_fill(none, width)
+    top = (places[:, 0] * (height - h + 1)).int()
+    left = (places[:, 1] * (width - w + 1)).int()
+    boxes = torch.stack([top, left, h, w], 1).tolist()
+    size = [round(side * CROP_SHARE) for side in (height, width)]
+    cut = [V.resized_crop(image, *box, size, antialias=True) for image, box in zip(images, boxes, strict=True)]
+    return torch.stack(cut)  # (B, C, 7/8 H, 7/8 W)
+
+
+def flip(batch: Tensor, generator: Generator) -> Tensor:
+    """Each image mirrored left to right with probability one half."""
+    mirrored = _uniform(batch, 0, 1, generator) < 0.5  # (B, 1, 1, 1)
+    return torch.where(mirrored, batch.flip(-1), batch)
+
+
+def jitter(batch: Tensor, generator: Generator, strength: float = 0.05) -> Tensor:
+    """Brightness, then contrast of each image changed by up to `strength`, as torchvision's ColorJitter does."""
+    batch = (batch * _uniform(batch, 1 - strength, 1 + strength, generator)).clamp(0, 1)
+    grey = batch if batch.shape[1] == 1 else V.rgb_to_grayscale(batch)  # (B, 1, H, W)
+    mean = grey.mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
+    return torch.lerp(mean, batch, _uniform(batch, 1 - strength, 1 + strength, generator)).clamp(0, 1)
+
+
+def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
+    """Each image moved by up to `share` of its size along both axes; the border repeats."""
+    count, _, height, width = batch.shape
+    reach = round(height * share)
+    padded = F.pad(batch, (reach,) * 4, mode="replicate")
+    down, right = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=generator).to(batch.device)  # (B, 1) each
+    rows = down + torch.arange(height, device=batch.device)  # (B, H)
+    columns = right + torch.arange(width, device=batch.device)  # (B, W)
+    item = torch.arange(count, device=batch.device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[item, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return moved.permute(0, 3, 1, 2)
+
+
+# Of uint8 images, before anything else; "centre" is the evaluation's, and no choice of a config.
+CROPS = {"crop": crop, "resized_crop": resized_crop, "centre": centre}
+AUGMENTATIONS = {
+    "none": (),
+    "flip": (flip,),
+    "jitter": (flip, jitter),
+    "shift": (shift, flip, jitter),
+    "crop": (flip,),
+    "resized_crop": (flip,),
+    "centre": (),
+}
+
+
+def _uniform(batch: Tensor, low: float, high: float, generator: Generator) -> Tensor:
+    """One number an image, (B, 1, 1, 1)."""
+    numbers = torch.rand(len(batch), 1, 1, 1, generator=generator) * (high - low) + low
+    return numbers.to(batch.device, non_blocking=True)

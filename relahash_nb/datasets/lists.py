@@ -1,17 +1,70 @@
-"""HashNet's list format: a line an image, `relative/path b1 … bC`, each b 0 or 1; or `relative/path class`."""
+"""Data sets in a folder: HashNet's list files, what the published ones hold, and a sub-folder for each class."""
 
 from __future__ import annotations
 
-import codecs
+import hashlib
+import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-LIST_FILES = {"train": "train.txt", "query": "test.txt", "database": "database.txt"}
+from relahash_nb.datasets.checks import LIST_FILES, Finding, shorten
+from relahash_nb.datasets.images import IMAGE_SUFFIXES
+
 MOST_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a published data set holds: classes, lines of each list, their SHA-256 where known, notes by rule."""
+
+    classes: int
+    counts: Mapping[str, int]
+    sha256: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+PUBLISHED = {
+    # HashNet's lists without the folder that its paths begin with, as all that came after share them.
+    "imagenet100": Published(
+        classes=100,
+        counts={"train": 13_000, "query": 5_000, "database": 128_503},
+        sha256={
+            "train": "c141cb443b3c674cd2b1e69700eadf85208a280f33ea15bd70edc082f94716d4",
+            "query": "0aadea2e9afadd0e79ea734278b9dc390e66f6c10234d0b029c12fc6514885ed",
+            "database": "a23990649ead18c4b76764336e2175dda06d495bcc8c026a2158c81b41b2aa92",
+        },
+    ),
+    # DeepHash-pytorch's; the sum of its database list is not known. Another split of the same sizes has the same name.
+    "nuswide_21": Published(
+        classes=21,
+        counts={"train": 10_500, "query": 2_100, "database": 193_734},
+        sha256={
+            "train": "c31007d63075cc173cb368f91475e4072a76b312b7dca0d14e88b1cc23586851",
+            "query": "bbdbc13c08e340068064eb4f9849f33800139816fbe0e0792d5a49953581b41f",
+        },
+        notes={
+            "missing list": "nuswide_21's database list has 193,734 lines, and copies often leave it out as too large; "
+            "the README, Data, says where it is"
+        },
+    ),
+    # HashNet's, likewise: the database has all queries, and no training image. Another split has the same name.
+    "coco": Published(
+        classes=80,
+        counts={"train": 10_000, "query": 5_000, "database": 112_218},
+        sha256={
+            "train": "95b0e4222a23dca457f5026b303cdca78772d00d973553d5651bc69a5028fa30",
+            "query": "b3db5fc7d3ee0bd97de6d890a5ea592c6874fb88e255bc680b341cddd35d6d4a",
+            "database": "2f0778ca6f0a66fb524fe3d332a155f849c10c962f9c432008da039c32de854c",
+        },
+        notes={"query in database": "HashNet's published COCO lists are so"},
+    ),
+}
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray]:
@@ -26,8 +79,8 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
 
     Raises:
         ValueError: The file is missing or empty, or a line is wrong: a label is not 0 or 1, there are more or fewer
-            than in the first line, or the path leads out of the root. It names the file, the first such line, and how
-            many more there are.
+            than in the first line, or the path leads out of the root. The message names the file, the first such line,
+            and how many more there are.
 
     Example:
         >>> import tempfile
@@ -39,83 +92,106 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such list; expected {', '.join(LIST_FILES.values())} (test.txt has the queries)")
-    paths, labels, faults, width = [], bytearray(), [], None
-    for number, line in enumerate(lines_of(path), 1):
-        if width is None:
-            width = len(line.split()) - 1
+    # Undecodable bytes become surrogates, so that the line with them can be named; only "\n" ends a line.
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape").rstrip()
+    if not text:
+        raise ValueError(f"{path}: empty; {EXPECTED}")
+    lines = text.split("\n")
+    width = len(lines[0].split()) - 1
+    paths, labels, faults = [], [], []
+    for number, line in enumerate(lines, 1):
+        name, *digits = line.split() or [""]
         try:
-            name, digits = split_line(line, width)
-            paths.append(clean_path(name))
-            labels += digits
+            labels.append(_check_labels(line, digits, width))
+            paths.append(_clean_path(name))
         except ValueError as error:
             faults.append((number, error))
-    if width is None:
-        raise ValueError(f"{path}: empty; {EXPECTED}")
     if faults:
         (number, error), others = faults[0], [number for number, _ in faults[1:]]
         raise ValueError(f"{path}:{number}: {error}{describe_others(others)}")
     if width == 1:
-        return paths, np.array(bytes(labels).split()).astype(np.int64)  # (N,)
-    return paths, np.frombuffer(labels, dtype=np.uint8).reshape(len(paths), width) - ord("0")  # (N, C)
+        return paths, np.array(labels).astype(np.int64)  # (N,)
+    return paths, np.frombuffer("".join(labels).encode(), dtype=np.uint8).reshape(-1, width) - ord("0")  # (N, C)
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file, without a byte-order mark and blank lines at the end."""
-    with path.open("rb") as file:
-        file.seek(len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0)
-        blank = 0
-        for line in file:
-            if line.isspace():
-                blank += 1
-                continue
-            yield from [b""] * blank
-            yield line
-            blank = 0
+def read_lists(root: Path) -> tuple[dict[str, list[str]], dict[str, np.ndarray], list[Finding]]:
+    """Paths and labels (N, C) uint8 of the lists that can be read and go together; what is wrong with the others."""
+    paths, labels, findings = {}, {}, []
+    for name, file in LIST_FILES.items():
+        try:
+            found = read_list(root / file)
+            for other, first in labels.items():
+                if found[1].shape[1:] != first.shape[1:]:
+                    what = f"{_describe(found[1])} given; {LIST_FILES[other]} has {_describe(first)}"
+                    raise ValueError(f"{root / file}:1: {what}")
+        except (OSError, ValueError) as error:
+            findings.append(Finding("list" if (root / file).is_file() else "missing list", str(error)))
+        else:
+            paths[name], labels[name] = found
+    if labels and next(iter(labels.values())).ndim == 1:
+        classes = 1 + max(int(numbers.max()) for numbers in labels.values())
+        labels = {name: (numbers[:, None] == np.arange(classes)).astype(np.uint8) for name, numbers in labels.items()}
+    return paths, labels, findings
 
 
-def split_line(line: bytes, width: int) -> tuple[bytes, bytes]:
-    """Path and labels of a line: `width` digits, or a class number and a blank.
-
-    Raises:
-        ValueError: It is not such a line.
-    """
-    name, *rest = line.split(None, 1) or [b""]
-    labels = rest[0].rstrip() if rest else b""
-    digits = labels[::2]
-    # Nearly every line is a digit, one blank, a digit …; to split it would take ten times as long.
-    if 1 < width == len(digits) and not labels[1::2].strip(b" \t") and not digits.strip(b"01"):
-        return name, digits
-    fields = labels.split()
-    texts = [field.decode(errors="replace") for field in fields]
-    if not fields:
-        raise ValueError(f"{line.decode(errors='replace').strip()!r} given; {EXPECTED}")
-    if len(fields) == width == 1:
-        if not fields[0].isdigit() or len(fields[0]) > 5 or int(fields[0]) >= MOST_CLASSES:
-            raise ValueError(f"class {texts[0]!r} given; allowed: a number from 0 to {MOST_CLASSES - 1}")
-        return name, fields[0] + b" "
-    wrong = next((text for text in texts if text not in ("0", "1")), None)
-    if wrong is not None:
-        raise ValueError(f"label {wrong!r} given; allowed: 0 or 1" + ("" if len(wrong) < 5 else f"; {EXPECTED}"))
-    if len(fields) != width:
-        raise ValueError(f"{len(fields)} labels given; the first line has {width}")
-    return name, b"".join(fields)
-
-
-def clean_path(name: bytes) -> str:
-    """A list's path as text, without `.` and doubled slashes.
-
-    Raises:
-        ValueError: It leads out of the root, or is not written as paths in lists are.
-    """
+def read_class_names(root: Path, count: int) -> tuple[list[str], list[Finding]]:
+    """From `classes.txt`, a name a line; numbers where there is no such file, or it has another count of names."""
+    file, numbers = root / "classes.txt", [str(label) for label in range(count)]
+    if not file.is_file():
+        return numbers, []
     try:
-        path = name.decode()
+        names = [line.strip() for line in file.read_bytes().decode("utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError:
-        raise ValueError(f"path {name.decode(errors='replace')!r} is not UTF-8 text") from None
-    if "\\" in path or "\0" in path:
-        raise ValueError(f"path {path!r} given; expected slashes between folders, as in 'cat/1.jpg'")
-    if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"):
-        raise ValueError(f"path {path!r} leads out of the data set's root; expected one below it")
-    return posixpath.normpath(path) if "./" in path or "//" in path else path
+        return numbers, [Finding("list", f"{file}: not UTF-8 text; save it as UTF-8")]
+    if len(names) != count:
+        text = f"{file}: {len(names)} names; the lists have {count} classes, which are numbered instead"
+        return numbers, [Finding("class names", text)]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    text = f"{file}: {', '.join(map(shorten, twice[:3]))} stands there more than once; the later are numbered"
+    return names, [Finding("class names", text)] if twice else []
+
+
+def check_published(published: Published, root: Path, lengths: Mapping[str, int], classes: int) -> list[Finding]:
+    """Whether the lists, of so many lines and classes, are the published ones."""
+    findings = []
+    if lengths and classes != published.classes:
+        findings.append(Finding("count", f"{root}: {classes} classes; the published lists have {published.classes}"))
+    for name, length in lengths.items():
+        file, known, count = root / LIST_FILES[name], published.sha256.get(name), published.counts[name]
+        if length != count:
+            findings.append(Finding("count", f"{file}: {length:,} images; the published list has {count:,}"))
+        elif known and hashlib.sha256(file.read_bytes()).hexdigest() != known:
+            text = "as many images as in the published list, but its SHA-256 is another; scores may not be comparable"
+            findings.append(Finding("unknown list", f"{file}: {text}"))
+    return findings
+
+
+def scan_folder(root: Path) -> dict[str, list[str]]:
+    """Paths of the images in each sub-folder, its own sub-folders included, both sorted by name.
+
+    Raises:
+        ValueError: There is no sub-folder, one has fewer than two images or cannot be read, or there are too many.
+    """
+    found, kinds = {}, ", ".join(IMAGE_SUFFIXES)
+    expected = f"expected a sub-folder a class, each with two or more images ({kinds})"
+    try:
+        folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != ".")
+        if not folders:
+            raise ValueError(f"{root}: no sub-folder; {expected}")
+        if len(folders) > MOST_CLASSES:
+            raise ValueError(f"{root}: {len(folders):,} sub-folders; expected at most {MOST_CLASSES:,}, one a class")
+        for name in folders:
+            found[name] = sorted(
+                Path(folder, file).relative_to(root).as_posix()
+                for folder, _, files in os.walk(root / name, onerror=_raise)
+                for file in files
+                if file.lower().endswith(IMAGE_SUFFIXES) and Path(folder, file).is_file()
+            )
+            if len(found[name]) < 2:
+                raise ValueError(f"{root}: {len(found[name])} images in sub-folder {shorten(name)}; {expected}")
+    except OSError as error:
+        raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    return found
 
 
 def describe_others(lines: Sequence[int]) -> str:
@@ -129,3 +205,43 @@ def describe_others(lines: Sequence[int]) -> str:
         return ""
     shown = ", ".join(map(str, lines[:3])) + (", …" if len(lines) > 3 else "")
     return f" (and {len(lines):,} more such line{'s' if len(lines) > 1 else ''}: {shown})"
+
+
+def _check_labels(line: str, digits: list[str], width: int) -> str:
+    """The labels of a line as one text: `width` digits, or a class number."""
+    if not digits:
+        raise ValueError(f"{_quote(line.strip())} given; {EXPECTED}")
+    if len(digits) == width == 1:
+        text = digits[0]
+        if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) >= MOST_CLASSES:
+            raise ValueError(f"class {_quote(text)} given; allowed: a number from 0 to {MOST_CLASSES - 1}")
+        return text
+    wrong = next((text for text in digits if text not in ("0", "1")), None)
+    if wrong is not None:
+        raise ValueError(f"label {_quote(wrong)} given; allowed: 0 or 1" + (f"; {EXPECTED}" if len(wrong) > 4 else ""))
+    if len(digits) != width:
+        raise ValueError(f"{len(digits)} labels given; the first line has {width}")
+    return "".join(digits)
+
+
+def _clean_path(path: str) -> str:
+    """A list's path without `.` and doubled slashes."""
+    if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise ValueError(f"path {_quote(path)} is not UTF-8 text")
+    if "\\" in path or "\0" in path:
+        raise ValueError(f"path {_quote(path)} given; expected slashes between folders, as in 'cat/1.jpg'")
+    if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"):
+        raise ValueError(f"path {_quote(path)} leads out of the data set's root; expected one below it")
+    return posixpath.normpath(path)
+
+
+def _quote(text: str) -> str:
+    return repr(shorten(text).encode(errors="surrogateescape").decode(errors="replace"))
+
+
+def _describe(labels: np.ndarray) -> str:
+    return f"{labels.shape[1]} labels" if labels.ndim == 2 else "class numbers"
+
+
+def _raise(error: OSError) -> None:
+    raise error

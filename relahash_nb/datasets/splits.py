@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from relahash_nb.datasets.augment import prepare
-from relahash_nb.datasets.findings import Finding
-from relahash_nb.datasets.images import FileImages
+from relahash_nb.datasets.checks import Finding
+from relahash_nb.datasets.images import FileImages, prepare
 
 # Totals over all classes: query, train, and whether the database leaves the training images out.
 # Counts of the hashing literature; "2" trains on its whole database.
@@ -28,8 +28,9 @@ class Pool:
         images: (M, 1 or 3, H, W) uint8, or the files of them.
         targets: (M, C) uint8, multi-hot.
         ids: (M,) names or numbers of the items.
-        image_size: Pixels, height and width of what the model is given.
+        image_size: Pixels, height and width of what the model is given; `load_dataset` sets it from the config.
         centre: Whether a model is tested on the centre 7/8 of an image, as training with crops wants it.
+        file_sizes: (M,) bytes of the files that decoded images come from.
     """
 
     images: Tensor | FileImages
@@ -37,6 +38,7 @@ class Pool:
     ids: np.ndarray
     image_size: int
     centre: bool = False
+    file_sizes: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,7 @@ class Split:
         """
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
         stop = len(order) if generator is None else len(order) - len(order) % batch_size
+        augment = "centre" if self.pool.centre and augment == "none" else augment
         for rows in order[:stop].split(batch_size):
             images = self.images(rows).to(device, non_blocking=True)
             targets = self.pool.targets[self.indices[rows]].to(device, non_blocking=True)
@@ -103,13 +106,27 @@ class Dataset:
 
     Attributes:
         name: As in `DATASETS`.
-        class_names: C names.
+        class_names: C names, without control characters, each once.
         train: What the model learns from; usually within the database.
         query: What is searched with. Chooses nothing.
         database: What is searched in.
-        validation: Queries that may choose the epoch: neither in train nor in query. Empty unless asked for.
+        validation: Queries that may choose the epoch, taken out of train. Empty unless asked for.
         listed: Whether row i of a split is line i + 1 of its list file.
         findings: What the checks found to be wrong with it, or worth knowing.
+
+    Example:
+        Your own data set, named on the command line as `--dataset my_module:stripes`:
+
+        >>> def stripes(config):
+        ...     labels = np.arange(60) % 3  # (60,)
+        ...     images = np.random.default_rng(0).integers(0, 80, (60, 28, 28, 3), dtype=np.uint8)
+        ...     images[np.arange(60), :, :, labels] += 100  # the class is the colour
+        ...     return Dataset.from_arrays(
+        ...         images, labels, train=range(45), query=range(45, 60), class_names=["red", "green", "blue"]
+        ...     )
+        >>> data = stripes(None)
+        >>> len(data.train), len(data.query), data.class_names[0]
+        (45, 15, 'red')
     """
 
     name: str
@@ -126,7 +143,41 @@ class Dataset:
         """A data set from a pool and the positions (N,) in it of `train`, `query` and `database`."""
         parts = {"validation": (), **positions}
         splits = {part: Split(pool, torch.as_tensor(rows, dtype=torch.long)) for part, rows in parts.items()}
-        return cls(name, tuple(class_names), **splits)
+        return cls(name, clean_names(class_names), **splits)
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, targets: Any, *, train: Any, query: Any, database: Any = None,
+        class_names: Sequence[str] | None = None, ids: Any = None, name: str = "own",
+    ) -> Dataset:  # fmt: skip
+        """A data set from images in memory.
+
+        Args:
+            images: (M, H, W), (M, H, W, 1 or 3) or (M, 1 or 3, H, W) uint8, array or tensor.
+            targets: (M,) class numbers, or (M, C) multi-hot.
+            train: Positions (N,) in the images of what is learned from.
+            query: Of what is searched with; none of it should be in train or database.
+            database: Of what is searched in; None: train.
+            class_names: C names; None: numbers.
+            ids: (M,) names or numbers of the items; None: their positions.
+            name: Of the data set.
+
+        Raises:
+            ValueError: The images have another shape or type, or there are not as many targets.
+        """
+        pixels, labels = torch.as_tensor(images), np.asarray(targets)
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels
+        if pixels.ndim == 4 and pixels.shape[1] not in (1, 3):
+            pixels = pixels.movedim(-1, 1).contiguous()
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+            kind = f"{tuple(pixels.shape)} {str(pixels.dtype).removeprefix('torch.')}"
+            raise ValueError(f"images: {kind} given; allowed: (M, H, W), (M, H, W, 3) or (M, 3, H, W) uint8")
+        if len(labels) != len(pixels) or labels.ndim not in (1, 2):
+            raise ValueError(f"targets: {labels.shape} given for {len(pixels)} images; allowed: (M,) or (M, C)")
+        rows = one_hot(labels) if labels.ndim == 1 else torch.as_tensor(labels > 0).to(torch.uint8)
+        pool = Pool(pixels, rows, np.arange(len(pixels)) if ids is None else np.asarray(ids), pixels.shape[-1])
+        positions = {"train": train, "query": query, "database": train if database is None else database}
+        return cls.from_pool(name, class_names or [str(label) for label in range(rows.shape[1])], pool, positions)
 
     @property
     def pool(self) -> Pool:
@@ -145,45 +196,41 @@ class Dataset:
         return Split(self.pool, self.database.indices[kept])
 
     def with_validation(self, per_class: int, seed: int) -> Dataset:
-        """The same with `per_class` images of each class out of the database for validation.
+        """The same with `per_class` training images of each class held out of training, to choose the epoch.
 
-        They are images that are not trained on where there are enough; else the training images become fewer. The
-        final scores are still over the whole database.
+        They come out of train, since the other labels of the database are not given to a method. The final scores
+        are still over the whole database.
 
         Raises:
-            ValueError: The database is too small for it.
+            ValueError: There are too few training images.
         """
+        if not per_class:
+            return self
         generator = np.random.default_rng([seed, 1])  # another stream than the split's own
-        trained, database = self.train.indices.numpy(), self.database.indices.numpy()
-        taken = np.empty(0, dtype=np.int64)
-        for label in range(len(self.class_names)) if per_class else ():
-            members = database[self.database.targets[:, label].numpy() > 0]
-            members = generator.permutation(np.setdiff1d(members, taken))
-            members = members[np.argsort(np.isin(members, trained), kind="stable")]  # those not trained on come first
-            taken = np.concatenate([taken, members[:per_class]])
-        left = np.setdiff1d(trained, taken)
-        if len(taken) < per_class * len(self.class_names) or not len(left):
-            raise ValueError(
-                f"validation_per_class: {per_class} given; {self.name}'s database has too few images for it"
-            )
-        positions = {"train": left, "query": self.query.indices, "database": database, "validation": np.sort(taken)}
-        data = Dataset.from_pool(self.name, self.class_names, self.pool, positions)
-        return replace(data, findings=self.findings) if per_class else self
+        left, taken = self.train.indices.numpy(), []
+        for label in range(len(self.class_names)):
+            members = left[self.pool.targets[left, label].numpy() > 0]
+            taken.append(generator.permutation(np.unique(members))[:per_class])
+            left = left[~np.isin(left, taken[-1])]
+        found = np.sort(np.concatenate(taken))
+        if len(found) < per_class * len(self.class_names) or not len(left):
+            raise ValueError(f"validation_per_class: {per_class} given; {self.name} has too few training images for it")
+        return replace(
+            self, train=Split(self.pool, torch.from_numpy(left)), validation=Split(self.pool, torch.from_numpy(found))
+        )
 
     def to(self, device: torch.device | str) -> Dataset:
         """The pool moved to the device where it fits in half of what is free there; files stay files."""
-        images = self.pool.images
-        pixels = images if isinstance(images, Tensor) else images.decoded
-        if pixels is None:
+        pixels = self.pool.images
+        if not isinstance(pixels, Tensor):
             return self
         if torch.device(device).type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
             return self
-        pixels = pixels.to(device)
-        return self.with_images(pixels if isinstance(images, Tensor) else images.with_decoded(pixels))
+        return self.with_pool(replace(self.pool, images=pixels.to(device)))
 
-    def with_images(self, images: Tensor | FileImages) -> Dataset:
-        """The same data set over the same images, kept otherwise."""
-        return self.with_pool(replace(self.pool, images=images))
+    def with_images(self, decoded: Tensor) -> Dataset:
+        """The same data set with the images of its files decoded, (M, 3, size, size) uint8; its fingerprint stays."""
+        return self.with_pool(replace(self.pool, images=decoded, file_sizes=self.pool.images.files[:, 0]))
 
     def with_pool(self, pool: Pool) -> Dataset:
         """The same splits of another pool of the same items."""
@@ -192,13 +239,31 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """What the data were, in 16 hexadecimal digits: a hash of ids, targets, splits, and pixels or file sizes."""
-        images = self.pool.images
+        images, sizes = self.pool.images, self.pool.file_sizes
         digest = hashlib.sha256("\n".join(map(str, self.pool.ids.tolist())).encode(errors="surrogateescape"))
         digest.update(self.pool.targets.numpy())
         for part in (self.train, self.query, self.database, self.validation):
             digest.update(part.indices.numpy())
-        digest.update(images.cpu().numpy() if isinstance(images, Tensor) else images.files[:, 0].copy())
+        if sizes is None:
+            sizes = images.cpu().numpy() if isinstance(images, Tensor) else images.files[:, 0]
+        digest.update(np.ascontiguousarray(sizes))
         return digest.hexdigest()[:16]
+
+
+def clean_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names that can be printed and drawn: no control, undecodable or `$` characters, and each name once.
+
+    Example:
+        >>> clean_names(["crane", "a\\x1b$b", "crane"])
+        ('crane', 'a��b', 'crane (2)')
+    """
+    seen: Counter[str] = Counter()
+    cleaned = []
+    for name in names:
+        name = "".join(letter if letter.isprintable() and letter != "$" else "\ufffd" for letter in str(name))
+        seen[name] += 1
+        cleaned.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(cleaned)
 
 
 def one_hot(labels: np.ndarray, classes: int | None = None) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relahash_nb.config import BASELINE_NAMES, RunConfig, load_attribute
-from relahash_nb.losses.centers import CSQLoss, DPNLoss
+from relahash_nb.baselines import BASELINES
+from relahash_nb.config import RunConfig, load_attribute
+from relahash_nb.losses.centers import CSQLoss, DPNLoss, OrthoHashArcLoss, OrthoHashLoss
 from relahash_nb.losses.classification import (
     CrossEntropyLoss,
     GreedyHashLoss,
@@ -16,12 +20,12 @@ from relahash_nb.losses.classification import (
     PlainCrossEntropyLoss,
     SDHCLoss,
 )
-from relahash_nb.losses.common import HashLoss, HeadLoss, soft_cross_entropy
-from relahash_nb.losses.orthohash import OrthoHashArcLoss, OrthoHashLoss
+from relahash_nb.losses.common import HashLoss, soft_cross_entropy
 from relahash_nb.losses.pairwise import DPSHLoss, DTSHLoss, HashNetLoss
 from relahash_nb.losses.relahash import RelaHashLoss
 
-__all__ = ["LOSSES", "HashLoss", "HeadLoss", "RelaHashLoss", "build_loss", "given_options", "soft_cross_entropy"]
+__all__ = ["LOSSES", "HashLoss", "RelaHashLoss", "build_loss", "check_loss_options", "soft_cross_entropy"]
+__all__ += ["wants_batch_norm"]
 
 # Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here and in
 # config.LOSS_NAMES; or `--loss package.module:Class` without either.
@@ -43,43 +47,90 @@ LOSSES = {
 
 
 def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
-    """The loss that a config names; what it draws comes from the seed alone, and no global random state is changed.
+    """Build the loss that a config names; its weights depend on the seed alone, and no global random state changes.
 
     Args:
-        config: Resolved or not. Of it count `loss`, `loss_options`, `seed`, and `beta` and `margin` where given.
+        config: Its `loss`, `loss_options`, `seed`, and `beta` and `margin` where given, are used.
         centroids: (C, K) ±1.
 
     Returns:
         The loss; for a baseline, which has none, a `HashLoss` that holds the centroids and cannot be called.
 
     Raises:
-        ValueError: No such loss, or an option that it does not have; or a baseline without fixed features.
+        ValueError: There is no such loss, or `check_loss_options` refuses the options.
 
     Example:
         >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
         50.0
     """
-    config = config.resolve()
-    if config.loss in BASELINE_NAMES:
-        if config.finetune:
-            raise ValueError(f"finetune: True given; {config.loss} has no training, and needs fixed features: False")
-        return HashLoss(centroids)
-    options = given_options(config)
-    kind = LOSSES.get(config.loss) or load_attribute(config.loss)
+    options = check_loss_options(config)
+    return HashLoss(centroids) if config.loss in BASELINES else _build(config, centroids, options)
+
+
+def check_loss_options(config: RunConfig) -> dict[str, Any]:
+    """Check the options that a config gives to its loss or baseline, before anything is loaded or trained.
+
+    Args:
+        config: Resolved or not. `beta` and `margin` are options of the loss where they are not None.
+
+    Returns:
+        The options that the loss is built with; `batch_norm` is the model's and not among them.
+
+    Raises:
+        ValueError: An option is given twice, is not one of the loss's, or is out of range; or a baseline is to be
+            finetuned.
+
+    Example:
+        >>> check_loss_options(RunConfig(loss="dtsh", margin=4, loss_options={"quantization": 0.1, "batch_norm": True}))
+        {'quantization': 0.1, 'margin': 4.0}
+        >>> check_loss_options(RunConfig(loss="csq", beta=8))
+        Traceback (most recent call last):
+        ValueError: beta: 8.0 given; csq takes no such option; allowed: quantization, batch_norm
+    """
+    if config.loss in BASELINES and config.finetune:
+        raise ValueError(f"finetune: True given; {config.loss} has no training, and needs fixed features: False")
+    options = dict(config.loss_options or {})
+    for name in ("beta", "margin"):
+        if (value := getattr(config, name)) is not None:
+            if name in options:
+                raise ValueError(f"{name}: {value} given, and loss_options has {options[name]}; allowed: one of them")
+            options[name] = value
+    parameters = inspect.signature(_find(config)).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        allowed = [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
+        allowed += [] if config.loss in BASELINES else ["batch_norm"]
+        for name, value in options.items():
+            if name not in allowed:
+                close = difflib.get_close_matches(name, allowed, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                listed = ", ".join(allowed) or "none"
+                raise ValueError(f"{name}: {value} given; {config.loss} takes no such option; allowed: {listed}{hint}")
+    if not isinstance(batch_norm := options.pop("batch_norm", True), bool):
+        raise ValueError(f"batch_norm: {batch_norm!r} given; allowed: true, false")
+    if config.loss in LOSSES:
+        _build(config, torch.ones(2, config.bits), options)  # it refuses values that are out of range
+    return options
+
+
+def wants_batch_norm(config: RunConfig) -> bool:
+    """Whether the model has a batch norm after its hash layer: as the loss's paper has it, or as its option says.
+
+    Example:
+        >>> wants_batch_norm(RunConfig(loss="csq")), wants_batch_norm(RunConfig(loss_options={"batch_norm": False}))
+        (False, False)
+    """
+    return (config.loss_options or {}).get("batch_norm", getattr(_find(config), "batch_norm", True))
+
+
+def _find(config: RunConfig) -> Callable[..., nn.Module]:
+    """The class of a loss, or the function of a baseline."""
+    return LOSSES.get(config.loss) or BASELINES.get(config.loss) or load_attribute(config.loss)
+
+
+def _build(config: RunConfig, centroids: Tensor, options: dict[str, Any]) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            return kind(centroids, **options)
+            return _find(config)(centroids, **options)
     except TypeError as error:
-        raise ValueError(f"loss_options: {options} given; {config.loss} does not take them ({error})") from None
-
-
-def given_options(config: RunConfig) -> dict[str, Any]:
-    """What a config gives to its loss or baseline: `beta` and `margin` where they are not None, and `loss_options`.
-
-    Example:
-        >>> given_options(RunConfig(loss="dpn", loss_options={"a": 1}).resolve())
-        {'margin': 1.0, 'a': 1}
-    """
-    options = {name: getattr(config, name) for name in ("beta", "margin") if getattr(config, name) is not None}
-    return options | (config.loss_options or {})
+        raise ValueError(f"loss_options: {options} given; {config.loss} refuses them ({error})") from None

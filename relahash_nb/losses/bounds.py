@@ -39,11 +39,7 @@ def lowest_loss(classes: int, batch_size: int, beta: float, margin: float) -> fl
     Pushing away from the other centroids, z ∝ c_y − mean of the others, tells the own class apart by more than 1/√B, at
     the price of a quantization error.
 
-    Args:
-        classes: C, at least 2.
-        batch_size: B, at least 1.
-        beta: Scale β.
-        margin: m.
+    Arguments as for `perfect_loss`, with C from 2 up.
 
     Example:
         >>> round(lowest_loss(10, 16, beta=50, margin=0.5), 2), round(lowest_loss(10, 16, beta=8, margin=0.5), 2)

@@ -1,11 +1,86 @@
-"""CSQ and DPN: each item is drawn to one centroid, bit by bit."""
+"""Losses that draw each item to the centroid of its class: OrthoHash by angle, CSQ and DPN bit by bit."""
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional
+import math
+from typing import ClassVar
 
-from relahash_nb.losses.common import HashLoss, check_not_negative, gap, labelled, mean_of_rows
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from relahash_nb.losses.common import (
+    HashLoss,
+    check_not_negative,
+    check_positive,
+    distance_to_sign,
+    labelled,
+    mean_of_rows,
+    soft_cross_entropy,
+)
+
+
+class OrthoHashLoss(HashLoss):
+    """Cross-entropy over the cosine between a code and the class centroids, with a margin off the own one.
+
+    The mean over the batch of the cross-entropy between softmax(β (cos(z, c) − m Y)) and Y/ΣY. Only the angle of a code
+    counts, each row for itself; RelaHash differs from it by the batch's mean and norm in place of the row's norm.
+
+    "One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective", Hoe et al., NeurIPS 2021,
+    arXiv 2109.14449.
+
+    Args:
+        centroids: (C, K) ±1.
+        beta: Scale of the cosines, above 0 (s in the paper); None: √K, as in the paper. Its code has 8 at any K.
+        margin: m, taken off the cosine to each own centroid, from 0 up. The code's CIFAR-10 command has .3.
+
+    Example:
+        Codes at their own of two orthogonal centroids: ln(1 + e^{√4 (0.2 − 1)}).
+
+        >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
+        >>> round(OrthoHashLoss(centroids)(3 * centroids, torch.eye(2)).item(), 4)
+        0.1839
+    """
+
+    SEARCH: ClassVar = {"beta": (0.5, 32.0, "log"), "margin": (0.0, 1.0, "linear")}
+
+    def __init__(self, centroids: Tensor, beta: float | None = None, margin: float = 0.2) -> None:
+        super().__init__(centroids)
+        self.beta, self.margin = centroids.shape[1] ** 0.5 if beta is None else beta, margin
+        check_positive(beta=self.beta)
+        check_not_negative(margin=margin)
+
+    def similarity(self, codes: Tensor) -> Tensor:
+        """Cosine (B, C) of codes (B, K) to each centroid; 0 for a code of zeros."""
+        return F.normalize(codes) @ F.normalize(self.centroids.to(codes.dtype)).T
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+        return soft_cross_entropy(self.beta * self.with_margin(self.similarity(codes), targets), targets)
+
+    def with_margin(self, similarity: Tensor, targets: Tensor) -> Tensor:
+        """(B, C) the similarity, lower by m where the class is an own one."""
+        return similarity - self.margin * targets
+
+
+class OrthoHashArcLoss(OrthoHashLoss):
+    """OrthoHash with the margin m on the angle, in radians: cos(θ + m) in place of cos θ − m at the own centroids.
+
+    Past θ = π − m the cosine rises again, as in the published code; codes there are nearly opposite to their centroid.
+
+    Example:
+        Codes at their own of two orthogonal centroids: ln(1 + e^{−√4 cos 0.2}).
+
+        >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
+        >>> round(OrthoHashArcLoss(centroids)(3 * centroids, torch.eye(2)).item(), 3)
+        0.132
+    """
+
+    def with_margin(self, similarity: Tensor, targets: Tensor) -> Tensor:
+        """(B, C) the cosine, at an angle larger by m where the class is an own one."""
+        # cos(θ + m) by the addition theorem; the sine is kept off 0, where the angle has no gradient.
+        sine = (1 - similarity.square()).clamp_min(torch.finfo(similarity.dtype).eps).sqrt()  # (B, C)
+        moved = similarity * math.cos(self.margin) - sine * math.sin(self.margin)
+        return torch.where(targets > 0, moved, similarity)
 
 
 class CSQLoss(HashLoss):
@@ -13,35 +88,31 @@ class CSQLoss(HashLoss):
 
     With u = tanh z: the mean over batch and bits of the cross-entropy between ½(u + 1) and ½(c + 1), plus
     λ · mean (|u| − 1)². Several labels: the majority of their centroids, bit by bit, ties from one fixed vector.
+    The authors' code adds 0.2 times a loss over pairs, which the paper does not have.
 
     "Central Similarity Quantization for Efficient Image and Video Retrieval", Yuan et al., CVPR 2020, arXiv 1908.00347.
 
     Args:
         centroids: (C, K) ±1.
-        quantization: λ, from 0 up. The paper's code has .05 with ResNet-50 and 1e-3 or 1e-4 with AlexNet.
-
-    Raises:
-        ValueError: `centroids` is no matrix, or λ is out of range.
+        quantization: λ, from 0 up; .05 in the authors' code. Other implementations have 1e-3 or 1e-4.
 
     Example:
         Codes of zeros are as far from one side as from the other: ln 2, and λ.
 
-        >>> import torch
         >>> round(CSQLoss(torch.ones(1, 4))(torch.zeros(1, 4), torch.ones(1, 1)).item(), 4)
-        0.6941
+        0.7431
     """
 
-    def __init__(self, centroids: Tensor, quantization: float = 1e-3) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization)
-        self.quantization = quantization
+    batch_norm = False
+    SEARCH: ClassVar = {"quantization": (1e-4, 1.0, "log")}
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def __init__(self, centroids: Tensor, quantization: float = 0.05) -> None:
+        super().__init__(centroids, quantization=quantization)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         # ½(tanh z + 1) is the sigmoid of 2z, and the cross-entropy of a sigmoid is a softplus: no logarithm of 0.
-        entropy = functional.softplus(-2 * codes * self.own_centroids(targets))  # (B, K)
-        return mean_of_rows(entropy + self.quantization * gap(codes.tanh()).square(), targets)
+        entropy = F.softplus(-2 * codes * self.own_centroids(targets))  # (B, K)
+        return mean_of_rows(entropy + self.quantization * distance_to_sign(codes.tanh()).square(), targets)
 
 
 class DPNLoss(HashLoss):
@@ -57,24 +128,19 @@ class DPNLoss(HashLoss):
         centroids: (C, K) ±1.
         margin: m, from 0 up.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or m is out of range.
-
     Example:
         Bits of 0.5 on the right side, the last on the wrong one: 3 · 0.5 + 1.5.
 
-        >>> import torch
         >>> DPNLoss(torch.tensor([[1.0, 1, 1, -1]]))(torch.full((1, 4), 0.5), torch.ones(1, 1))
         tensor(3.)
     """
 
-    def __init__(self, centroids: Tensor, margin: float = 1.0) -> None:
-        super().__init__(centroids)
-        check_not_negative(margin=margin)
-        self.margin = margin
+    batch_norm = False
+    SEARCH: ClassVar = {"margin": (0.1, 4.0, "log")}
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def __init__(self, centroids: Tensor, margin: float = 1.0) -> None:
+        super().__init__(centroids, margin=margin)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         missing = (self.margin - codes * self.own_centroids(targets)).relu()  # (B, K)
         return (missing.sum(dim=1) * labelled(targets)).mean()

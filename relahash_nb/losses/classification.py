@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from relahash_nb.losses.common import (
-    HeadLoss,
-    check_not_negative,
-    gap,
+    HashLoss,
+    distance_to_sign,
     labelled,
     mean_of_rows,
-    signs,
     soft_cross_entropy,
 )
+
+
+class HeadLoss(HashLoss):
+    """A loss with a linear layer from the codes to the classes; it is trained and saved with the loss.
+
+    Of the centroids (C, K) only the shape counts. Several labels share the target mass equally.
+    """
+
+    def __init__(self, centroids: Tensor, bias: bool = True, **not_negative: float) -> None:
+        super().__init__(centroids, **not_negative)
+        classes, bits = centroids.shape
+        self.head = nn.Linear(bits, classes, bias, dtype=centroids.dtype)
 
 
 class CrossEntropyLoss(HeadLoss):
     """Cross-entropy of a linear head on the codes: a classifier whose last layer but one is read by its sign.
 
-    Several labels share the target mass equally. The model's batch norm puts each bit's threshold at its mean, which
-    alone makes a fair hash of it ("CE+BN" in the supplement of OrthoHash, Hoe et al., NeurIPS 2021).
-
-    Args:
-        centroids: (C, K); only their shape counts.
+    The model's batch norm puts each bit's threshold at its mean, which alone makes a fair hash of it ("CE+BN" in the
+    supplement of OrthoHash, Hoe et al., NeurIPS 2021).
 
     Example:
-        >>> loss = CrossEntropyLoss(torch.ones(10, 64))
-        >>> sorted(loss.state_dict())
+        >>> sorted(CrossEntropyLoss(torch.ones(10, 64)).state_dict())
         ['centroids', 'head.bias', 'head.weight']
     """
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def __init__(self, centroids: Tensor) -> None:
+        super().__init__(centroids)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         return soft_cross_entropy(self.head(codes), targets)
 
 
 class PlainCrossEntropyLoss(CrossEntropyLoss):
-    """The same with a model that has no batch norm: nothing puts the threshold of a bit between its values."""
+    """The same for a model without batch norm: nothing puts the threshold of a bit between its values."""
 
     batch_norm = False
 
@@ -49,7 +57,7 @@ class PlainCrossEntropyLoss(CrossEntropyLoss):
 class GreedyHashLoss(HeadLoss):
     """Cross-entropy of a linear head on the binary codes; the gradient goes through the sign as if it were not there.
 
-    CE(head(sign z)) + α · mean ||z| − 1|³. Several labels share the target mass equally; the paper has one.
+    CE(head(sign z)) + α · mean ||z| − 1|³. The head has no bias, as in the authors' code.
 
     "Greedy Hash: Towards Fast Optimization for Accurate Hash Coding in CNN", Su et al., NeurIPS 2018.
 
@@ -57,43 +65,36 @@ class GreedyHashLoss(HeadLoss):
         centroids: (C, K); only their shape counts.
         quantization: α, from 0 up. The paper has .1 on CIFAR-10 and 1 on ImageNet100.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or α is out of range.
-
     Example:
         >>> loss, targets = GreedyHashLoss(torch.ones(2, 4), quantization=0.0), torch.eye(2)
         >>> bool(loss(torch.full((2, 4), 0.1), targets) == loss(torch.full((2, 4), 7.0), targets))
         True
     """
 
-    def __init__(self, centroids: Tensor, quantization: float = 0.1) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization)
-        self.quantization = quantization
+    batch_norm = False
+    SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
-        binary = codes + (signs(codes) - codes).detach()  # (B, K) ±1, with the gradient of the codes
-        return soft_cross_entropy(self.head(binary), targets) + self.quantization * mean_of_rows(
-            gap(codes) ** 3, targets
-        )
+    def __init__(self, centroids: Tensor, quantization: float = 0.1) -> None:
+        super().__init__(centroids, bias=False, quantization=quantization)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+        signs = torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)  # sign(0) is +1, as in `binarize`
+        binary = codes + (signs - codes).detach()  # (B, K) ±1, with the gradient of the codes
+        far = mean_of_rows(distance_to_sign(codes) ** 3, targets)
+        return soft_cross_entropy(self.head(binary), targets) + self.quantization * far
 
 
 class JMLHLoss(HeadLoss):
     """Just maximizing the likelihood: cross-entropy of a linear head on bits drawn by their probabilities.
 
     With p = σ(z), a bit is 1 where p exceeds a draw from [0, 1), in evaluation mode ½; the gradient goes through p.
-    CE(head(bits)) + λ · KL(p ‖ ½), summed over the bits. Several labels share the target mass equally.
+    CE(head(bits)) + λ · KL(p ‖ ½), summed over the bits.
 
     "Embarrassingly Simple Binary Representation Learning", Shen et al., ICCV Workshops 2019, arXiv 1908.09573.
 
     Args:
         centroids: (C, K); only their shape counts.
         divergence: λ, from 0 up.
-
-    Raises:
-        ValueError: `centroids` is no matrix, or λ is out of range.
 
     Example:
         Bits that are as likely 0 as 1 have no divergence, and those that are sure have ln 2 each.
@@ -104,19 +105,18 @@ class JMLHLoss(HeadLoss):
         [0.6931, 3.4657]
     """
 
-    def __init__(self, centroids: Tensor, divergence: float = 0.1) -> None:
-        super().__init__(centroids)
-        check_not_negative(divergence=divergence)
-        self.divergence = divergence
+    batch_norm = False
+    SEARCH: ClassVar = {"divergence": (1e-3, 1.0, "log")}
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says. It draws from torch's own generator."""
-        targets = self.check(codes, targets)
+    def __init__(self, centroids: Tensor, divergence: float = 0.1) -> None:
+        super().__init__(centroids, divergence=divergence)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         probability = codes.sigmoid()  # (B, K)
         threshold = torch.rand_like(codes) if self.training else 0.5
         bits = probability + ((probability > threshold).to(codes.dtype) - probability).detach()  # (B, K) 0 or 1
         # p ln 2p + (1 − p) ln 2(1 − p); ln p as a log-sigmoid is finite where p is rounded to 0.
-        one, zero = functional.logsigmoid(codes), functional.logsigmoid(-codes)  # (B, K)
+        one, zero = F.logsigmoid(codes), F.logsigmoid(-codes)  # (B, K)
         divergence = (math.log(2) + probability * one + (1 - probability) * zero).sum(dim=1)  # (B,)
         return soft_cross_entropy(self.head(bits), targets) + self.divergence * (divergence * labelled(targets)).mean()
 
@@ -124,9 +124,9 @@ class JMLHLoss(HeadLoss):
 class SDHCLoss(HeadLoss):
     """Supervised deep hashing with a classifier: cross-entropy, quantization, variance and independence of the bits.
 
-    With u = tanh z: CE(head(u)) + λ₀ · mean (|u| − 1)² − λ₁ · ½ tr(UᵀU)/B + λ₂ · mean (UᵀU/B − I)². Several labels
-    share the target mass equally. The paper asks the rows of the hash layer's weights to be orthogonal, so that bits
-    do not repeat one another; a loss sees no weights here, so ours asks that of the bits.
+    With u = tanh z: CE(head(u)) + λ₀ · mean (|u| − 1)² − λ₁ · ½ tr(UᵀU)/B + λ₂ · mean (UᵀU/B − I)². The paper asks the
+    rows of the hash layer's weights to be orthogonal, so that bits do not repeat one another; a loss sees no weights
+    here, so ours asks that of the bits.
 
     "Deep Hashing for Compact Binary Codes Learning", Erin Liong et al., CVPR 2015; with a classifier in the supplement
     of OrthoHash, Hoe et al., NeurIPS 2021, whose λ these are.
@@ -137,9 +137,6 @@ class SDHCLoss(HeadLoss):
         variance: λ₁, from 0 up.
         independence: λ₂, from 0 up.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or a λ is out of range.
-
     Example:
         >>> loss = SDHCLoss(torch.ones(2, 4), quantization=1.0, variance=0.0, independence=0.0)
         >>> _ = [torch.nn.init.zeros_(parameter) for parameter in loss.parameters()]
@@ -147,22 +144,20 @@ class SDHCLoss(HeadLoss):
         1.6931
     """
 
+    batch_norm = False
+    SEARCH: ClassVar = dict.fromkeys(("quantization", "variance", "independence"), (1e-4, 1.0, "log"))
+
     def __init__(
         self, centroids: Tensor, quantization: float = 1e-3, variance: float = 1e-3, independence: float = 1e-3
     ) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization, variance=variance, independence=independence)
-        self.quantization, self.variance, self.independence = quantization, variance, independence
+        super().__init__(centroids, quantization=quantization, variance=variance, independence=independence)
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         values = codes.tanh() * labelled(targets)[:, None]  # (B, K)
         products = values.T @ values / len(values)  # (K, K)
-        apart = (products - torch.eye(len(products)).to(products)).square().mean()
         return (
             soft_cross_entropy(self.head(values), targets)
-            + self.quantization * mean_of_rows(gap(values).square(), targets)
+            + self.quantization * mean_of_rows(distance_to_sign(values).square(), targets)
             - self.variance * products.trace() / 2
-            + self.independence * apart
+            + self.independence * (products - torch.eye(len(products)).to(products)).square().mean()
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 from relahash_nb.losses.common import (
     HashLoss,
     check_not_negative,
     check_positive,
-    gap,
+    distance_to_sign,
     labelled,
     mean_of_rows,
 )
@@ -31,15 +33,15 @@ class HashNetLoss(HashLoss):
         growth: γ, from 0 up.
         interval: Batches between two values of s, from 1 up.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or an option is out of range.
-
     Example:
         Two items of one class with codes of zeros: ln 2, and no pair of another kind.
 
         >>> round(HashNetLoss(torch.ones(1, 4))(torch.zeros(2, 4), torch.ones(2, 1)).item(), 4)
         0.6931
     """
+
+    batch_norm = False
+    SEARCH: ClassVar = {"alpha": (0.01, 1.0, "log"), "growth": (1e-4, 0.1, "log")}
 
     def __init__(
         self, centroids: Tensor, alpha: float | None = None, growth: float = 0.005, interval: int = 200
@@ -56,15 +58,13 @@ class HashNetLoss(HashLoss):
         """s, a scalar."""
         return (1 + self.growth * (self.calls // self.interval * self.interval)).sqrt()
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         values = (self.scale * codes).tanh()  # (B, K)
         self.calls += self.training
         theta = self.alpha * values @ values.T  # (B, B)
         similar, others = pairs(targets, targets)
         itself = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
-        likely, unlikely = functional.softplus(-theta), functional.softplus(theta)
+        likely, unlikely = F.softplus(-theta), F.softplus(theta)
         return mean_where(likely, similar & ~itself) + mean_where(unlikely, others)
 
 
@@ -82,15 +82,15 @@ class DPSHLoss(HashLoss):
         quantization: η, from 0 up.
         memory: Codes in the ring, from 1 up.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or an option is out of range.
-
     Example:
         One item that meets itself: θ = 2, and ln(1 + e²) − 2.
 
         >>> round(DPSHLoss(torch.ones(1, 4))(torch.ones(1, 4), torch.ones(1, 1)).item(), 4)
         0.1269
     """
+
+    batch_norm = False
+    SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, quantization: float = 0.1, memory: int = 1024) -> None:
         super().__init__(centroids)
@@ -101,9 +101,7 @@ class DPSHLoss(HashLoss):
         self.register_buffer("recent_codes", centroids.new_zeros(memory, bits))
         self.register_buffer("recent_targets", torch.zeros(memory, classes, dtype=torch.bool))  # no label: still empty
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         if self.training:
             size = len(self.recent_codes)
             fresh = codes.detach().to(self.recent_codes.dtype)
@@ -111,8 +109,10 @@ class DPSHLoss(HashLoss):
             self.recent_targets = torch.cat([targets > 0, self.recent_targets])[:size]
         theta = codes @ self.recent_codes.to(codes.dtype).T / 2  # (B, M)
         similar, others = pairs(targets, self.recent_targets.to(codes.dtype))
-        likelihood = functional.softplus(theta) - similar * theta  # (B, M)
-        return mean_where(likelihood, similar | others) + self.quantization * mean_of_rows(gap(codes).square(), targets)
+        likelihood = F.softplus(theta) - similar * theta  # (B, M)
+        return mean_where(likelihood, similar | others) + self.quantization * mean_of_rows(
+            distance_to_sign(codes).square(), targets
+        )
 
 
 class DTSHLoss(HashLoss):
@@ -126,35 +126,31 @@ class DTSHLoss(HashLoss):
 
     Args:
         centroids: (C, K); only their shape counts.
-        margin: m, from 0 up.
+        margin: m, from 0 up. DeepHash-pytorch and FIRe have 5 for products that are not halved, which is 2.5 here.
         quantization: λ, from 0 up.
 
-    Raises:
-        ValueError: `centroids` is no matrix, or an option is out of range.
-
     Example:
-        Items at their own of two opposite corners: θ is 2 or −2 and the margin 5 is missed by one, ln(1 + e).
+        Items at their own of two opposite corners: θ is 2 or −2, and a margin of 5 is missed by one, ln(1 + e).
 
         >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [-1, -1, -1, -1]])
-        >>> round(DTSHLoss(codes[:2])(codes, torch.tensor([[1, 0], [1, 0], [0, 1]])).item(), 4)
+        >>> round(DTSHLoss(codes[:2], margin=5.0)(codes, torch.tensor([[1, 0], [1, 0], [0, 1]])).item(), 4)
         1.3133
     """
 
-    def __init__(self, centroids: Tensor, margin: float = 5.0, quantization: float = 1.0) -> None:
-        super().__init__(centroids)
-        check_not_negative(margin=margin, quantization=quantization)
-        self.margin, self.quantization = margin, quantization
+    batch_norm = False
+    SEARCH: ClassVar = {"margin": (0.5, 16.0, "log"), "quantization": (1e-3, 10.0, "log")}
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, from 0 up; arguments as `HashLoss` says."""
-        targets = self.check(codes, targets)
+    def __init__(self, centroids: Tensor, margin: float = 2.5, quantization: float = 1.0) -> None:
+        super().__init__(centroids, margin=margin, quantization=quantization)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         theta = codes @ codes.T / 2  # (B, B)
         similar, others = pairs(targets, targets)
         similar.fill_diagonal_(False)
         query, near = similar.nonzero(as_tuple=True)  # (P,), the pairs alone: with many classes they are few
         missing = self.margin - theta[query, near, None] + theta[query]  # (P, B)
-        return mean_where(functional.softplus(missing), others[query]) + self.quantization * mean_of_rows(
-            gap(codes).square(), targets
+        return mean_where(F.softplus(missing), others[query]) + self.quantization * mean_of_rows(
+            distance_to_sign(codes).square(), targets
         )
 
 
@@ -165,10 +161,5 @@ def pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_where(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values; 0 where none is.
-
-    Example:
-        >>> mean_where(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([True, False, True]))
-        tensor(3.5000)
-    """
+    """Mean of the chosen values; 0 where none is."""
     return (values * chosen).sum() / chosen.sum().clamp_min(1)

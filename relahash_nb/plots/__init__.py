@@ -1,56 +1,25 @@
-"""Figures: arrays or a DataFrame in, and an `ax` where you have one; the `ax` out. Nothing is read, saved or shown."""
+"""Figures: arrays or a DataFrame in, the axes or the figure out; nothing is read, saved or shown.
 
-from relahash_nb.plots.codes import plot_codes
-from relahash_nb.plots.comparison import plot_against, plot_bits, plot_methods, plot_published
-from relahash_nb.plots.curves import plot_curves, plot_positions
-from relahash_nb.plots.distribution import (
-    plot_bit_balance,
-    plot_bit_correlation,
-    plot_centroid_distances,
-    plot_class_distances,
-    plot_confusion,
-    plot_map,
-)
-from relahash_nb.plots.images import plot_images, plot_retrieval
-from relahash_nb.plots.quantization import (
-    plot_bit,
+Where a function takes `ax`, that is where it draws; None makes a new figure.
+"""
+# ruff: noqa: F401
+
+from relahash_nb.plots.codes import (
     plot_bit_densities,
     plot_bit_histograms,
-    plot_by_bits,
-    plot_cosines,
-    plot_course,
+    plot_codes,
+    plot_map,
+    plot_positions,
+    plot_shares,
 )
-from relahash_nb.plots.retrieval import plot_hamming, plot_precision_at, plot_within
-from relahash_nb.plots.style import label_rims, panels, set_style
-from relahash_nb.plots.training import plot_training
-
-__all__ = [
-    "label_rims",
-    "panels",
-    "plot_against",
-    "plot_bit",
-    "plot_bit_balance",
-    "plot_bit_correlation",
-    "plot_bit_densities",
-    "plot_bit_histograms",
-    "plot_bits",
-    "plot_by_bits",
-    "plot_centroid_distances",
-    "plot_class_distances",
-    "plot_codes",
-    "plot_confusion",
-    "plot_cosines",
-    "plot_course",
-    "plot_curves",
-    "plot_hamming",
-    "plot_images",
-    "plot_map",
-    "plot_methods",
-    "plot_positions",
-    "plot_precision_at",
-    "plot_published",
-    "plot_retrieval",
-    "plot_training",
-    "plot_within",
-    "set_style",
-]
+from relahash_nb.plots.images import plot_images, plot_overview, plot_retrieval
+from relahash_nb.plots.retrieval import plot_class_distances, plot_confusion, plot_hamming
+from relahash_nb.plots.runs import (
+    plot_curves,
+    plot_lines,
+    plot_methods,
+    plot_points,
+    plot_published,
+    plot_training,
+)
+from relahash_nb.plots.style import set_style

@@ -2,100 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex
+from matplotlib.font_manager import FontProperties
 
-# Matplotlib's own copies of seaborn's styles: seaborn itself imports SciPy, for a second in which no figure is drawn.
-STYLES = [f"seaborn-v0_8-{name}" for name in ("paper", "ticks", "colorblind")]
-COLOURS = plt.style.library[STYLES[-1]]["axes.prop_cycle"].by_key()["color"]
-RIGHT, WRONG = COLOURS[0], COLOURS[2]  # told apart by the colour-blind
-# seaborn's palette for the colour-blind in full, as many as most data sets have classes; a second sign goes beside it.
-MANY = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
-LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one less than the colours, so that the eleventh is no first
+from relahash_nb.config import BASELINE_NAMES
+
+PALETTE = [to_hex(colour) for colour in sns.color_palette("colorblind")]
+RIGHT, WRONG = PALETTE[0], PALETTE[3]  # told apart by the colour-blind
+GREY = PALETTE.pop(7)  # of what is not trained
+DASHES = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SIZE = (7, 3.4)  # inches; as wide as the column of a notebook
 
 
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
-    plt.style.use(STYLES)
-    plt.rcParams["font.family"] = ["sans-serif", "DejaVu Sans"]  # the second, matplotlib's own, has ✓ and ✗ for sure
+    sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
     plt.rcParams.update(
         {
             "figure.dpi": 110,
+            "figure.figsize": SIZE,
+            "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "figure.constrained_layout.use": True,
-            "legend.frameon": True,
-            "legend.edgecolor": "none",
+            "legend.frameon": False,
             "svg.hashsalt": "relahash",  # the same bytes from the same data
         }
     )
 
 
-def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """A colour, a line and a marker for each of several names, in their order.
+def plain(name: object) -> str:
+    """A name as matplotlib writes it out: two dollar signs would be taken for a formula.
 
     Example:
-        >>> looks(["relahash", "csq"])["csq"]["ls"]
-        '--'
+        >>> plain("from $5 to $9")
+        'from \\\\$5 to \\\\$9'
     """
+    return str(name).replace("$", r"\$")
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
+    """A colour, dashes and a marker for each of several names, in their order; grey for what is not trained.
+
+    Example:
+        >>> looks(["relahash", "lsh"])["lsh"]["color"] == GREY
+        True
+    """
+    names = list(dict.fromkeys(names))
+    colours = iter(PALETTE * len(names))
     return {
-        name: dict(color=MANY[place % 10], ls=LINES[place % 4], marker=MARKERS[place % 9])
-        for place, name in enumerate(dict.fromkeys(names))
+        name: dict(
+            color=GREY if name in BASELINE_NAMES else next(colours), dashes=DASHES[place % 4], marker=MARKERS[place % 7]
+        )
+        for place, name in enumerate(names)
     }
 
 
-def place_legend(ax: Axes, **within) -> None:
-    """A legend within the axes, where `within` says; more than four names go to the right of them."""
-    beside = dict(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    ax.legend(**(within if len(ax.get_legend_handles_labels()[1]) <= 4 else beside))
+def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
+    """The looks of several names as seaborn's functions take them."""
+    keys = {"palette": "color", "dashes": "dashes", "markers": "marker"}
+    return {name: {one: look[key] for one, look in looks(names).items()} for name, key in keys.items()}
 
 
-def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, np.ndarray]:
-    """A figure of `count` axes on common scales, up to `columns` a row, labelled at its rims.
-
-    Args:
-        count: At least 1.
-        width: Of a panel, inches.
-        height: Likewise.
-        columns: Panels a row at most.
-
-    Returns:
-        The figure, and its axes (count,).
-    """
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows), sharex=True, sharey=True, squeeze=False
-    )
-    for ax in axes.flat[count:]:
-        ax.remove()
-    return figure, axes.flat[:count]
+def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
+    """The axes that were given, or those of a new figure."""
+    return ax or plt.subplots(figsize=size)[1]
 
 
-def label_rims(figure: Figure, legend: bool = True) -> Figure:
-    """Takes labels and legends off the inner panels, and puts one legend for all above them."""
-    places = {_place(ax): ax for ax in figure.axes}
-    for (row, column), ax in places.items():
-        label = ax.get_xlabel()
-        ax.label_outer()
-        if (row + 1, column) not in places:  # the last row need not be full
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel(label)
-    if legend:
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        for ax in figure.axes:
-            if ax.get_legend():
-                ax.get_legend().remove()
-        figure.legend(handles, names, loc="outside upper center", ncols=3)
-    return figure
+def ours_first(names: Iterable[str]) -> list[str]:
+    """Each name once: relahash, then by the alphabet; so that a method looks the same in all figures."""
+    return sorted(set(names), key=lambda name: (name != "relahash", name))
 
 
-def _place(ax: Axes) -> tuple[int, int]:
-    """Row and column of a panel."""
-    spec = ax.get_subplotspec()
-    return spec.rowspan.start, spec.colspan.start
+def label_ends(
+    ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object], column: bool = True
+) -> None:
+    """Names at points (x, y), moved up or down until none hides another, in one column beside the axes or in them."""
+    size = FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size_in_points()  # it may be a word
+    gap = 1.25 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
+    ax.autoscale_view()  # which matplotlib puts off
+    places = {name: (ax.transData - ax.transAxes).transform(end) for name, end in ends.items()}
+    taken: list[tuple[float, float]] = []
+    for name in sorted(ends, key=lambda name: -places[name][1]):
+        x, y = (1.04, places[name][1]) if column else places[name] + np.array([0.015, 0])
+        steps = sorted(range(-4 * len(ends), 4 * len(ends)), key=abs)
+        free = (y + step * gap / 4 for step in steps)
+        y = next(one for one in free if all(abs(left - x) > 0.22 or abs(up - one) > 0.99 * gap for left, up in taken))
+        taken.append((x, y))
+        rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3)
+        where = dict(xytext=(x, y), textcoords="axes fraction", ha="left", va="center")
+        ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)

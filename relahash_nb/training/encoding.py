@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Split
-from relahash_nb.features import BLOCK, forward_blocks
+from relahash_nb.datasets import Dataset, Split
+from relahash_nb.features import forward_blocks
+from relahash_nb.files import timed
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
-from relahash_nb.training.progress import watch
 
 
 def encode(
@@ -42,26 +45,28 @@ def encode(
             codes = [model.hash(features[rows].to(device).float()).cpu() for rows in split.indices.split(8_192)]
         return torch.cat(codes).clone(), split.targets
     blocks = forward_blocks(HashModel.forward, model, split, precision, batch_size=batch_size)
-    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / BLOCK), "encoding")]
+    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / 256), "encoding")]
     return torch.cat(codes).clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
+
+
+@timed("encoding")
+def encode_splits(
+    model: HashModel, data: Dataset, config: RunConfig, features: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Codes (N, K) of `query` and of `database`; arguments as for `encode`."""
+    splits = {"query": data.query, "database": data.database}
+    return {name: encode(model, split, config.precision, features=features)[0] for name, split in splits.items()}
 
 
 def evaluate(
     model: HashModel, query: Split, database: Split, config: RunConfig, features: Tensor | None = None
 ) -> RetrievalScores:
-    """Tie-aware retrieval scores of a model, where it is.
-
-    Args:
-        model: It is left in evaluation mode.
-        query: What is searched with.
-        database: What is searched in.
-        config: Of it count `precision`, `top_k`, `denominator` and `drop_self_matches`.
-        features: As for `encode`.
-    """
+    """Tie-aware retrieval scores of a model, where it is; arguments as for `encode` and `score`."""
     codes = [encode(model, split, config.precision, features=features)[0] for split in (query, database)]
-    return score(*codes, query, database, config)
+    return score.__wrapped__(*codes, query, database, config)  # not timed: it belongs to training
 
 
+@timed("scoring")
 def score(
     query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
 ) -> RetrievalScores:
@@ -96,3 +101,22 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
     return device
+
+
+def watch(batches: Iterable, total: int, what: str) -> Iterable:
+    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
+    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+        return batches
+    return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
+
+
+def describe_epoch(history: list[dict[str, float]], epochs: int) -> str:
+    """One line on the last epoch, and how long the rest will take."""
+    record = history[-1]
+    left = record["seconds"] * (epochs - len(history))
+    scores = "".join(f"  {name} {record[name]:.4f}" for name in ("validation_map", "query_map") if name in record)
+    return (
+        f"epoch {len(history):3d}/{epochs}  loss {record['loss']:.4f}"
+        f"  centroid accuracy {record['centroid_accuracy']:.4f}  quantization error {record['quantization_error']:.4f}"
+        f"{scores}  {record['seconds']:.1f} s, {left:.0f} s to go"
+    )

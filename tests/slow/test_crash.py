@@ -30,8 +30,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 def outcome(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """The arrays of every finished run."""
-    runs = [load_run(path) for path in sorted((folder / "runs").iterdir())]
-    return {run.folder.name: run.arrays for run in runs if run is not None}
+    runs = [load_run(path) for path in sorted((folder / "runs").iterdir()) if (path / "run.json").exists()]
+    return {run.folder.name: run.arrays for run in runs}
 
 
 def below(process: psutil.Process, word: str) -> list[psutil.Process]:

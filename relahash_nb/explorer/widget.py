@@ -7,8 +7,8 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from relahash_nb.widgets.state import FOLDER, pack_state
-from relahash_nb.widgets.view import View
+from relahash_nb.explorer.page import FOLDER, pack_state
+from relahash_nb.explorer.view import View
 
 
 class HammingExplorer(anywidget.AnyWidget):
@@ -38,7 +38,7 @@ class HammingExplorer(anywidget.AnyWidget):
         super().__init__(**pack_state(view))
 
     def show(self, view: View) -> None:
-        """Shows another run, from its first query."""
+        """Shows another run, from where it starts."""
         with self.hold_sync():  # one message, so that the browser never sees half of it
             for name, value in pack_state(view).items():
                 setattr(self, name, value)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-from matplotlib.colors import to_hex
 from PIL import Image
 
+from relahash_nb.explorer.view import View
 from relahash_nb.files import write
 from relahash_nb.plots.style import RIGHT, WRONG
-from relahash_nb.widgets.view import View
 
 FOLDER = Path(__file__).parent
 
@@ -23,22 +24,21 @@ FOLDER = Path(__file__).parent
 def pack_state(view: View) -> dict[str, Any]:
     """The state of an explorer: `view` for JSON, tables as little-endian bytes, thumbnails as one WebP sheet of tiles.
 
-    Counts are uint16 where all of them fit, else uint32; precision and recall are float32. It starts at the first
-    query, with a threshold of an eighth of the bits.
+    Counts are uint16 where all of them fit, else uint32; precision and recall are float32.
     """
     sheet, columns, rows = draw_sheet(view.thumbnails)
     narrow = "<u2" if max(view.relevant.max(), view.irrelevant.max()) < 1 << 16 else "<u4"
     names = ("query_thumbnails", "nearest_labels", "nearest_distances", "nearest_relevant", "nearest_thumbnails")
     return {
         "view": {
-            "name": view.name,
+            "name": view.title,
             "bits": view.bits,
             "groups": view.groups,
             "sizes": view.sizes,
             "members": view.members,
             "labels": view.labels,
             "queries": view.query_labels.tolist(),
-            "colours": [to_hex(RIGHT), to_hex(WRONG)],
+            "colours": [RIGHT, WRONG],
             "sheet": {"columns": columns, "rows": rows},
             **{name: getattr(view, name).tolist() for name in names},
         },
@@ -48,8 +48,8 @@ def pack_state(view: View) -> dict[str, Any]:
         "recall": view.recall.astype("<f4").tobytes(),
         "thumbnails": sheet,
         "group": 0,
-        "query": 1,
-        "radius": view.bits // 8,
+        "query": view.start[0],
+        "radius": view.start[1],
     }
 
 
@@ -66,12 +66,13 @@ def draw_sheet(images: np.ndarray) -> tuple[bytes, int, int]:
     return file.getvalue(), columns, rows
 
 
-def export_html(view: View, path: Path | str) -> Path:
+def export_html(views: View | Sequence[View], path: Path | str, links: Mapping[str, str] | None = None) -> Path:
     """Writes the explorer as one page that needs no kernel, no server and no network.
 
     Args:
-        view: What to show.
+        views: What to show; of several runs the first, and the others from a menu.
         path: Of the page, in a folder that exists.
+        links: Addresses of other pages by their titles, to stand on top.
 
     Returns:
         The path.
@@ -79,13 +80,12 @@ def export_html(view: View, path: Path | str) -> Path:
     Raises:
         OSError: The page cannot be written; what was there is still there.
     """
-    state = {
-        name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
-        for name, value in pack_state(view).items()
-    }
+    states = [pack_state(view) for view in ([views] if isinstance(views, View) else views)]
+    text = json.dumps(states, separators=(",", ":"), default=lambda data: {"base64": base64.b64encode(data).decode()})
     page = Template((FOLDER / "page.html").read_text()).substitute(
         style=(FOLDER / "explorer.css").read_text(),
-        state=json.dumps(state, separators=(",", ":")).replace("</", "<\\/"),  # no class name ends the script
+        links=" · ".join(f"<a href={quoteattr(link)}>{escape(title)}</a>" for title, link in (links or {}).items()),
+        state=text.replace("<", "\\u003c"),  # so that no name opens or ends a tag
         script=base64.b64encode((FOLDER / "explorer.js").read_bytes()).decode(),
     )
     write(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))

@@ -124,15 +124,15 @@ function say(within, many, relevant, irrelevant, precision, recall) {
   return `${scores}<br><span class="items">${items.toLocaleString("en")}</span> items within ${within} bits, <span class="good">${good.toLocaleString("en")}</span> relevant`;
 }
 
-function axes(svg, bits, within, top, unit) {
+function axes(svg, bits, within, levels, unit, scale = (value) => value) {
   const width = svg.clientWidth || 300, step = (width - LEFT - 4) / (bits + 1), floor = HEIGHT - BOTTOM;
-  const x = (distance) => LEFT + distance * step, y = (value) => floor - (value / top) * (floor - TOP);
+  const x = (distance) => LEFT + distance * step, y = (value) => floor - scale(value) * (floor - TOP);
   const text = (left, up, anchor, words) => `<text x="${left}" y="${up}" text-anchor="${anchor}">${words}</text>`;
   const ticks = [...new Set([0, 0.25, 0.5, 0.75, 1].map((part) => Math.round(part * bits)))];
   svg.querySelector("g").innerHTML =
     ticks.map((distance) => text(x(distance + 0.5), floor + 15, "middle", distance)).join("") +
     text(LEFT + (width - LEFT) / 2, floor + 30, "middle", unit) +
-    [0, top / 2, top].map((value) => text(LEFT - 5, y(value) + 4, "end", Number(value.toPrecision(2)))).join("");
+    levels.map((value) => text(LEFT - 5, y(value) + 4, "end", value)).join("");
   svg.querySelector(".axes").setAttribute("d", `M${LEFT} ${TOP}V${floor}H${width}`);
   const ball = svg.querySelector("rect");  // what lies within the threshold
   for (const [name, value] of Object.entries({ x: LEFT, y: TOP, width: x(within + 1) - LEFT, height: floor - TOP })) ball.setAttribute(name, value);
@@ -144,9 +144,7 @@ function drawHistogram(svg, relevant, irrelevant, within) {
     const all = counts.reduce((sum, one) => sum + one, 0) || 1;
     return Array.from(counts, (count) => count / all);
   });
-  const highest = Math.max(...shares[0], ...shares[1]);
-  const top = [0.05, 0.1, 0.2, 0.3, 0.5, 1].find((value) => value >= highest);
-  const [x, y] = axes(svg, relevant.length - 1, within, top, "Hamming distance; share of each kind");
+  const [x, y] = axes(svg, relevant.length - 1, within, [1, 0.4, 0.1, 0.02, 0], "Hamming distance; share of each kind", Math.sqrt);
   ["relevant", "irrelevant"].forEach((name, kind) => {
     const bars = shares[kind].map((share, distance) => `V${y(share).toFixed(2)}H${x(distance + 1).toFixed(2)}`);
     svg.querySelector(`.${name}`).setAttribute("d", `M${LEFT} ${y(0)}${bars.join("")}V${y(0)}`);
@@ -155,7 +153,7 @@ function drawHistogram(svg, relevant, irrelevant, within) {
 }
 
 function drawCurves(svg, precision, recall, within) {
-  const [x, y] = axes(svg, precision.length - 1, within, 1, "threshold in bits");
+  const [x, y] = axes(svg, precision.length - 1, within, [1, 0.5, 0], "threshold in bits");
   for (const [name, values] of Object.entries({ precision, recall })) {
     const points = Array.from(values, (value, distance) => [x(distance + 0.5), y(value)]).filter((point) => !Number.isNaN(point[1]));
     svg.querySelector(`.${name}`).setAttribute("d", points.length ? `M${points.map((point) => point.map((one) => one.toFixed(2))).join("L")}` : "");

@@ -21,6 +21,9 @@ class View:
 
     Attributes:
         name: The run's id.
+        title: The run in words, with its score.
+        start: A query of all classes, counted from 1, and a threshold to begin with: the one at which all queries
+            together do best by precision and recall, and the first of the quarter of the queries that do best there.
         bits: K.
         relevant: (S + G, K + 1) int64, relevant database items at Hamming distance 0 to K; for a group their sum.
         irrelevant: Likewise, of the other items.
@@ -41,6 +44,8 @@ class View:
     """
 
     name: str
+    title: str
+    start: tuple[int, int]
     bits: int
     relevant: np.ndarray
     irrelevant: np.ndarray
@@ -66,11 +71,12 @@ class View:
         (queries, query_targets), (database, database_targets) = run.codes("query"), run.codes("database")
         own = own_items(run) if run.config.drop_self_matches else None
         scores = retrieval_scores(queries, database, query_targets, database_targets, self_matches=own)
-        groups = {ALL: np.arange(len(query_targets))}
-        groups |= {name: np.flatnonzero(query_targets[:, label]) for label, name in enumerate(names.tolist())}
-        groups = {name: rows for name, rows in groups.items() if np.isin(rows, shown).any()}
+        # A list, since two classes may be of one name.
+        groups = [(ALL, np.arange(len(query_targets)))]
+        groups += [(name, np.flatnonzero(query_targets[:, label])) for label, name in enumerate(names.tolist())]
+        groups = [(name, rows) for name, rows in groups if np.isin(rows, shown).any()]
         tables = [tabulate(scores, np.array([query]), "skip") for query in shown]
-        tables += [tabulate(scores, rows, "zero") for rows in groups.values()]
+        tables += [tabulate(scores, rows, "zero") for _, rows in groups]
         relevant, irrelevant, precision, recall = map(np.stack, zip(*tables, strict=True))
         items, places = np.unique(nearest, return_inverse=True)
         places = places.reshape(nearest.shape)  # NumPy 2.0 alone gives them this shape by itself
@@ -79,14 +85,16 @@ class View:
         labels, which = np.unique(words, return_inverse=True)
         return cls(
             name=run.report["run_id"],
+            title=title_of(run),
+            start=find_start(precision, recall, len(shown)),
             bits=bits,
             relevant=relevant,
             irrelevant=irrelevant,
             precision=precision,
             recall=recall,
-            groups=list(groups),
-            sizes=[len(rows) for rows in groups.values()],
-            members=[np.flatnonzero(np.isin(shown, rows)).tolist() for rows in groups.values()],
+            groups=[name for name, _ in groups],
+            sizes=[len(rows) for _, rows in groups],
+            members=[np.flatnonzero(np.isin(shown, rows)).tolist() for _, rows in groups],
             labels=labels.tolist(),
             query_labels=which[: len(shown)],
             nearest_labels=which[len(shown) :][places],
@@ -100,6 +108,20 @@ class View:
     def row(self, group: int, query: int) -> int:
         """The row of the tables for a position of the sliders: the query-th of a group, or for 0 the group itself."""
         return self.members[group][query - 1] if query else len(self.query_labels) + group
+
+
+def title_of(run: Run) -> str:
+    """A run in words."""
+    score, config = run.report["scores"]["mean_average_precision"], run.config
+    return f"{run.report['data']['name']}, {config.bits} bits, {config.loss}, seed {config.seed}: mAP {score:.3f}"
+
+
+def find_start(precision: np.ndarray, recall: np.ndarray, queries: int) -> tuple[int, int]:
+    """A query, counted from 1, and a threshold that show a search doing its work; see `View`."""
+    both = 2 * precision * recall / np.maximum(precision + recall, 1e-9)  # (S + G, K + 1); NaN for an empty ball
+    radius = int(np.argmax(both[queries]))
+    single = np.nan_to_num(both[:queries, radius])
+    return int(np.argmax(single >= np.quantile(single, 0.75))) + 1, radius
 
 
 def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import papermill
@@ -12,11 +13,10 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
-from relahash_nb import widgets
+from relahash_nb.explorer import View, explore, explore_plain, plot_view
+from relahash_nb.explorer.page import pack_state
 from relahash_nb.metrics import distance_histograms, retrieval_scores, unpack
 from relahash_nb.results import Run, finished_runs
-from relahash_nb.widgets import Panel, PlainExplorer, View, choose_run, explore
-from relahash_nb.widgets.state import pack_state
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "04_hamming_explorer.ipynb"
 
@@ -101,61 +101,72 @@ def test_large_counts_are_sent_whole(view):
     assert np.array_equal(np.frombuffer(pack_state(large)["relevant"], "<u4").reshape(17, 17), large.relevant)
 
 
-def test_the_panel_shows_the_row_of_its_sliders(view):
-    panel = Panel(view)
-    panel.show(group=2, query=1, radius=5)
+def test_two_classes_of_one_name_stay_two(runs):
+    run = next(iter(runs.values()))
+    names = {"class_names": ["ant", "bee", "bee", "$<!--<script>$"]}
+    twins = Run(run.folder, run.report | {"data": run.report["data"] | names})
+    shown = View.of(twins)
+    assert shown.groups == ["all classes", "ant", "bee", "bee", "$<!--<script>$"]
+    assert shown.sizes == [60, 15, 15, 15, 15] and len(shown.relevant) == 12 + 5
+    assert not set(shown.members[2]) & set(shown.members[3])
+    plot_view(shown, group=4, query=1).draw_without_rendering()
+    plt.close("all")
+
+
+def test_it_starts_where_a_search_does_well(view):
+    query, radius = view.start
+    both = 2 * view.precision * view.recall / np.maximum(view.precision + view.recall, 1e-9)
+    assert both[12, radius] == both[12].max() and (both[:12, radius] > both[query - 1, radius]).sum() <= 3
+
+
+def test_the_figure_shows_the_row_of_its_position(view):
+    figure = plot_view(view, group=2, query=1, radius=5)
     row = view.members[2][0]
-    bars = [patch.get_data().values for patch in panel.histogram.patches[:2]]
-    assert np.allclose(bars[0], view.relevant[row] / 100) and np.allclose(bars[1], view.irrelevant[row] / 300)
-    assert panel.balls[0].get_width() == 6
-    assert f"precision {view.precision[row, 5]:.3f}, recall {view.recall[row, 5]:.3f}" in panel.figure.get_suptitle()
-    signs = [text.get_text()[0] for text in panel.images.texts[1:]]
+    bars = [patch.get_data().values for patch in figure.axes[0].patches if hasattr(patch, "get_data")]
+    assert np.allclose(bars[0], view.relevant[row] / 100) and np.allclose(bars[2], view.irrelevant[row] / 300)
+    scores = f"precision {view.precision[row, 5]:.3f}, recall {view.recall[row, 5]:.3f}"
+    assert scores in figure.get_suptitle() and view.labels[view.query_labels[row]] in figure.get_suptitle()
+    signs = [text.get_text()[0] for text in figure.axes[2].texts[1:]]
     assert signs == ["✓" if right else "✗" for right in view.nearest_relevant[row]]
-    panel.show(group=0, query=0, radius=5)
-    assert "mean of 60 queries" in panel.figure.get_suptitle() and not panel.images.get_visible()
+    mean = plot_view(view, query=0, radius=5)
+    assert "mean of 60 queries" in mean.get_suptitle() and not mean.axes[2].images
+    plt.close("all")
 
 
-def test_the_plain_control_redraws_one_figure(view, runs):
-    plain = PlainExplorer(view)
-    figure, before = plain.panel.figure, plain.image.value
-    assert (plain.query.value, plain.query.max, plain.radius.value, plain.radius.max) == (1, 12, 2, 16)
-    plain.radius.value = 9
-    assert plain.image.value != before and plain.panel.figure is figure
-    plain.query.value, plain.group.value = 8, 2
-    assert (plain.query.value, plain.query.max) == (1, len(view.members[2]))
-    assert view.labels[view.query_labels[view.row(2, 1)]] in figure.get_suptitle()
-    menu = choose_run(runs, plain)
-    menu.value = menu.options[1]
-    assert plain.panel.view.bits == plain.radius.max == 48 and plain.query.max == 12
+def test_the_plain_control_follows_its_class(view):
+    group, query, radius, _ = explore_plain(view).children
+    assert (query.value, query.max) == (view.start[0], 12) and (radius.value, radius.max) == (view.start[1], 16)
+    query.value, group.value = 8, 2
+    assert (query.value, query.max) == (1, len(view.members[2]))
 
 
-def test_the_explorer_takes_another_run(view, runs):
+def test_the_explorer_takes_another_run(runs):
     pytest.importorskip("anywidget")
-    explorer = explore(view)
-    assert (explorer.view["bits"], explorer.radius, explorer.query) == (16, 2, 1)
-    menu = choose_run(runs, explorer)
-    menu.value = menu.options[1]
-    assert (explorer.view["bits"], explorer.radius, explorer.view["name"]) == (48, 6, menu.value)
+    menu, explorer = explore(runs, first=next(iter(runs))).children
+    view = View.of(runs[menu.value])
+    assert (explorer.view["bits"], explorer.query, explorer.radius) == (16, *view.start)
+    menu.value = list(runs)[1]
+    assert explorer.view["bits"] == 48 and "48 bits, relahash, seed 0: mAP 0." in explorer.view["name"]
     assert len(explorer.precision) == 17 * 49 * 4
+    assert explore(runs).children[0].value == list(runs)[1]  # the one with the highest score
 
 
-def test_without_anywidget_there_is_the_plain_control_and_a_line(view, monkeypatch, capsys):
+def test_without_anywidget_there_is_the_plain_control_and_a_line(runs, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    monkeypatch.delitem(sys.modules, "relahash_nb.widgets.explorer", raising=False)
-    assert isinstance(widgets.explore(view), PlainExplorer)
+    monkeypatch.delitem(sys.modules, "relahash_nb.explorer.widget", raising=False)
+    menu, shown = explore(runs, first=next(iter(runs))).children
+    assert shown.children[0].children[2].max == 16
+    menu.value = list(runs)[1]
+    assert shown.children[0].children[2].max == 48
     assert "pip install 'relahash-nb[explorer]'" in capsys.readouterr().out
 
 
-def test_runs_are_found_from_the_notebook_s_folder_and_by_name(toy_results, tmp_path, monkeypatch):
+def test_runs_are_found_by_name(toy_results):
     first, second = finished_runs(toy_results)
     assert "-16bits-" in first and "-48bits-" in second  # the last one finished first
     assert list(finished_runs(toy_results, first=second)) == [second, first]
     with pytest.raises(ValueError, match=f"run_id: 'mine' given; finished in .*: {first}, {second}"):
         finished_runs(toy_results, first="mine")
-    (tmp_path / "results").symlink_to(toy_results)
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert list(finished_runs("results")) == [first, second]
 
 
 def test_the_notebook_says_which_command_makes_what_is_missing(tmp_path, monkeypatch):
@@ -175,5 +186,5 @@ def test_the_notebook_shows_two_controls_and_three_figures_and_leaves_a_page(toy
         for kind in output.get("data", {})
     ]
     assert kinds.count("application/vnd.jupyter.widget-view+json") == 2 and kinds.count("image/png") == 3
-    page = (next(iter(runs.values())).folder / "explorer.html").read_text()
+    page = (list(runs.values())[1].folder / "explorer.html").read_text()
     assert page.count("</script>") == 2 and "http" not in page.replace("http://www.w3.org/2000/svg", "")

@@ -1,0 +1,109 @@
+"""Networks without their classifiers: ours, torchvision's, timm's, or a function of your own."""
+
+from __future__ import annotations
+
+import difflib
+
+import torchvision
+from torch import nn
+
+from relahash_nb.config import load_attribute
+
+
+def build_backbone(name: str, weights: str) -> nn.Module:
+    """A network whose output is features, not classes.
+
+    Args:
+        name: In `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
+            model of torchvision; else, where timm is installed, one of timm's.
+        weights: `imagenet`, or anything else for none.
+
+    Raises:
+        ValueError: No such backbone, or its weights are not to be had.
+
+    Example:
+        >>> import torch
+        >>> build_backbone("resnet18", "none").eval()(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 512])
+    """
+    weights = weights if weights == "imagenet" else "none"
+    try:
+        if name in BACKBONES:
+            return BACKBONES[name](weights)
+        if ":" in name:
+            return load_attribute(name)(weights)
+        if name in torchvision_names():
+            return from_torchvision(name, weights)
+        return from_timm(name, weights)
+    except OSError as error:
+        raise ValueError(
+            f"weights: {weights} for {name} could not be downloaded ({error}); allowed too: none, or a safetensors file"
+        ) from None
+
+
+def alexnet(weights: str) -> nn.Module:
+    """AlexNet up to fc7, 4,096 features: the backbone of the paper (Krizhevsky 2014, arXiv 1404.5997)."""
+    return from_torchvision("alexnet", weights)
+
+
+def small_cnn(weights: str) -> nn.Module:
+    """Five convolutions, 64 features: for small images, to be trained from scratch in seconds on a CPU."""
+    if weights != "none":
+        raise ValueError(
+            f"weights: {weights!r} given; small_cnn has none of its own; allowed: none, or a safetensors file"
+        )
+    network = nn.Sequential(
+        *_convolution(3, 16), nn.MaxPool2d(2),
+        *_convolution(16, 32), *_convolution(32, 32), nn.MaxPool2d(2),
+        *_convolution(32, 64), *_convolution(64, 64), nn.AdaptiveAvgPool2d(1),
+    )  # fmt: skip
+    network.mean, network.std = (0.285,) * 3, (0.353,) * 3  # Fashion-MNIST's; batch norm does the rest for other images
+    return network
+
+
+def _convolution(before: int, after: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+
+
+def torchvision_names() -> list[str]:
+    """Classification models of the installed torchvision."""
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def from_torchvision(name: str, weights: str) -> nn.Module:
+    """A classification model of torchvision, under its own tensor names, without the layer that gives the classes."""
+    model = torchvision.models.get_model(name, weights="DEFAULT" if weights == "imagenet" else None)
+    if getattr(model, "aux_logits", False):  # GoogLeNet and Inception return a tuple while they train
+        model.aux_logits = False
+        for auxiliary in {"aux1", "aux2", "AuxLogits"} & set(model._modules):
+            setattr(model, auxiliary, None)
+    sizes = {
+        path: getattr(module, "out_features", getattr(module, "out_channels", None))
+        for path, module in model.named_modules()
+    }
+    head = [path for path, size in sizes.items() if size == 1000][-1]
+    model.set_submodule(head, nn.Identity())
+    return model
+
+
+def from_timm(name: str, weights: str) -> nn.Module:
+    """A model of timm without its classifier; images are normalised as its weights expect."""
+    try:
+        import timm
+    except ImportError:
+        timm = None
+    if timm is None or not timm.is_model(name):
+        known = [*BACKBONES, *torchvision_names()]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        others = "or timm's" if timm else "or, with `pip install timm`, timm's"
+        allowed = f"{', '.join(BACKBONES)}, torchvision's classification models, {others}"
+        raise ValueError(f"backbone: {name!r} given; allowed: {allowed}{hint}")
+    model = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
+    model.mean, model.std = model.default_cfg["mean"], model.default_cfg["std"]
+    return model
+
+
+# Your own backbone: a function from the weights' name to a module that gives features, and an entry here and in
+# config.BACKBONE_NAMES; or `--backbone package.module:function` without either.
+BACKBONES = {"alexnet": alexnet, "small_cnn": small_cnn}

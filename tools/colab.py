@@ -1,0 +1,82 @@
+"""Writes `dist/colab/*.ipynb`: each notebook as one file that brings the package along, for Colab, Kaggle or Jupyter.
+
+    make colab
+
+*File → Upload notebook → Run all* is all that such a file needs. Its set-up cell holds the wheel as base64; the
+notebooks that need no images get a wheel without them.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "dist" / "colab"
+DATA = "relahash_nb/share/data/fashion_mini.npz"
+WITHOUT_DATA = ("00_relative_position.ipynb",)
+BADGE = "*This file brings the package along: run all cells.*"
+PACKAGE = """# @title The package (nothing to see: its files as text)
+wheel = "{wheel}"
+"""
+UNPACK = """    import base64
+
+    source = "relahash_nb-{version}-py3-none-any.whl"
+    Path(source).write_bytes(base64.b64decode(wheel))
+"""
+
+
+def main() -> None:
+    """Builds the wheel, and writes a file per notebook."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, str(ROOT)]
+        done = subprocess.run(build, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"the wheel cannot be built: {done.stderr.strip().splitlines()[-1]}")
+        (wheel,) = Path(folder).glob("*.whl")
+        small = without(wheel, DATA, Path(folder) / "small")
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+            text = bring_along(path, small if path.name in WITHOUT_DATA else wheel)
+            (TARGET / path.name).write_text(text, encoding="utf-8")
+            print(f"{(TARGET / path.name).relative_to(ROOT)}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+def without(wheel: Path, name: str, folder: Path) -> Path:
+    """A copy of a wheel that lacks one file."""
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(folder / wheel.name, "w", zipfile.ZIP_DEFLATED) as new:
+        for item in old.namelist():
+            content = old.read(item)
+            if item.endswith("RECORD"):
+                content = b"".join(line for line in content.splitlines(True) if not line.startswith(name.encode()))
+            if item != name:
+                new.writestr(item, content)
+    return folder / wheel.name
+
+
+def bring_along(path: Path, wheel: Path) -> str:
+    """A notebook with the wheel in a folded cell, which its set-up cell unpacks instead of looking for a file."""
+    notebook = nbformat.read(path, as_version=4)
+    place, setup = next((i, c) for i, c in enumerate(notebook.cells) if "colab" in c.metadata.get("tags", []))
+    before, marker, after = setup.source.partition("    # source: the package\n")
+    install = after.index("    %pip")
+    setup.source = before + UNPACK.format(version=wheel.name.split("-")[1]) + after[install:]
+    assert marker
+    package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=base64.b64encode(wheel.read_bytes()).decode()).rstrip())
+    package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
+    notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable
+    for cell in notebook.cells:
+        if "badge" in cell.metadata.get("tags", []):
+            cell.source = BADGE
+    return nbformat.writes(notebook) + "\n"
+
+
+if __name__ == "__main__":
+    main()
