@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.common import Report
-from relahash_nb.search import FolderStore, Picture, PostgresStore
+from relahash_nb.search.hasher import Picture
+from relahash_nb.search.index import FolderStore, PostgresStore
 
 BITS, CENTRES, FLIPPED, K, CHUNK = 64, 1_000, 0.15, 100, 20_000
 NUMBERS = {"build": 1, "megabytes": 0, "median": 2, "p99": 2, "recall": 3}  # of a row, and their decimals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from relahash_nb.config import RECIPES, RunConfig, project_path
-from relahash_nb.options import Options, Positive, did_you_mean, option
+from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
 ALIASES = {"--ds": "--dataset", "--nbit": "--bits", "--bs": "--batch-size", "--init-centroids-method": "--centroids"}
@@ -28,6 +29,10 @@ HELP = """usage: relahash COMMAND [options]
   check    what is wrong with a data set, before anything is trained
   report   the finished runs as a table
   figures  the finished runs as figures: executes the analysis notebooks
+  hash     codes of a folder of your own pictures, in a file
+  index    the same, in an index that can be searched
+  search   the nearest pictures in an index
+  duplicates  groups of near-duplicates in an index
 
 relahash COMMAND --help lists the options."""
 
@@ -138,6 +143,8 @@ def parse(
             hint, default = bool, False
         shown = f"(default: {kind.model_fields[name].default})"
         argument = tyro.conf.arg(help=f"{explain(kind, name)} {shown}", help_behavior_hint="", metavar="VALUE")
+        if kind.model_fields[name].json_schema_extra["kind"] == "positional":
+            hint, default = tyro.conf.Positional[hint], ()
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True)
     options.__doc__ = description
@@ -302,9 +309,67 @@ def figures(arguments: Sequence[str]) -> int:
     return 0
 
 
+class ModelOptions(Options):
+    """Of `relahash hash` and `relahash index`."""
+
+    folder: str | None = option(None, "folder with pictures, at any depth", "positional")
+    run: str | None = option(None, "finished run whose model hashes")
+    backbone: str | None = option(None, "without a run: the backbone of a baseline that is fitted to the folder")
+    loss: Literal["itq", "pcah", "lsh"] = option("itq", "of a baseline")
+    bits: Count = option(64, "of a baseline: length of a code")
+    image_size: Count = option(224, "of a baseline: pixels")
+    weights: str | None = option(None, "imagenet, none or a safetensors file, for the backbone")
+    device: str = option("auto", "auto, cpu or cuda")
+
+
+class HashOptions(ModelOptions):
+    """Hash the pictures of a folder into a file."""
+
+    out: str = option("codes.npz", "file for packed codes, paths and what names the model")
+
+
+class SearchOptions(Options):
+    """Print the pictures of an index that are nearest to others."""
+
+    pictures: list[str] | None = option(None, "files", "positional")
+    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)")
+    kind: Literal["flat", "ivf", "hnsw"] = option("flat", "exact; ivf and hnsw are faster, and their recall is printed")
+    k: Count = option(20, "answers for each picture")
+    format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
+
+
+class IndexOptions(ModelOptions):
+    """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
+
+    index: str | None = SearchOptions.model_fields["index"]
+    kind: Literal["flat", "ivf", "hnsw"] = SearchOptions.model_fields["kind"]
+
+
+class DuplicatesOptions(Options):
+    """Print groups of near-duplicates in an index."""
+
+    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE", "positional")
+    radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
+
+
+SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
+
+
+def search(command: str, arguments: Sequence[str]) -> int:
+    """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
+    options = SEARCH[command](**parse(command, SEARCH[command].__doc__, arguments, SEARCH[command]))
+    for name in ("folder", "pictures", "index"):
+        if not getattr(options, name, True):
+            raise ValueError(f"{name}: not given; see relahash {command} --help")
+    from relahash_nb.search import commands
+
+    return getattr(commands, f"run_{command}")(options)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{"train": train, "sweep": sweep, "check": check, "report": report},
     **{"figures": figures, "look": figures},
+    **{command: functools.partial(search, command) for command in SEARCH},
 }
 
 if __name__ == "__main__":

@@ -16,20 +16,22 @@ import pytest
 from PIL import Image
 
 from benchmarks.common import markdown_table
-from relahash_nb import search
-from relahash_nb.search import HashIndex, find_duplicates, html_page, index_folder, list_pictures, load_hasher
+from relahash_nb.cli import main
+from relahash_nb.search import HashIndex, list_pictures, load_hasher
+from relahash_nb.search import hasher as hashing
+from relahash_nb.search.commands import html_page
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
 BITS = 12  # no multiple of 8
 MODEL = dict(backbone="small_cnn", weights="none", bits=BITS, image_size=16)
 WRITER = """
 import sys
-from relahash_nb import search
-search.COMMIT = 2
-hasher = search.load_hasher(sys.argv[1])
+from relahash_nb.search import HashIndex, hasher as hashing
+hashing.COMMIT = 2
+hasher = hashing.load_hasher(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-search.HashIndex.build(hasher, sys.argv[2], sys.argv[3])
+HashIndex.build(hasher, sys.argv[2], sys.argv[3])
 """
 
 
@@ -153,13 +155,13 @@ def test_broken_pictures_are_named_skipped_and_counted(hasher, pictures, locatio
     (folder / "text.png").write_text("no picture")
     (folder / "torn.png").write_bytes((folder / "a" / "000.png").read_bytes()[:60])
     gone = folder / "gone.png"
-    monkeypatch.setattr(search, "list_pictures", lambda folder: [*list_pictures(folder), gone])
+    monkeypatch.setattr(hashing, "list_pictures", lambda folder: [*list_pictures(folder), gone])
     assert HashIndex.build(hasher, folder, location).counts == dict(added=10, known=0, skipped=4)
     said = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in said] == [
         str(folder / name) for name in ("empty.jpg", "text.png", "torn.png", "gone.png")
     ]
-    assert said[0].endswith("0 bytes") and said[3].endswith("No such file or directory")
+    assert said[0].endswith("not a readable picture") and said[3].endswith("No such file or directory")
 
 
 def test_near_duplicates_are_linked_in_groups(hasher, pictures, location):
@@ -197,22 +199,51 @@ def test_a_name_is_an_identifier_and_a_path_a_value(hasher, server, tmp_path):
     assert len(index) == 4 and "it's; DROP" in index.search([list_pictures(folder)[0]], 1)[1][0][0]
 
 
-def test_commands(hasher, pictures, location, tmp_path, capsys, monkeypatch):
-    (tmp_path / "model.safetensors").write_bytes(hasher.content)
-    out, run = tmp_path / "codes.npz", str(tmp_path / "model.safetensors")
-    assert index_folder(str(pictures), index=location, run=run, out=str(out)) == 0
-    assert capsys.readouterr().out.startswith("80 added, 0 known, 0 skipped; 80 in the index\n")
+def test_commands(hasher, pictures, location, model, tmp_path, capsys):
+    out = tmp_path / "codes.npz"
+    assert main(["hash", str(pictures), "--run", str(model), "--out", str(out)]) == 0
     with np.load(out, allow_pickle=False) as file:
         assert file["codes"].shape == (80, 2) and json.loads(str(file["card"]))["bits"] == BITS
         np.testing.assert_array_equal(hasher(file["paths"].tolist()), file["codes"])
+    capsys.readouterr()
+    assert main(["index", str(pictures), "--run", str(model), "--index", location]) == 0
+    assert main(["index", str(pictures), "--index", location]) == 0  # with the model of the index
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{counts}, 0 skipped; 80 in the index" for counts in ("80 added, 0 known", "0 added, 80 known")]
     query = str(list_pictures(pictures)[3])
     (tmp_path / "empty.jpg").write_bytes(b"")
-    assert search.search_index((query, str(tmp_path / "empty.jpg")), location, k=3, format="jsonl") == 1
+    options = ["--index", location, "--k", "3", "--format", "jsonl"]
+    assert main(["search", query, str(tmp_path / "empty.jpg"), *options]) == 1
     said = capsys.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert [(line["distance"], line["path"]) for line in lines] == by_hand(hasher, pictures, query, 3)
-    assert "empty.jpg: 0 bytes" in said.err
-    assert find_duplicates(location, radius=1) == 0 and "groups of" in capsys.readouterr().err
+    assert "empty.jpg: not a readable picture" in said.err
+    assert main(["duplicates", location, "--radius", "1"]) == 0 and "groups of" in capsys.readouterr().err
+
+
+def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
+    options = ["--backbone", "small_cnn", "--weights", "none", "--bits", "12", "--image-size", "16"]
+    for folder in (pictures / "a", pictures):
+        assert main(["index", str(folder), *options, "--index", str(tmp_path / "index")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "40 added, 40 known, 0 skipped; 80 in the index"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "--index", "x"], "pictures: not given"),
+        (["search", "x.jpg"], "index: not given"),
+        (["search", "x.jpg", "--index", "nothing"], "'nothing' given, and there is none"),
+        (["hash", "nothing", "--backbone", "small_cnn"], "there is no such folder"),
+        (["hash", "."], "run, backbone: not given"),
+        (["duplicates"], "index: not given"),
+    ],
+)
+def test_what_is_missing_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 def test_the_page_escapes_names_and_holds_its_pictures(tmp_path):
@@ -231,7 +262,7 @@ def test_the_docs_hold_the_numbers_of_the_benchmark():
 
 def start(model: Path, folder: Path, index: Path) -> subprocess.Popen:
     """A writer in a process of its own, which waits for a line."""
-    environment = os.environ | {"PYTHONPATH": str(Path(search.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, "-c", WRITER, model, folder, index]
     return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
 
