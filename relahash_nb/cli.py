@@ -144,7 +144,7 @@ def parse(
         shown = f"(default: {kind.model_fields[name].default})"
         argument = tyro.conf.arg(help=f"{explain(kind, name)} {shown}", help_behavior_hint="", metavar="VALUE")
         if kind.model_fields[name].json_schema_extra["kind"] == "positional":
-            hint, default = tyro.conf.Positional[hint], ()
+            hint = tyro.conf.Positional[hint]
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields, kw_only=True)
     options.__doc__ = description
@@ -333,7 +333,6 @@ class SearchOptions(Options):
 
     pictures: list[str] | None = option(None, "files", "positional")
     index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)")
-    kind: Literal["flat", "ivf", "hnsw"] = option("flat", "exact; ivf and hnsw are faster, and their recall is printed")
     k: Count = option(20, "answers for each picture")
     format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
 
@@ -342,7 +341,6 @@ class IndexOptions(ModelOptions):
     """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
 
     index: str | None = SearchOptions.model_fields["index"]
-    kind: Literal["flat", "ivf", "hnsw"] = SearchOptions.model_fields["kind"]
 
 
 class DuplicatesOptions(Options):

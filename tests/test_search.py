@@ -129,18 +129,6 @@ def test_adding_again_adds_nothing_and_adding_more_equals_all_at_once(hasher, pi
     assert index.add(copy)["known"] == 40 and len(index) == 80  # the content counts, not the name
 
 
-@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
-def test_an_approximate_index_says_its_recall_and_grows(hasher, pictures, location, kind):
-    if kind == "ivf" and location.startswith("postgresql"):
-        with pytest.raises(ValueError, match="kind: 'ivf' given; allowed there: flat, hnsw"):
-            HashIndex(location, hasher, kind=kind)
-        return
-    index = HashIndex.build(hasher, pictures / "a", location, kind=kind)
-    index.add(pictures)
-    assert 0.8 <= index.recall(k=5) <= 1
-    assert answers(HashIndex(location, kind=kind), list_pictures(pictures)[:1], 1)[0][0][0] == 0
-
-
 def test_codes_of_another_model_are_refused_by_name(hasher, pictures, location):
     HashIndex.build(hasher, pictures / "a", location)
     other = load_hasher(**MODEL | {"loss": "lsh"}, folder=pictures)

@@ -40,12 +40,10 @@ def run_index(options: Any) -> int:
     except ValueError:
         card = {}
     asked = {"run": None} | {name: getattr(options, name) for name in BASELINE}
-    fitted = options.run is None and {**card, **asked} == card  # a baseline is fitted once, not to a folder that grew
-    begin = options.run or (options.backbone and not fitted)
-    index = HashIndex(options.index, _load(options) if begin else None, options.kind)
+    begin = options.run or (options.backbone and {**card, **asked} != card)  # a baseline is fitted once
+    index = HashIndex(options.index, _load(options) if begin else None)
     counts = index.add(options.folder)
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
-    _print_recall(index, 20)
     return int(counts["skipped"] > 0)
 
 
@@ -56,21 +54,15 @@ def _load(options: Any) -> Hasher:
     return load_hasher(options.run, **settings)
 
 
-def _print_recall(index: HashIndex, k: int) -> None:
-    if index.kind != "flat" and len(index):
-        print(f"{index.kind}: recall@{k} against exact {index.recall(k):.3f}", file=sys.stderr)
-
-
 def run_search(options: Any) -> int:
     """Prints the nearest of each picture as a table, a JSON line each, or a page; 1 where a picture cannot be read."""
-    index, answers = HashIndex(options.index, None, options.kind), {}
+    index, answers = HashIndex(options.index), {}
     for picture in options.pictures:
         try:
             distances, paths = index.search([picture], options.k)
             answers[picture] = list(zip(distances[0].tolist(), paths[0], strict=True))
         except ValueError as error:
             print(f"skipped: {error}", file=sys.stderr)
-    _print_recall(index, options.k)
     if options.format == "html":
         print(html_page(answers))
     for picture, answer in answers.items() if options.format != "html" else ():
@@ -107,9 +99,7 @@ def html_page(answers: dict[str, list[tuple[int, str]]]) -> str:
             source = "(not there any more)"
         return f"<figure>{source}<figcaption>{caption} {html.escape(path)}</figcaption></figure>"
 
-    sections = []
-    for query, found in answers.items():
-        figures = figure(query, "<b>query</b>") + "".join(figure(path, str(distance)) for distance, path in found)
-        sections.append(f"<section>{figures}</section>\n")
+    rows = [[figure(q, "<b>query</b>"), *(figure(path, str(d)) for d, path in found)] for q, found in answers.items()]
+    body = "\n".join(f"<section>{''.join(row)}</section>" for row in rows)
     style = "section{display:flex;flex-wrap:wrap}figure{width:160px;margin:4px;font:11px sans-serif}"
-    return f'<!doctype html><meta charset="utf-8"><title>Search</title><style>{style}</style>\n{"".join(sections)}'
+    return f'<!doctype html><meta charset="utf-8"><title>Search</title><style>{style}</style>\n{body}'

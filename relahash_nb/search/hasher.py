@@ -117,10 +117,10 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
     if settings["loss"] not in BASELINES or folder is None:
         allowed = f"without a run: {', '.join(BASELINES)}, and a folder"
         raise ValueError(f"loss: {settings['loss']!r}, folder: {folder!r} given; {allowed}")
+    paths, features = list_pictures(folder), []
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
-    paths, features = list_pictures(folder), []
     for pictures in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
         images = [picture.image for picture in pictures if picture.image is not None]
         with torch.no_grad():

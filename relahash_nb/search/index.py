@@ -7,14 +7,14 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from relahash_nb.files import write
 from relahash_nb.search.hasher import Hasher, Picture, reason
-
-Kind = Literal["flat", "ivf", "hnsw"]
 
 
 def need(module: str) -> Any:
@@ -73,13 +73,11 @@ class Store:
 
 
 class FolderStore(Store):
-    """A folder: items in an SQLite file, codes once more in FAISS's, where row i is the item with the id i + 1."""
-
-    kinds = ("flat", "ivf", "hnsw")
+    """A folder with an SQLite file; FAISS searches the codes in memory, where row i is the item with the id i + 1."""
 
     def connect(self, location: str, name: str, create: bool) -> None:
         """Opens the file of items."""
-        self.folder, self._faiss, self._indexes = Path(location), need("faiss"), {}
+        self.folder, self._faiss, self._index = Path(location), need("faiss"), None
         path = self.folder / "items.sqlite"
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,47 +95,24 @@ class FolderStore(Store):
         if not (path := self.folder / "model.json").exists():
             write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
-    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        """Distances and paths; with flat, of all that tie with the last."""
-        index, threads = self.prepare(kind), self._faiss.omp_get_max_threads()
+    def nearest(self, code: np.ndarray, k: int) -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest and of all that tie with the last."""
+        self._index = index = self._index or self._faiss.IndexBinaryFlat(8 * self.width)
+        new = self.read("SELECT code FROM items WHERE id > ? ORDER BY id", index.ntotal)
+        if new:  # since the last search, or all
+            index.add(self.codes(new))
+        threads = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(1)  # they share queries, not codes: for one, all but one are only waited for
-        distances, rows = (found[0] for found in index.search(code[None], min(k, index.ntotal)))
-        if kind == "flat":
-            _, distances, rows = index.range_search(code[None], int(distances[-1]) + 1)
+        last = index.search(code[None], min(k, index.ntotal))[0][0, -1]
+        _, distances, rows = index.range_search(code[None], int(last) + 1)
         self._faiss.omp_set_num_threads(threads)
         found = {int(row) + 1: int(distance) for row, distance in zip(rows, distances, strict=True)}
         text = "SELECT id, path FROM items WHERE id IN (SELECT value FROM json_each(?))"
         return [(found[row], path) for row, path in self.read(text, json.dumps(list(found)))]
 
-    def prepare(self, kind: str) -> Any:
-        """FAISS's index of all codes: its file, mapped into memory, once what was added since is in it."""
-        faiss, path, count = self._faiss, self.folder / f"{kind}.faiss", self.read("SELECT max(id) FROM items")[0][0]
-        index, mapped = self._indexes.get(kind), getattr(faiss, "IO_FLAG_MMAP_IFC", 0)
-        index = faiss.read_index_binary(str(path), mapped) if index is None and path.exists() else index
-        if index is None or index.ntotal < count:
-            if index is None or (kind == "ivf" and index.ntotal < count / 2):  # its lists are for far fewer
-                lists = max(1, min(int(count**0.5), count // 39))
-                names = dict(flat="BFlat", ivf=f"BIVF{lists}", hnsw="BHNSW16")
-                index = faiss.index_binary_factory(8 * self.width, names[kind])
-            else:
-                index = faiss.read_index_binary(str(path))  # one that is mapped cannot grow
-            codes = self.codes(self.read("SELECT code FROM items WHERE id > ? ORDER BY id", index.ntotal))
-            if not index.is_trained:
-                index.train(codes)
-            index.add(codes)
-            write(path, lambda temporary: faiss.write_index_binary(index, str(temporary)))
-        if kind == "ivf":
-            index.nprobe = 32
-        if kind == "hnsw":
-            index.hnsw.efSearch = 128
-        self._indexes[kind] = index
-        return index
-
 
 class PostgresStore(Store):
     """Two tables in PostgreSQL with pgvector, NAME_items and NAME_model."""
-
-    kinds = ("flat", "hnsw")
 
     def connect(self, location: str, name: str, create: bool) -> None:
         """Connects; the address, which may hold a password, is not kept and in no message."""
@@ -148,7 +123,7 @@ class PostgresStore(Store):
             plain = type(error) is psycopg.OperationalError
             fault = reason(error) if plain else "no address; allowed: postgresql://USER@HOST/DATABASE"
             raise ValueError(f"index: PostgreSQL: {fault}") from None
-        names = {part: psycopg.sql.Identifier(f"{name}_{part}").as_string() for part in ("items", "model", "hnsw")}
+        names = {part: psycopg.sql.Identifier(f"{name}_{part}").as_string() for part in ("items", "model")}
         self.transaction, self.to_value = self.connection.transaction, lambda code: f"x{code.hex()}"
         self.to_bytes, bits = lambda text: int(text, 2).to_bytes(self.width), lambda: f"bit({8 * self.width})"
         self.sql = lambda text: text.replace("?", "%s").format(**names, bits=bits(), code=f"%s::{bits()}")
@@ -162,21 +137,12 @@ class PostgresStore(Store):
         columns = "(id int PRIMARY KEY, card text, content bytea)"
         self.connection.execute(self.sql(f"CREATE TABLE IF NOT EXISTS {{model}} {columns}"))
 
-    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        """Distances and paths; with flat, ties at the last distance are cut by path."""
-        query, exact = self.to_value(code.tobytes()), kind == "flat"
-        text = "SELECT set_config('enable_indexscan', ?, false), set_config('hnsw.ef_search', ?, false)"
-        self.read(text, "off" if exact else "on", str(min(1000, max(k, 128))))
-        text = "SELECT (code <~> {code})::int AS distance, path FROM {items} ORDER BY "
-        if exact:
-            return self.read(text + 'distance, path COLLATE "C" LIMIT ?', query, k)
-        return self.read(text + "code <~> {code} LIMIT ?", query, query, k)
-
-    def prepare(self, kind: str) -> None:
-        """Makes the approximate index where there is none."""
-        if kind == "hnsw":
-            text = "CREATE INDEX IF NOT EXISTS {hnsw} ON {items} USING hnsw (code bit_hamming_ops)"
-            self.connection.execute(self.sql(text))
+    def nearest(self, code: np.ndarray, k: int) -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest; ties at the last distance are cut by path."""
+        text = (
+            'SELECT (code <~> {code})::int AS distance, path FROM {items} ORDER BY distance, path COLLATE "C" LIMIT ?'
+        )
+        return self.read(text, self.to_value(code.tobytes()), k)
 
 
 class HashIndex:
@@ -185,7 +151,6 @@ class HashIndex:
     Args:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
-        kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
         name: Of the tables in PostgreSQL.
 
     Attributes:
@@ -196,13 +161,9 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(
-        self, location: str | Path, hasher: Hasher | None = None, kind: Kind = "flat", name: str = "relahash"
-    ) -> None:
+    def __init__(self, location: str | Path, hasher: Hasher | None = None, name: str = "relahash") -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
-        if kind not in store.kinds:
-            raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
-        self._store, self.kind, self._hasher, self.counts = store(str(location), name, hasher), kind, hasher, {}
+        self._store, self._hasher, self.counts = store(str(location), name, hasher), hasher, {}
         self.card = self._store.card
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
@@ -235,41 +196,28 @@ class HashIndex:
             counts["skipped"] += sum(bool(picture.fault) for picture in pictures)
             counts["known"] += len(pictures)
         counts["known"] -= counts["added"] + counts["skipped"]
-        if len(self):
-            self._store.prepare(self.kind)
         return counts
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
         """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
-        found = [self._nearest(code, k, self.kind) for code in self.hasher(images)]
+        codes = self.hasher(images)
+        some = self._store.read("SELECT 1 FROM {items} LIMIT 1")
+        found = [sorted(self._store.nearest(code, k))[:k] if some else [] for code in codes]
         return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
-
-    def recall(self, k: int = 20, queries: int = 100) -> float:
-        """Of some of its own codes, the share of answers that are as near as the exact ones."""
-        hits, rows = [], self._store.read("SELECT code FROM {items} ORDER BY digest LIMIT ?", queries)
-        for code in self._store.codes(rows):
-            exact, found = (self._nearest(code, k, kind) for kind in ("flat", self.kind))
-            hits.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
-        return float(np.mean(hits))
 
     def duplicates(self, radius: int = 4) -> list[list[str]]:
         """Groups of paths, each linked to another of its group by a distance of at most `radius` bits."""
-        sparse, graph = need("scipy.sparse"), need("scipy.sparse.csgraph")
         rows = sorted(self._store.read("SELECT path, code FROM {items}"))
         codes, of_code = np.unique(self._store.codes([row[1:] for row in rows]), axis=0, return_inverse=True)
         count, flat = len(codes), need("faiss").IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
-        links = sparse.csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (count, count))
-        group = graph.connected_components(links, directed=False)[1]
+        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (count, count))
+        group = connected_components(links, directed=False)[1]
         found: dict[int, list[str]] = {}
         for (path, _), number in zip(rows, group[of_code.ravel()], strict=True):
             found.setdefault(int(number), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
-
-    def _nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        some = self._store.read("SELECT 1 FROM {items} LIMIT 1")
-        return sorted(self._store.nearest(code, k, kind))[:k] if some else []
 
 
 def describe(card: dict[str, Any]) -> str:
