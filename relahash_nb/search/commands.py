@@ -15,22 +15,23 @@ from PIL import Image
 
 from relahash_nb.datasets.images import FORMATS
 from relahash_nb.files import write
-from relahash_nb.search.hasher import Hasher, load_hasher
-from relahash_nb.search.index import HashIndex
+from relahash_nb.search import Hasher, HashIndex, load_hasher
 
 BASELINE = ("backbone", "bits", "loss")  # options that name a baseline
 
 
 def run_hash(options: Any) -> int:
     """Writes packed codes, paths and the model's card to a file.npz; 1 where a picture was skipped."""
-    hasher, out = _load(options), Path(options.out)
-    batches = list(hasher.hash_folder(options.folder))
-    paths = [picture.path for pictures, _ in batches for picture in pictures if picture.image is not None]
-    codes = np.concatenate([hasher([]), *(codes for _, codes in batches)])
-    np.savez(buffer := BytesIO(), codes=codes, paths=np.array(paths, str), card=json.dumps(hasher.card))
-    write(out, lambda temporary: temporary.write_bytes(buffer.getvalue()))
-    print(f"{out}: {len(paths)} codes of {hasher.card['bits']} bits")
-    return int(any(picture.fault for pictures, _ in batches for picture in pictures))
+    hasher, paths, codes, skipped = _load(options), [], [], 0
+    for pictures, part in hasher.hash_folder(options.folder):
+        paths += [picture.path for picture in pictures if picture.image is not None]
+        codes.append(part)
+        skipped += len(pictures) - len(part)
+    codes, card = np.concatenate([hasher([]), *codes]), json.dumps(hasher.card)
+    np.savez(buffer := BytesIO(), codes=codes, paths=np.array(paths, str), card=card)
+    write(Path(options.out), lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    print(f"{options.out}: {len(paths)} codes of {hasher.card['bits']} bits")
+    return int(skipped > 0)
 
 
 def run_index(options: Any) -> int:

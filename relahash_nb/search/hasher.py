@@ -73,8 +73,7 @@ class Hasher:
             images = torch.stack([read_picture(picture, self._model) for picture in pictures[start : start + BATCH]])
             padded = torch.cat([images, images.new_zeros(BATCH - len(images), *images.shape[1:])])
             with torch.inference_mode():
-                padded = padded.to(self._network.mean.device).contiguous(memory_format=torch.channels_last)
-                codes.append(pack(self._network(padded)[: len(images)].cpu()))
+                codes.append(pack(self._network(padded.to(self._network.mean.device))[: len(images)].cpu()))
         return np.concatenate(codes)
 
     def hash_folder(
