@@ -12,8 +12,6 @@
 | metrics | mean average precision against the published algorithm | 3 |
 | growth | seconds and memory against database, bits and classes | 4 |
 | search | an index of a million codes: FAISS, PostgreSQL, NumPy; build, size, latency | 8 |
-| steps | a fine-tuning step and a frozen epoch, with the floor beside it | 1 |
-| estimate | a T4 on paper, from counted operations and known peaks | 1 |
 
 Run them where nothing else runs: how busy the machine was before one began stands in its result.
 """

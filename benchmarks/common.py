@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Any
 import psutil
 
 from relahash_nb.files import write
+from relahash_nb.results.runs import describe_hardware
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "search", "steps", "estimate")
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "search")
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "timm", "faiss-cpu")
 OUR_SETTINGS = ("GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")  # that `import relahash_nb` makes
 QUIET = 10  # percent of the cores at work for others, below which a machine is called so
@@ -49,13 +51,9 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 class Process:
-    """An object that lives in a process of its own, and is asked by name.
+    """An object of `module.name(*arguments)` in a process of its own, asked by name.
 
-    Args:
-        plain: Under torch's own settings, not under those that importing our package makes.
-        module: Where the class is.
-        name: Of the class.
-        arguments: For the class.
+    With `plain` it is under torch's own settings, not under those that importing our package makes.
     """
 
     def __init__(self, plain: bool, module: str, name: str, *arguments: Any) -> None:
@@ -88,21 +86,13 @@ def _call(method: str, arguments: tuple) -> Any:
 
 @dataclass
 class Report:
-    """What a benchmark measured, and all that it takes to believe it.
+    """What a benchmark measured, and all that it takes to believe it."""
 
-    Attributes:
-        title: One line.
-        command: That repeats it.
-        tables: Each with `caption`, `columns`, `rows` of texts, and whether the README shows it.
-        notes: Sentences below the tables.
-        measured: The numbers, before they were rounded into a table.
-    """
-
-    title: str
-    command: str
-    tables: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    measured: dict[str, Any] = field(default_factory=dict)
+    title: str  # one line
+    command: str  # that repeats it
+    tables: list[dict[str, Any]] = field(default_factory=list)  # caption, columns, rows of texts, in_readme
+    notes: list[str] = field(default_factory=list)  # sentences below the tables
+    measured: dict[str, Any] = field(default_factory=dict)  # the numbers, before they were rounded into a table
     machine: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,8 +107,9 @@ class Report:
 
     def finish(self) -> None:
         """Notes the machine, after all is measured."""
+        found = describe_hardware("cpu")
         self.machine |= {
-            "hardware": hardware(),
+            "hardware": f"{found['processor']}, {found['cores']} cores, {platform.system()}",
             "versions": versions(),
             "seconds": round(time.perf_counter() - self.began),
             "date": time.strftime("%Y-%m-%d"),
@@ -180,15 +171,8 @@ def memory(name: str, restart: bool = False) -> float:
         return float("nan")
     if restart:
         Path("/proc/self/clear_refs").write_text("5")
-    return next(int(line.split()[1]) for line in read_lines("/proc/self/status") if line.startswith(name)) / 1e6
-
-
-def hardware() -> str:
-    cpu = next(
-        (line.partition(": ")[2] for line in read_lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor() or platform.machine(),
-    )
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}"
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1e6
 
 
 def versions() -> str:
@@ -197,11 +181,5 @@ def versions() -> str:
 
 
 def version_of(package: str) -> str | None:
-    try:
+    with suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def read_lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []

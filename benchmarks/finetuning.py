@@ -20,15 +20,7 @@ TRAIN, QUERY, DATABASE = 1_000, 200, 4_000
 
 
 class Ours:
-    """The package's own training and encoding, on the same arrays.
-
-    Args:
-        file: As for `Published`.
-        weights: Likewise.
-        precision: fp32 or bf16.
-        size: Pixels.
-        seed: Of the weights, the batches and the augmentation.
-    """
+    """The package's own training and encoding in fp32 or bf16, on the same arrays; arguments as for `Published`."""
 
     def __init__(self, file: str, weights: str | None, precision: str, size: int = 224, seed: int = 0) -> None:
         import torch

@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 import statistics
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import torch
+import pandas as pd
+import seaborn as sns
 
 from benchmarks.common import RESULTS, Report, memory, seconds
+from benchmarks.metrics import make
 from relahash_nb.files import write
 from relahash_nb.metrics import pack, retrieval_scores
 from relahash_nb.plots import set_style
@@ -31,9 +29,9 @@ WORK = ("scores", "index")
 
 def run(options, report: Report) -> None:
     sweeps = {knob: values[:2] if options.quick else values for knob, values in SWEEPS.items()}
-    measure(*make(1_000, 16, 2), rounds=1)  # what is compiled at the first call
+    measure(*make(1_000, 16, 2, QUERIES), rounds=1)  # what is compiled at the first call
     points = {
-        knob: {value: measure(*make(**CENTRE | {knob: value}), options.rounds) for value in values}
+        knob: {value: measure(*make(**CENTRE | {knob: value}, queries=QUERIES), options.rounds) for value in values}
         for knob, values in sweeps.items()
     }
     rows = [
@@ -51,20 +49,6 @@ def run(options, report: Report) -> None:
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)
         write(RESULTS / "growth.png", lambda path: draw(points).savefig(path, dpi=120, format="png"))
-
-
-def make(items: int, bits: int, classes: int):
-    """Query codes, database codes, query targets, database targets: uint8 one-hot, codes near their centroid."""
-    generator = torch.Generator().manual_seed(0)
-    centroids = torch.randn(classes, bits, generator=generator).sign()
-
-    def draw(count: int):
-        labels = torch.randint(classes, (count,), generator=generator)
-        targets = torch.zeros(count, classes, dtype=torch.uint8).scatter_(1, labels[:, None], 1)
-        return centroids[labels] + 1.5 * torch.randn(count, bits, generator=generator), targets
-
-    (query, query_targets), (database, database_targets) = draw(QUERIES), draw(items)
-    return query, database, query_targets, database_targets
 
 
 def measure(query, database, query_targets, database_targets, rounds: int) -> dict[str, dict[str, float]]:
@@ -98,27 +82,19 @@ def sentence(knob: str, points: dict[int, dict]) -> str:
     parts = []
     for work in WORK:
         times = points[high][work]["seconds"] / points[low][work]["seconds"]
-        power = math.log(times) / math.log(high / low)
-        parts.append(f"{work}: {times:.1f} times the seconds (as n to the {power:.2f}), {_memory(points, high, work)}")
+        grown = f"{times:.1f} times the seconds (as n to the {math.log(times) / math.log(high / low):.2f})"
+        parts.append(f"{work}: {grown}, {points[high][work]['gigabytes']:.2f} GB at most beside the data")
     return f"From {low:,} to {high:,} {knob} ({high / low:g} times as many) {'; '.join(parts)}."
-
-
-def _memory(points: dict[int, dict], at: int, work: str) -> str:
-    return f"{points[at][work]['gigabytes']:.2f} GB at most beside the data"
 
 
 def draw(points: dict[str, dict[int, dict]]):
     """Two rows, seconds and memory; a column for each of what grows."""
     set_style()
-    figure, axes = plt.subplots(2, len(points), figsize=(3 * len(points), 4.5), sharey="row", sharex="col")
-    for column, (knob, values) in zip(axes.T, points.items(), strict=True):
-        for ax, unit in zip(column, ("seconds", "gigabytes"), strict=True):
-            for work in WORK:
-                line = [max(point[work][unit], 1e-3) for point in values.values()]
-                ax.plot(list(values), line, marker=".", label="index and search" if work == "index" else work)
-            ax.set(xscale="log", yscale="log")
-        column[1].set_xlabel({"items": "database items", "bits": "bits", "classes": "classes"}[knob])
-    axes[0, 0].set_ylabel("seconds")
-    axes[1, 0].set_ylabel("peak memory, GB")
-    axes[0, 0].legend()
-    return figure
+    rows = [
+        dict(grows=knob, to=value, work=work, what=unit, amount=max(point[work][unit], 1e-3))
+        for knob, values in points.items() for value, point in values.items()
+        for work in WORK for unit in ("seconds", "gigabytes")
+    ]  # fmt: skip
+    facets = dict(row="what", col="grows", height=2.3, facet_kws=dict(sharex="col", sharey="row"))
+    grid = sns.relplot(pd.DataFrame(rows), x="to", y="amount", hue="work", kind="line", marker="o", **facets)
+    return grid.set(xscale="log", yscale="log", xlabel="").set_titles("{row_name} against {col_name}").figure

@@ -47,14 +47,14 @@ CASES = (
 
 
 def run(options, report: Report) -> None:
-    retrieval_scores(*make_case(Case("compile", 2, 2, 2, 1, None, 1)))
+    retrieval_scores(*make(2, BITS, 2, 2))  # what is compiled at the first call
     rows = [row for case in CASES for row in measure(shrink(case) if options.quick else case, options.rounds, report)]
     columns = ["case", "queries × items, top_k", "way", "seconds", "published / this", "peak GB beside the data"]
     report.table("**Scores of codes**: mean average precision, 64 bits.", columns, rows, in_readme=True)
 
 
 def measure(case: Case, rounds: int, report: Report) -> list[list[str]]:
-    data = make_case(case)
+    data = make(case.items, BITS, case.classes, case.queries, case.labels, torch.int64)
     query_codes, database_codes, query_targets, database_targets = data
     few = case.published_queries
     published = lambda: mean_average_precision(
@@ -83,18 +83,18 @@ def measure(case: Case, rounds: int, report: Report) -> list[list[str]]:
     return rows
 
 
-def make_case(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Query codes, database codes, query targets, database targets."""
+def make(items: int, bits: int, classes: int, queries: int, labels: int = 1, dtype: torch.dtype = torch.uint8):
+    """Query codes, database codes, and the targets of both: at most so many labels, codes near their centroids."""
     generator = torch.Generator().manual_seed(0)
-    centroids = torch.randn(case.classes, BITS, generator=generator).sign()
+    centroids = torch.randn(classes, bits, generator=generator).sign()
 
     def draw(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        targets = torch.zeros(count, case.classes, dtype=torch.int64)
-        for _ in range(case.labels):
-            targets.scatter_(1, torch.randint(case.classes, (count, 1), generator=generator), 1)
-        return targets.float() @ centroids + 1.5 * torch.randn(count, BITS, generator=generator), targets
+        targets = torch.zeros(count, classes, dtype=dtype)
+        for _ in range(labels):
+            targets.scatter_(1, torch.randint(classes, (count, 1), generator=generator), 1)
+        return targets.float() @ centroids + 1.5 * torch.randn(count, bits, generator=generator), targets
 
-    (query_codes, query_targets), (database_codes, database_targets) = draw(case.queries), draw(case.items)
+    (query_codes, query_targets), (database_codes, database_targets) = draw(queries), draw(items)
     return query_codes, database_codes, query_targets, database_targets
 
 
@@ -107,11 +107,6 @@ def faiss_scan(query_codes, database_codes) -> None:
 
 
 def shrink(case: Case) -> Case:
-    queries = case.queries // 10
-    return replace(
-        case,
-        queries=queries,
-        items=case.items // 10,
-        top_k=case.top_k and case.top_k // 10,
-        published_queries=min(queries, case.published_queries),
-    )
+    queries, top_k = case.queries // 10, case.top_k and case.top_k // 10
+    few = min(queries, case.published_queries)
+    return replace(case, queries=queries, items=case.items // 10, top_k=top_k, published_queries=few)

@@ -6,6 +6,6 @@ import os
 # How long an OpenMP thread spins before it sleeps. Torch's default gets in the way of other processes: beside two busy
 # ones on two cores an epoch took 42 s, and 2 s with this. On a quiet machine it costs nothing.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
-# Large tensors in pages of 2 MB, where Linux has them: with pages of 4 KB, each zeroed by the system, a training step of
-# AlexNet takes a third longer.
+# Large tensors in pages of 2 MB, where Linux has them: with pages of 4 KB, each zeroed by the system, a training step
+# of AlexNet takes a third longer.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -36,9 +36,8 @@ def build_backbone(name: str, weights: str) -> nn.Module:
             return from_torchvision(name, weights)
         return from_timm(name, weights)
     except OSError as error:
-        raise ValueError(
-            f"weights: {weights} for {name} could not be downloaded ({error}); allowed too: none, or a safetensors file"
-        ) from None
+        allowed = "allowed too: none, or a safetensors file"
+        raise ValueError(f"weights: {weights} for {name} could not be downloaded ({error}); {allowed}") from None
 
 
 def alexnet(weights: str) -> nn.Module:
@@ -49,20 +48,19 @@ def alexnet(weights: str) -> nn.Module:
 def small_cnn(weights: str) -> nn.Module:
     """Five convolutions, 64 features: for small images, to be trained from scratch in seconds on a CPU."""
     if weights != "none":
-        raise ValueError(
-            f"weights: {weights!r} given; small_cnn has none of its own; allowed: none, or a safetensors file"
-        )
+        allowed = "allowed: none, or a safetensors file"
+        raise ValueError(f"weights: {weights!r} given; small_cnn has none of its own; {allowed}")
+
+    def convolution(before: int, after: int) -> tuple[nn.Module, ...]:
+        return nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+
     network = nn.Sequential(
-        *_convolution(3, 16), nn.MaxPool2d(2),
-        *_convolution(16, 32), *_convolution(32, 32), nn.MaxPool2d(2),
-        *_convolution(32, 64), *_convolution(64, 64), nn.AdaptiveAvgPool2d(1),
+        *convolution(3, 16), nn.MaxPool2d(2),
+        *convolution(16, 32), *convolution(32, 32), nn.MaxPool2d(2),
+        *convolution(32, 64), *convolution(64, 64), nn.AdaptiveAvgPool2d(1),
     )  # fmt: skip
     network.mean, network.std = (0.285,) * 3, (0.353,) * 3  # Fashion-MNIST's; batch norm does the rest for other images
     return network
-
-
-def _convolution(before: int, after: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
 
 
 def torchvision_names() -> list[str]:

@@ -25,10 +25,7 @@ def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig
         model: A `HashModel`; its `hash_layer` is replaced.
         features: (N, F) of the training images, from its backbone.
         targets: (N, C) multi-hot; only `class_index` uses them.
-        config: Its `loss`, `loss_options`, `bits` and `seed` are used.
-
-    Raises:
-        ValueError: The baseline cannot give that number of bits.
+        config: Its `loss`, `loss_options`, `bits` (ValueError if the baseline cannot give as many) and `seed` are used.
 
     Example:
         >>> model, features = nn.Module(), torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
@@ -64,21 +61,18 @@ def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iter
 
 
 def cosine(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """The cosine between features, in Hamming distances: the angle is a share of many random hyperplanes.
+    """The cosine between features, in Hamming distances, so that this ranking is a run with ties and bounds as well.
 
     Of hyperplanes through the origin, the share that separates two vectors is their angle over π (Charikar, STOC 2002);
-    orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012). So the ranking by cosine, which has
-    no codes of its own, is a run with the same files, ties and bounds as all others.
+    orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012).
     """
     if bits < ENOUGH_FOR_COSINE:
-        least = f"{ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
-        raise ValueError(f"bits: {bits} given; cosine needs {least}")
+        raise ValueError(
+            f"bits: {bits} given; cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
+        )
     size = features.shape[1]
-    blocks = [
-        torch.linalg.qr(torch.randn(size, min(size, bits - start), generator=generator))[0].T
-        for start in range(0, bits, size)
-    ]
-    return projection(torch.cat(blocks), torch.zeros(size))
+    draws = (torch.randn(size, min(size, bits - start), generator=generator) for start in range(0, bits, size))
+    return projection(torch.cat([torch.linalg.qr(draw)[0].T for draw in draws]), torch.zeros(size))
 
 
 def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
@@ -102,10 +96,7 @@ BASELINES: dict[str, Callable[..., nn.Module]] = {
 
 
 class ClassIndex(nn.Module):
-    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K bits.
-
-    Raises:
-        ValueError: K is less than the ⌈log₂ C⌉ digits of the index.
+    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits.
 
     Example:
         >>> ClassIndex(nn.Identity(), bits=5)(torch.eye(3))
@@ -151,9 +142,9 @@ def projection(weight: Tensor, mean: Tensor) -> nn.Module:
 
 def principal_directions(features: Tensor, bits: int) -> Tensor:
     """(K, F) orthonormal, of features (N, F), those of the largest variance first; a ValueError if K is too large."""
-    if bits > min(features.shape):
-        most = min(features.shape)
-        raise ValueError(f"bits: {bits} given; {features.shape[0]} features of {features.shape[1]} numbers have {most}")
+    count, size = features.shape
+    if bits > min(count, size):
+        raise ValueError(f"bits: {bits} given; {count} features of {size} numbers have {min(count, size)}")
     centred = (features - features.mean(dim=0)).double()
     return torch.linalg.eigh(centred.T @ centred)[1].T.flip(0)[:bits].float()  # of ascending eigenvalues
 

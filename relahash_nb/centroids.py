@@ -25,14 +25,11 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
     Args:
         num_classes: C, at least 1.
         bits: K, at least 1; it need not be a power of two.
-        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H.
+        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H; another one is a ValueError.
         seed: At least 0. It feeds a generator of its own; no global random state is read or changed.
 
     Returns:
         (C, K) float32 on the CPU, every entry −1 or +1.
-
-    Raises:
-        ValueError: A number is not whole or is too small, or the method is unknown.
 
     Example:
         >>> describe_centroids(make_centroids(10, 64)).minimum_distance
@@ -62,19 +59,16 @@ def bernoulli(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarr
 
 
 def hadamard(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of ±H: K/2 or K bits apart while C ≤ 2K and K is a power of two (CSQ, Yuan et al., CVPR 2020).
-
-    Rows and columns are shuffled and each row has a random sign; first come different rows, then their opposites,
-    then both again under sign masks (`_coset_masks`). Other K take K columns of the next larger H. Rows that repeat
-    others are replaced by random codes. The whole is drawn again, up to `DRAWS` times, while a bit is redundant.
-    """
+    """Rows of ±H: K/2 or K bits apart while C ≤ 2K and K is a power of two (CSQ, Yuan et al., CVPR 2020)."""
     if num_classes > 2 ** (bits - 1):  # two must be neighbours, so any codes serve that are used evenly
         numbers = [rng.permutation(2**bits) for _ in range(-(-num_classes // 2**bits))]
         return 1.0 - 2 * (np.concatenate(numbers)[:num_classes, None] >> np.arange(bits) & 1)  # (C, K)
+    # First come different rows in random order, each with a random sign, then their opposites, then both again under
+    # sign masks; other K take K columns of the next larger H. All is drawn again while a bit is redundant.
     matrix = scipy.linalg.hadamard(1 << (bits - 1).bit_length(), float)  # (order, order)
     masks = _coset_masks(matrix, -(-num_classes // (2 * len(matrix))), rng)  # (cosets, order)
-    draws = []
-    while len(draws) < DRAWS and (not draws or any(_redundant_bits(draws[-1]))):
+    draws, redundant = [], lambda codes: sum(map(len, redundant_bits(codes)))
+    while len(draws) < DRAWS and (not draws or redundant(draws[-1])):
         rows = rng.permutation(matrix) * bernoulli(len(matrix), 1, rng)
         codes = (masks[:, None] * np.concatenate([rows, -rows])).reshape(-1, len(matrix))[:num_classes]
         codes = rng.permutation(codes)[:, rng.permutation(len(matrix))[:bits]]  # (C, K)
@@ -82,7 +76,7 @@ def hadamard(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarra
             repeats = np.setdiff1d(np.arange(num_classes), kept)
             codes[repeats] = bernoulli(len(repeats), bits, rng)
         draws.append(codes)
-    return min(draws, key=lambda codes: sum(_redundant_bits(codes)))
+    return min(draws, key=redundant)
 
 
 def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -90,17 +84,15 @@ def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.nda
 
     The published search draws codes at random and keeps those that are far from all earlier ones. Ours gets further
     (10 classes, 64 bits: minimum 35, the bound, for 31): a climb starts from `hadamard` rows and flips single bits
-    while that lowers Σ base^(−distance) over all pairs (Cohn & Zhao 2014, "Energy-minimizing error-correcting codes");
-    base 2 reaches far, base 16 then minds little but the closest pairs. Of four climbs, three flip nothing that would
-    make a bit redundant. Codes are distinct where 2^K ≥ C; a small distance is never an error.
+    while that lowers Σ base^(−distance) over all pairs (Cohn & Zhao 2014, "Energy-minimizing error-correcting codes").
     """
     if num_classes == 1 or num_classes > min(MOST_CLASSES, 2 ** (bits - 1)):
         return hadamard(num_classes, bits, rng)
     found = []
     for climb in range(max(2, min(64, 40_000 // (num_classes * bits)))):  # seconds at most
-        start = hadamard(num_classes, bits, rng)
-        coarse = _climb(start, base=2, spare=climb % 4 > 0)
-        found += [start, coarse, _climb(coarse, base=16, spare=climb % 4 > 0)]
+        start, spare = hadamard(num_classes, bits, rng), climb % 4 > 0  # three of four make no bit redundant
+        coarse = _climb(start, 2, spare)  # base 2 reaches far, base 16 then minds little but the closest pairs
+        found += [start, coarse, _climb(coarse, 16, spare)]
     seen = [describe_centroids(torch.from_numpy(codes)) for codes in found]
     worth = [(s.minimum_distance, -s.constant_bits - s.duplicate_bits, s.mean_distance) for s in seen]
     return found[worth.index(max(worth))]
@@ -124,19 +116,18 @@ class CentroidDescription:
     duplicate_bits: int  # equal or opposite to an earlier one; a second constant bit counts here too
 
     def __str__(self) -> str:
-        distances = f"minimum distance {self.minimum_distance} (bound {self.plotkin_bound})"
-        redundant = f"{self.constant_bits} constant and {self.duplicate_bits} duplicate bits"
-        return f"{self.num_classes} × {self.bits} bits: {distances}, mean {self.mean_distance:.2f}, {redundant}"
+        return (
+            f"{self.num_classes} × {self.bits} bits: minimum distance {self.minimum_distance} (bound "
+            f"{self.plotkin_bound}), mean {self.mean_distance:.2f}, {self.constant_bits} constant and "
+            f"{self.duplicate_bits} duplicate bits"
+        )
 
 
 def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
     """Describe the pairwise Hamming distances and the bits of centroids.
 
     Args:
-        centroids: (C, K), C at least 2, K at least 1, every entry −1 or +1, any signed dtype, any device.
-
-    Raises:
-        ValueError: The shape is another, or an entry is neither −1 nor +1.
+        centroids: (C, K), C at least 2, every entry −1 or +1, any signed dtype and device; others are a ValueError.
 
     Example:
         >>> print(describe_centroids(torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1]])))
@@ -147,15 +138,11 @@ def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
     if (centroids.abs() != 1).any():
         raise ValueError(f"centroids hold {centroids[centroids.abs() != 1][0].item()}; allowed: -1 and 1")
     codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
+    constant, duplicate = redundant_bits(codes)
     distances = (pdist(codes, "cityblock") / 2).astype(int)  # (C(C − 1)/2,)
-    return CentroidDescription(
-        *codes.shape,
-        minimum_distance=int(distances.min()),
-        plotkin_bound=plotkin_bound(*codes.shape),
-        mean_distance=float(distances.mean()),
-        histogram=tuple(np.bincount(distances, minlength=codes.shape[1] + 1).tolist()),
-        **dict(zip(("constant_bits", "duplicate_bits"), _redundant_bits(codes), strict=True)),
-    )
+    histogram = tuple(np.bincount(distances, minlength=codes.shape[1] + 1).tolist())
+    least, bound, mean = int(distances.min()), plotkin_bound(*codes.shape), float(distances.mean())
+    return CentroidDescription(*codes.shape, least, bound, mean, histogram, len(constant), len(duplicate))
 
 
 def plotkin_bound(num_classes: int, bits: int) -> int:
@@ -164,13 +151,7 @@ def plotkin_bound(num_classes: int, bits: int) -> int:
     A bit differs in at most ⌊C/2⌋⌈C/2⌉ of the C(C−1)/2 pairs, so the mean distance, and the minimum with it, is at
     most K ⌊C/2⌋⌈C/2⌉ / (C(C−1)/2). Of the codes, ⌈C/2^s⌉ or more agree in s bits and differ only in the K − s
     others: the bound for these holds as well, and the smallest over s is returned (0 … K, not always attained).
-
-    Args:
-        num_classes: C, at least 2.
-        bits: K, at least 1.
-
-    Raises:
-        ValueError: A number is not whole or is too small.
+    `num_classes` is C ≥ 2, `bits` is K ≥ 1; others are a ValueError.
 
     Example:
         >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
@@ -188,15 +169,12 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0
     """Give each item the majority, bit by bit, of its classes' centroids (CSQ, Yuan et al., CVPR 2020).
 
     Args:
-        targets: (N, C) multi-hot, any integer, boolean or float dtype, on the centroids' device.
+        targets: (N, C) multi-hot, any dtype, on the centroids' device; shapes that do not fit are a ValueError.
         centroids: (C, K) of ±1, float.
         seed: At least 0. It draws the one vector of ±1 that decides ties, the same for all items.
 
     Returns:
         (N, K) of ±1, dtype and device of the centroids. An item without a label is all ties.
-
-    Raises:
-        ValueError: The shapes do not fit, or the seed is not whole or is negative.
 
     Example:
         >>> vote_centroids(torch.tensor([[1, 1, 1], [0, 0, 1]]), torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, -1, 1]]))
@@ -204,12 +182,19 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0
                 [-1., -1.,  1.]])
     """
     rng = np.random.default_rng(_whole("seed", seed, least=0))
-    if targets.ndim != 2 or centroids.ndim != 2 or targets.shape[1] != len(centroids):
-        shapes = f"{tuple(targets.shape)} and {tuple(centroids.shape)}"
-        raise ValueError(f"targets and centroids have shapes {shapes}; allowed: (N, C) and (C, K)")
+    shapes = tuple(targets.shape), tuple(centroids.shape)
+    if targets.ndim != 2 or centroids.ndim != 2 or shapes[0][1] != shapes[1][0]:
+        raise ValueError(f"targets and centroids have shapes {shapes[0]} and {shapes[1]}; allowed: (N, C) and (C, K)")
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
     tie = torch.from_numpy(bernoulli(1, centroids.shape[1], rng)).to(centroids)  # (1, K)
     return torch.where(votes == 0, tie, votes.sign())
+
+
+def redundant_bits(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the bits that are constant in signs (N, K), and of those equal or opposite to an earlier bit."""
+    changes = (signs > 0) ^ (signs[0] > 0)  # (N, K), a bit and its opposite alike
+    _, first = np.unique(np.packbits(changes, axis=0).T, axis=0, return_index=True)
+    return np.flatnonzero(~changes.any(0)), np.setdiff1d(np.arange(changes.shape[1]), first)
 
 
 def _whole(name: str, value: int, least: int) -> int:
@@ -219,11 +204,9 @@ def _whole(name: str, value: int, least: int) -> int:
 
 
 def _coset_masks(matrix: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose sign masks greedily so that the codes m·(±H) of different masks m stay far apart.
-
-    For m = (−1)^q, q a quadratic form in the binary digits of the column's number, codes of two masks can be
-    (order − √order)/2 bits apart (MacWilliams & Sloane 1977, chapter 15).
-    """
+    """Choose sign masks (count, order) greedily so that the codes m·(±H) of different masks m stay far apart."""
+    # For m = (−1)^q, q a quadratic form in the binary digits of the column's number, codes of two masks can be
+    # (order − √order)/2 bits apart (MacWilliams & Sloane 1977, chapter 15).
     order = len(matrix)
     chosen, overlap = [np.ones(order)], np.zeros(POOL)
     if count > 1:
@@ -254,12 +237,9 @@ def _climb(codes: np.ndarray, base: int, spare: bool) -> np.ndarray:
 
 
 def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, spare: bool) -> int | None:
-    """Find the bit of one centroid whose flip lowers Σ base^(−distance) most.
-
-    A flip moves the classes with the same bit one step away and the others one step closer: in units of
-    (base − 1)/base, the former's terms fall by 1 and the latter's rise by base. That is linear in the product of
-    the two bits, so one product with the whole matrix gives the gains of all flips.
-    """
+    """Find the bit of one centroid whose flip lowers Σ base^(−distance) most; None if no flip lowers it."""
+    # A flip moves classes with the same bit one step away and the others one step closer: in units of (base − 1)/base
+    # the former's terms fall by 1 and the latter's rise by base. That is linear in the product of the two bits.
     distances = ((codes.shape[1] - codes @ codes[row]) / 2).astype(int)  # (C,)
     distances[row] = codes.shape[1]  # no code is its own neighbour
     terms = weights[distances - distances.min()]
@@ -272,9 +252,3 @@ def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, spar
         if not spare or agreement < len(codes):  # all classes agree: constant, or equal or opposite to another
             return bit
     return None
-
-
-def _redundant_bits(codes: np.ndarray) -> tuple[int, int]:
-    constant = np.abs(codes.sum(0)) == len(codes)  # (K,)
-    same = np.abs(codes.T @ codes) == len(codes)  # (K, K)
-    return int(constant.sum()), int(np.triu(same, 1).any(0).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +14,13 @@ from relahash_nb.config import RECIPES, RunConfig, project_path
 from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
-ALIASES = {"--ds": "--dataset", "--nbit": "--bits", "--bs": "--batch-size", "--init-centroids-method": "--centroids"}
+ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
 PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
+BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # that hashes your own pictures
 NOT_GIVEN = "(not given)"
 
 HELP = """usage: relahash COMMAND [options]
@@ -86,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of `sys.argv[1:]`.
 
     Returns:
-        Exit code: 0; 1 where a run failed or a check found errors; 2 where options or data are wrong and nothing was
-        begun; 130 where it was interrupted.
+        Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data
+        are wrong and nothing was begun; 130 where it was interrupted.
     """
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -96,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if command not in COMMANDS:
         names = [name for name in COMMANDS if name != "look"]
-        hint = did_you_mean(command, names)
-        print(f"relahash: {command!r} given; allowed: {', '.join(names)}{hint}", file=sys.stderr)
+        said = f"{command!r} given; allowed: {', '.join(names)}{did_you_mean(command, names)}"
+        print(f"relahash: {said}", file=sys.stderr)
         return 2
     if "" not in sys.path:
         sys.path.append("")  # your own data sets and losses may lie in the working directory, as for a notebook
@@ -106,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads the lines has enough of them, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 1
     except OSError as error:  # the disk is full, or cannot be written
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
@@ -115,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(
-    command: str, description: str, arguments: Sequence[str], *kinds: type[Options], only: Sequence[str] | None = None
+    command: str, description: str, arguments: Sequence[str], *kinds: type[Options], only: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The values that are given on the command line, by name; those of a sweep's runs as lists.
 
@@ -124,7 +128,7 @@ def parse(
         description: For the help text.
         arguments: After the command's name.
         kinds: Whose fields are the options.
-        only: The fields of `RunConfig` that are options; None: all.
+        only: The fields of `RunConfig` that are options; empty: all.
 
     Raises:
         ValueError: There is no such option, or it has no value, or too many.
@@ -136,65 +140,47 @@ def parse(
     owner = {
         name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or name in (only or name)
     }
-    fields = []
+    fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, kind in owner.items():
-        hint, default = tuple[str, ...], (NOT_GIVEN,)
-        if is_flag(kind, name):
-            hint, default = bool, False
-        shown = f"(default: {kind.model_fields[name].default})"
-        argument = tyro.conf.arg(help=f"{explain(kind, name)} {shown}", help_behavior_hint="", metavar="VALUE")
-        if kind.model_fields[name].json_schema_extra["kind"] == "positional":
-            hint = tyro.conf.Positional[hint]
+        meaning = f"{explain(kind, name)} (default: {kind.model_fields[name].default})"
+        aliases = [ALIASES[name]] if name in ALIASES else None
+        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar="VALUE", aliases=aliases)
+        hint, default = (bool, False) if name in kind.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
+        hint = tyro.conf.Positional[hint] if name in kind.of_kind("positional") else hint
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields, kw_only=True)
-    options.__doc__ = description
-    words = [ALIASES.get(word.partition("=")[0], word.partition("=")[0]) + word[len(word.partition("=")[0]) :]
-             if word.startswith("--") else word for word in arguments]  # fmt: skip
-    given, unknown = tyro.cli(
-        options,
-        prog=f"relahash {command}",
-        args=words,
-        config=(tyro.conf.FlagCreatePairsOff,),
-        return_unknown_args=True,
-    )
+    options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": description})
+    settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
+    given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
         raise ValueError(f"{unknown[0]}: no such option{did_you_mean(name, owner).replace('_', '-')}")
     values: dict[str, Any] = {}
     for name, texts in vars(given).items():
         kind = owner[name]
-        if is_flag(kind, name) or texts == (NOT_GIVEN,):
-            values |= {name: texts} if texts is True else {}
-            continue
-        several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
-        if not texts or (len(texts) > 1 and not several):
-            raise ValueError(f"{name}: {' '.join(texts) or 'no value'} given; allowed: {kind.describe_allowed(name)}")
-        read = [kind.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
-        values[name] = read if several else read[0]
+        if name in kind.of_kind("flag"):
+            values |= {name: True} if texts else {}
+        elif texts != (NOT_GIVEN,):
+            several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
+            if not texts or (len(texts) > 1 and not several):
+                typed = " ".join(texts) or "no value"
+                raise ValueError(f"{name}: {typed} given; allowed: {kind.describe_allowed(name)}")
+            read = [kind.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
+            values[name] = read if several else read[0]
     return values
 
 
-def is_flag(kind: type[Options], name: str) -> bool:
-    """Whether an option is given without a value."""
-    return kind.model_fields[name].json_schema_extra["kind"] == "flag"
-
-
 def explain(kind: type[Options], name: str) -> str:
-    """An option in a help text: its meaning, what is allowed, what the recipes say, its name in the published command.
+    """An option in a help text: its meaning, what is allowed, what the recipes say.
 
     Example:
         >>> explain(RunConfig, "epochs").partition("; default: ")[2]
         '100 with paper, 20 with quick, 20 with photos'
     """
-    parts = [kind.schema_of(name)["description"]]
     allowed = kind.describe_allowed(name).removesuffix(", or None")
-    if not is_flag(kind, name) and allowed not in ("a text", "a list"):
-        parts.append(allowed)
-    if kind is RunConfig:
-        usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
-        parts += ["default: " + ", ".join(usual)] if usual else []
-        parts += [f"also {alias}" for alias, own in ALIASES.items() if own == f"--{name.replace('_', '-')}"]
-    return "; ".join(parts)
+    is_plain = name in kind.of_kind("flag") or allowed in ("a text", "a list")
+    usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
+    parts = kind.schema_of(name)["description"], "" if is_plain else allowed, usual and f"default: {', '.join(usual)}"
+    return "; ".join(part for part in parts if part)
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -226,25 +212,23 @@ def sweep(arguments: Sequence[str]) -> int:
     from relahash_nb.sweep import sweep as run_all
 
     configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
-    for config in configs:
-        config.check()
+    configs = [config.check() for config in configs]
     place = project_path(configs[0].results_dir)
     if options.plan:
         print(plan(configs, load_runs(place)))
         return 0
     check_runs(configs)
     outcomes = run_all(configs, options.workers, options.scheduler, options.minutes)
-    runs = load_runs(place)
-    if len(runs):
-        runs = runs[runs["run_id"].isin([config.run_id for config in configs])]
-        print(f"\n{table(summarize(runs))}" if len(runs) else "")
-    print(f"\nresults: {place}/runs\nnotebooks: {place}/runs/*/{NOTEBOOK}")
     failed = [outcome for outcome in outcomes if outcome.run is None]
+    if len(failed) < len(outcomes):
+        runs = load_runs(place)
+        print(f"\n{table(summarize(runs[runs['run_id'].isin([config.run_id for config in configs])]))}")
+    print(f"\nresults: {place}/runs\nnotebooks: {place}/runs/*/{NOTEBOOK}")
     if failed:
-        errors = [(outcome.config.command, *outcome.error.splitlines()) for outcome in failed]
-        lines = "\n".join("\n  ".join(parts) for parts in errors)
         retry = "the same sweep again tries only these, or each by its command"
-        print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:\n{lines}", file=sys.stderr)
+        print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:", file=sys.stderr)
+    for outcome in failed:
+        print(outcome.config.command, *outcome.error.splitlines(), sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -273,7 +257,7 @@ def report(arguments: Sequence[str]) -> int:
     from relahash_nb.files import write
     from relahash_nb.results import report as render
 
-    filters = dict(dataset=options.dataset, bits=options.bits, loss=options.loss)
+    filters = options.model_dump(include={"dataset", "bits", "loss"}, exclude_none=True)
     text = render(options.results_dir, format=options.format, **filters).rstrip("\n")
     if options.out is None:
         print(text)
@@ -309,22 +293,11 @@ def figures(arguments: Sequence[str]) -> int:
     return 0
 
 
-class ModelOptions(Options):
-    """Of `relahash hash` and `relahash index`."""
+class HashOptions(Options):
+    """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
 
     folder: str | None = option(None, "folder with pictures, at any depth", "positional")
-    run: str | None = option(None, "finished run whose model hashes")
-    backbone: str | None = option(None, "without a run: the backbone of a baseline that is fitted to the folder")
-    loss: Literal["itq", "pcah", "lsh"] = option("itq", "of a baseline")
-    bits: Count = option(64, "of a baseline: length of a code")
-    image_size: Count = option(224, "of a baseline: pixels")
-    weights: str | None = option(None, "imagenet, none or a safetensors file, for the backbone")
-    device: str = option("auto", "auto, cpu or cuda")
-
-
-class HashOptions(ModelOptions):
-    """Hash the pictures of a folder into a file."""
-
+    run: str | None = option(None, "finished run whose model hashes; without it loss is itq, pcah or lsh")
     out: str = option("codes.npz", "file for packed codes, paths and what names the model")
 
 
@@ -337,9 +310,11 @@ class SearchOptions(Options):
     format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
 
 
-class IndexOptions(ModelOptions):
+class IndexOptions(Options):
     """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
 
+    folder: str | None = HashOptions.model_fields["folder"]
+    run: str | None = HashOptions.model_fields["run"]
     index: str | None = SearchOptions.model_fields["index"]
 
 
@@ -350,24 +325,24 @@ class DuplicatesOptions(Options):
     radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
 
 
-SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
-
-
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    options = SEARCH[command](**parse(command, SEARCH[command].__doc__, arguments, SEARCH[command]))
+    kinds = (SEARCH[command], RunConfig) if "folder" in SEARCH[command].model_fields else (SEARCH[command],)
+    given = parse(command, kinds[0].__doc__, arguments, *kinds, only=BASELINE)
+    options = kinds[0](**{name: given.pop(name) for name in kinds[0].model_fields if name in given})
     for name in ("folder", "pictures", "index"):
         if not getattr(options, name, True):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
     from relahash_nb.search import commands
 
-    return getattr(commands, f"run_{command}")(options)
+    return getattr(commands, f"run_{command}")(options, **given)
 
 
+SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{"train": train, "sweep": sweep, "check": check, "report": report},
     **{"figures": figures, "look": figures},
-    **{command: functools.partial(search, command) for command in SEARCH},
+    **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},
 }
 
 if __name__ == "__main__":

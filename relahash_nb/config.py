@@ -9,15 +9,16 @@ import re
 import shlex
 import sys
 import tomllib
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue
 
-from relahash_nb.options import Count, NotNegative, ObjectPath, Options, Positive, Seed, load_attribute, option
+from relahash_nb.options import Count, NotNegative, ObjectPath, Options, Positive, Seed, option
+from relahash_nb.options import load_attribute as load_attribute
 
-import_object = load_attribute
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
 DATASET_NAMES = ("fashion_mini", *TORCHVISION_DATASETS, *ROOT_DATASETS)
@@ -186,30 +187,28 @@ class RunConfig(Options):
 
     def check(self) -> Self:
         """Refuses options that contradict one another, and a folder or file that is not there; returns the config."""
-        resolved, is_own, given = self.resolve(), ":" in self.dataset, self.loss_options or {}
-        weights, usual = resolved.weights, type(self).model_fields
+        resolved, given, weights = self.resolve(), self.loss_options or {}, self.resolve().weights
         takes = {"root": ROOT_DATASETS, "protocol": TORCHVISION_DATASETS, "holdout": ("folder",)}
-        rules = {
-            f"{name}: {self.dataset} takes none, and {getattr(self, name)!r} is given": getattr(self, name)
-            != usual[name].default and not is_own and self.dataset not in takes[name] for name in takes
-        } | {
-            f"{name}: {getattr(self, name)} given, and {given.get(name)} in loss_options; give one":
-            getattr(self, name) is not None and name in given for name in ("beta", "margin")
-        } | {
-            f"root: None given; {self.dataset} needs the folder that holds the images":
-            self.root is None and self.dataset in ROOT_DATASETS,
-            f"root: {self.root!r} given, and there is no such folder":
-            self.root is not None and not Path(self.root).is_dir(),
-            f"finetune: True given; {self.loss} has no training, and needs fixed features: False":
-            resolved.finetune and self.loss in BASELINE_NAMES,
-            "weights: 'imagenet' given; small_cnn has none of its own; allowed: none, or a safetensors file":
-            weights == "imagenet" and resolved.backbone == "small_cnn",
-            f"weights: {weights!r} given, and there is no such file; allowed: imagenet, none, or a file":
-            weights not in ("imagenet", "none") and not Path(weights).is_file(),
-        }  # fmt: skip
-        for line, is_broken in rules.items():
-            if is_broken:
-                raise ValueError(line)
+        for name, value in ((name, getattr(self, name)) for name in takes):
+            is_taken = ":" in self.dataset or self.dataset in takes[name]
+            if not is_taken and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: {self.dataset} takes none, and {value!r} is given")
+        for name, value in (("beta", self.beta), ("margin", self.margin)):
+            if value is not None and name in given:
+                raise ValueError(f"{name}: {value} given, and {given[name]} in loss_options; give one")
+        if self.root is None and self.dataset in ROOT_DATASETS:
+            raise ValueError(f"root: None given; {self.dataset} needs the folder that holds the images")
+        if self.root is not None and not Path(self.root).is_dir():
+            raise ValueError(f"root: {self.root!r} given, and there is no such folder")
+        if resolved.finetune and self.loss in BASELINE_NAMES:
+            raise ValueError(f"finetune: True given; {self.loss} has no training, and needs fixed features: False")
+        if weights == "imagenet" and resolved.backbone == "small_cnn":
+            raise ValueError(
+                "weights: 'imagenet' given; small_cnn has none of its own; allowed: none, or a safetensors file"
+            )
+        if weights not in ("imagenet", "none") and not Path(weights).is_file():
+            given = f"weights: {weights!r} given, and there is no such file"
+            raise ValueError(f"{given}; allowed: imagenet, none, or a file")
         return self
 
     def replace(self, **changes: Any) -> Self:
@@ -330,13 +329,10 @@ def short_errors() -> None:
         return
 
     def show(shell: Any, kind: type, error: Exception, trace: Any, tb_offset: int | None = None) -> None:
-        raised = trace
-        while raised.tb_next is not None:
-            raised = raised.tb_next
-        if raised.tb_frame.f_globals.get("__name__", "").startswith("relahash_nb"):
-            shell._showtraceback(
-                kind, error, [f"{kind.__name__}: {error}"]
-            )  # papermill sees it as an error all the same
+        *_, (raised, _) = traceback.walk_tb(trace)
+        if raised.f_globals.get("__name__", "").startswith("relahash_nb"):
+            # papermill sees it as an error all the same
+            shell._showtraceback(kind, error, [f"{kind.__name__}: {error}"])
         else:
             shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 

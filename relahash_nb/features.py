@@ -67,13 +67,12 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig, dtype: tor
     """
     pool, precision = data.pool, config.precision
     shape = (len(pool.ids), model.hash_layer[0].in_features)
-    weights = backbone_fingerprint(model)
+    tensors = {"mean": model.mean, "std": model.std, **model.backbone.state_dict()}
+    weights = digest_of(tensors, repr(model.backbone))  # of the layers as printed, not of their code
     identity = [pool_fingerprint(pool), weights, pool.image_size, pool.centre, precision, str(dtype), shape, FORMAT]
 
     def compute() -> Iterator[Tensor]:
-        """Blocks (≤ BLOCK, F), in order."""
-        start = 0
-        split = Split(pool, torch.arange(len(pool.ids)))
+        start, split = 0, Split(pool, torch.arange(len(pool.ids)))
         for block in forward_blocks(HashModel.features, model, split, precision, all_cores=True):
             block, end = block.to(dtype), start + len(block)
             if not block.isfinite().all():
@@ -100,7 +99,7 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
 
     Args:
         data: As `load_dataset` gives it.
-        config: `finetune` and `data_dir` are used.
+        config: Resolved or not; `finetune` and `data_dir` are used.
 
     Raises:
         ValueError: An image is missing or not readable.
@@ -112,7 +111,7 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
         True
     """
     images = data.pool.images
-    if not isinstance(images, FileImages) or not config.finetune:
+    if not isinstance(images, FileImages) or not config.resolve().finetune:
         return data
     path = _cache_path(config, "images", [pool_fingerprint(data.pool), FORMAT])
     try:
@@ -166,7 +165,6 @@ def forward_blocks(
     size = batch_size or (CPU_BATCH if device.type == "cpu" else block)
 
     def compute(rows: Tensor) -> Tensor:
-        """Outputs of the items at these positions."""
         outputs = []
         with torch.inference_mode(), autocast(device, precision):
             for part in rows.split(size):
@@ -241,20 +239,8 @@ def autocast(device: torch.device | str, precision: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "fp32")
 
 
-def backbone_fingerprint(model: HashModel) -> str:
-    """16 hexadecimal digits of a backbone's layers as printed, its tensors and its normalisation, not of its code."""
-    return digest_of({"mean": model.mean, "std": model.std, **model.backbone.state_dict()}, repr(model.backbone))
-
-
 def pool_fingerprint(pool: Pool) -> str:
-    """16 hexadecimal digits of the pixels; of files, of their paths, sizes and times of change.
-
-    Example:
-        >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-        >>> pools = [Pool(images, torch.eye(2), np.array(ids), image_size=8) for ids in ("ab", "cd")]
-        >>> pool_fingerprint(pools[0]) == pool_fingerprint(pools[1])
-        True
-    """
+    """16 hexadecimal digits of the pixels; of files, of their paths, sizes and times of change."""
     images = pool.images
     if not isinstance(images, FileImages):
         return digest_of({"images": images})

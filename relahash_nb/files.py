@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,20 +16,12 @@ from relahash_nb.config import RunConfig, project_path
 SECONDS: dict[str, float] = {}  # by stage, of the run that this process is working on; `save_run` writes them
 
 
-def timed(stage: str) -> Callable[[Callable], Callable]:
-    """A decorator that adds the seconds of each call to `SECONDS`."""
-
-    def decorate(function: Callable) -> Callable:
-        @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            result = function(*arguments, **options)
-            SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
-            return result
-
-        return call
-
-    return decorate
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Adds the seconds within a `with`, or of each call of a function that it decorates, to `SECONDS`."""
+    start = time.perf_counter()
+    yield
+    SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -50,8 +41,8 @@ def remove_checkpoint(config: RunConfig) -> None:
 
 
 @contextmanager
-def lock_file(path: Path, seconds: float = 0.0) -> Iterator[None]:
-    """Holds a lock on a file within a `with`, or until this process ends; the same process may take it again.
+def lock_file(path: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Holds a lock on a file, which the same process may take again; False where a mounted drive has no locks.
 
     Raises:
         Timeout: Another process holds it for longer than `seconds`.
@@ -60,7 +51,7 @@ def lock_file(path: Path, seconds: float = 0.0) -> Iterator[None]:
     with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
         lock.acquire(timeout=seconds)
     try:
-        yield
+        yield lock.is_locked
     finally:
         lock.release()
 
@@ -76,22 +67,17 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
         writer(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # on the disk before it has the name, or a power cut leaves an empty file
-        replace(temporary, path)
+        try:
+            temporary.replace(path)
+        except (FileExistsError, PermissionError):  # a mounted drive that renames over no existing file
+            path.unlink()
+            temporary.rename(path)
     except OSError as error:
         if error.filename is None and error.errno is not None:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def replace(temporary: Path, path: Path) -> None:
-    """Renames over an existing file; where a mounted drive refuses that, the old file is removed first."""
-    try:
-        temporary.replace(path)
-    except (FileExistsError, PermissionError):
-        path.unlink()
-        temporary.rename(path)
 
 
 def remove_torn(path: Path) -> None:

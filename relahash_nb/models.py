@@ -163,9 +163,8 @@ class HashModel(nn.Module):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = "there is no such file" if not path.is_file() else f"not a file of HashModel.save ({error})"
-            raise ValueError(
-                f"model: {str(path)!r} given; {reason}; a run keeps it with save_weights all or trained"
-            ) from None
+            advice = "a run keeps it with save_weights all or trained"
+            raise ValueError(f"model: {str(path)!r} given; {reason}; {advice}") from None
         source = str(weights or facts["weights"]) if facts["weights_digest"] else "none"
         backbone, pretrained = build_backbone(facts["backbone"], source), {}
         if source != "none":
@@ -236,9 +235,8 @@ def build_model(config: RunConfig) -> HashModel:
 def _read_weights(backbone: nn.Module, path: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file that fit a backbone by name, less a leading `backbone.`, and shape."""
     if not Path(path).is_file():
-        raise ValueError(
-            f"weights: {path!r} given, and there is no such file; allowed: imagenet, none, or a safetensors file"
-        )
+        allowed = "allowed: imagenet, none, or a safetensors file"
+        raise ValueError(f"weights: {path!r} given, and there is no such file; {allowed}")
     try:
         found = {name.removeprefix("backbone."): tensor for name, tensor in load_file(path).items()}
     except SafetensorError as error:
@@ -269,14 +267,12 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
 
 def _feature_size(backbone: nn.Module, config: RunConfig) -> int:
     """F, from two black images: no convention about a backbone's attributes is needed."""
-    size = config.image_size
-    was_training = backbone.training
+    size, was_training = config.image_size, backbone.training
     try:
         with torch.no_grad():
             return backbone.eval()(torch.zeros(2, 3, size, size)).flatten(1).shape[1]
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"image_size: {size} given; {config.backbone} cannot take it ({str(error).splitlines()[0]})"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"image_size: {size} given; {config.backbone} cannot take it ({reason})") from None
     finally:
         backbone.train(was_training)

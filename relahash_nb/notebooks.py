@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from relahash_nb.config import DATASET_NAMES, RunConfig, load_attribute, package_file, project_path
-from relahash_nb.options import did_you_mean
 
 ANALYSES = ("02_quantization_error.ipynb", "03_code_distribution.ipynb")  # of finished runs
 COMPARISON = "05_compare.ipynb"
@@ -48,48 +46,26 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
         ValueError: One line about the first thing that is wrong.
     """
     from relahash_nb.datasets import load_dataset
+    from relahash_nb.losses import check_loss_options
     from relahash_nb.training import find_device
 
     configs = sorted((config.resolve().check() for config in configs), key=lambda config: config.batch_size)
-    for device in {config.device for config in configs}:
-        find_device(device)
-    for name in {name for config in configs for name in (config.dataset, config.backbone) if ":" in name}:
-        load_attribute(name)  # imported and not called: what it does is for the kernel
-    for config in {json.dumps([config.loss, *loss_options(config).items()]): config for config in configs}.values():
-        check_loss(config)
-    parts = ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class")
-    for config in {tuple(getattr(config, name) for name in parts): config for config in configs}.values():
+
+    def distinct(*names: str) -> Iterable[RunConfig]:
+        """One config, of the largest batch, for each combination of these options."""
+        return {json.dumps([getattr(config, name) for name in names]): config for config in configs}.values()
+
+    for config in distinct("device"):
+        find_device(config.device)
+    for config in distinct("dataset", "backbone", "loss"):
+        for name in (config.dataset, config.backbone, config.loss):
+            if ":" in name and not callable(kind := load_attribute(name)):  # what it does is for the kernel
+                raise ValueError(f"{name}: is a {type(kind).__name__}; allowed: a function or a class")
+    for config in distinct("loss", "beta", "margin", "loss_options"):
+        check_loss_options(config)
+    for config in distinct("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class"):
         if config.dataset in DATASET_NAMES:
             load_dataset(config)
-
-
-def loss_options(config: RunConfig) -> dict[str, Any]:
-    """The options that a config gives to its loss or baseline."""
-    given = {name: getattr(config, name) for name in ("beta", "margin") if getattr(config, name) is not None}
-    return given | (config.loss_options or {})
-
-
-def check_loss(config: RunConfig) -> None:
-    """Refuses an option that the loss or baseline does not have, and a value that a built-in loss does not allow."""
-    import torch
-
-    from relahash_nb.baselines import BASELINES
-    from relahash_nb.losses import LOSSES, build_loss
-
-    kind = LOSSES.get(config.loss) or BASELINES.get(config.loss) or load_attribute(config.loss)
-    if not callable(kind):
-        raise ValueError(f"loss: {config.loss} is a {type(kind).__name__}; allowed: a class built from the centroids")
-    given_anyway = 4 if config.loss in BASELINES else 1  # features, targets, bits and generator; or the centroids
-    parameters = list(inspect.signature(kind).parameters.values())[given_anyway:]
-    names = [parameter.name for parameter in parameters]
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    for name in loss_options(config):
-        if name not in names:
-            allowed = ", ".join(names) or "none"
-            raise ValueError(f"{name}: no option of {config.loss}; allowed: {allowed}{did_you_mean(name, names)}")
-    if config.loss in LOSSES:
-        build_loss(config, torch.ones(2, config.bits))
 
 
 def execute_notebook(
@@ -144,18 +120,8 @@ def execute_notebook(
 
 
 def is_current(target: Path, name: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether an executed notebook has these parameters, and is younger than its source and than every run.
-
-    Args:
-        target: The executed notebook, which need not be there.
-        name: Of its source.
-        parameters: With `results_dir`, the folder that holds `runs/`.
-    """
-    if not target.is_file():
+    """Whether an executed notebook is there, has these parameters, and is younger than its source and every run."""
+    sources = package_file(f"notebooks/{name}"), *project_path(parameters["results_dir"]).glob("runs/*/run.json")
+    if not target.is_file() or target.stat().st_mtime <= max(source.stat().st_mtime for source in sources):
         return False
-    sources = [
-        package_file(f"notebooks/{name}"),
-        *(project_path(parameters["results_dir"]) / "runs").glob("*/run.json"),
-    ]
-    is_young = target.stat().st_mtime > max(source.stat().st_mtime for source in sources)
-    return is_young and json.loads(target.read_text())["metadata"]["papermill"]["parameters"] == parameters
+    return json.loads(target.read_text())["metadata"]["papermill"]["parameters"] == parameters

@@ -36,10 +36,12 @@ class Options(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
-                raise ValueError(self.describe_unknown(name)) from None
-            given = f"{name}: {values[name]!r} given; allowed: {self.describe_allowed(name)}"
-            names = re.findall(r"[a-z]\w+", self.describe_allowed(name))
-            raise ValueError(given + did_you_mean(str(values[name]), names)) from None
+                fields = type(self).model_fields
+                hint = did_you_mean(name, fields) or f" (allowed: {', '.join(fields)})"
+                raise ValueError(f"{name}: no such parameter{hint}") from None
+            allowed = self.describe_allowed(name)
+            hint = did_you_mean(str(values[name]), re.findall(r"[a-z]\w+", allowed))
+            raise ValueError(f"{name}: {values[name]!r} given; allowed: {allowed}{hint}") from None
 
     @classmethod
     @functools.cache
@@ -58,13 +60,6 @@ class Options(BaseModel):
             'a number above 0, or None'
         """
         return _describe(cls.schema_of(name))
-
-    @classmethod
-    def describe_unknown(cls, name: str) -> str:
-        """The line about a name that no field has."""
-        return f"{name}: no such parameter" + (
-            did_you_mean(name, cls.model_fields) or f" (allowed: {', '.join(cls.model_fields)})"
-        )
 
     @classmethod
     def of_kind(cls, kind: str) -> tuple[str, ...]:
@@ -108,11 +103,9 @@ def _describe(schema: Mapping[str, Any]) -> str:
     words = dict(integer="an integer", number="a number", string="a text", boolean="True or False", null="None")
     words |= dict(array="a list", object="a dictionary")
     kind = "package.module:attribute" if "pattern" in schema else words[schema["type"]]
-    kind += f" above {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
-    kind += f" from {schema['minimum']:g}" if "minimum" in schema else ""
-    kind += f" to {schema['maximum']}" if "maximum" in schema else ""
-    kind += f", below {schema['exclusiveMaximum']:g}" if "exclusiveMaximum" in schema else ""
-    return kind if "maximum" in schema or "exclusiveMaximum" in schema else re.sub(r"( from \S+)", r"\1 up", kind)
+    bounds = dict(exclusiveMinimum=" above {}", minimum=" from {}", maximum=" to {}", exclusiveMaximum=", below {}")
+    kind += "".join(text.format(schema[key]) for key, text in bounds.items() if key in schema)
+    return kind + " up" * ("minimum" in schema and not schema.keys() & {"maximum", "exclusiveMaximum"})
 
 
 def load_attribute(name: str) -> Any:

@@ -20,6 +20,8 @@ from relahash_nb.config import RunConfig
 from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
 from relahash_nb.results import Run, find_run
+from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results.tables import SHARED, describe_setting, matching
 
 NOTEBOOK = "01_train.ipynb"
 LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
@@ -61,9 +63,8 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         config = RunConfig(**dict(zip(values, chosen, strict=True)))
         other = unique.setdefault(config.run_id, config)
         if other.root != config.root:
-            raise ValueError(
-                f"root: {other.root!r} and {config.root!r} end in one name, which tells runs apart; rename one"
-            )
+            both = f"{other.root!r} and {config.root!r}"
+            raise ValueError(f"root: {both} end in one name, which tells runs apart; rename one")
     return list(unique.values())
 
 
@@ -87,10 +88,8 @@ def sweep(
         if outcome.run is not None:
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
-    if workers or scheduler:
-        finished = on_cluster(missing, workers, scheduler, minutes)
-    else:
-        finished = run_serial(missing, minutes)
+    cluster = workers or scheduler
+    finished = on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -103,26 +102,21 @@ def run_serial(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[
     """The runs one after another in this process; what another process is writing is waited for at the end."""
     waiting, passed = deque(configs), 0
     while waiting:
-        outcome = attempt(waiting[0], minutes)
-        if outcome is not None:
-            waiting.popleft()
+        config = waiting.popleft()
+        if (outcome := attempt(config, minutes)) is not None:
             passed = 0
             yield outcome
-        else:
-            waiting.rotate(-1)
-            passed += 1
-            if passed >= len(waiting):
-                time.sleep(POLL_SECONDS)
+            continue
+        waiting.append(config)
+        passed += 1
+        if passed >= len(waiting):
+            time.sleep(POLL_SECONDS)
 
 
 def on_cluster(
     configs: Sequence[RunConfig], workers: int | None, scheduler: str | None, minutes: float | None
 ) -> Iterator[Outcome]:
-    """The runs on a Dask cluster, one at a time on each worker, each tried twice; a lost worker's run starts elsewhere.
-
-    Raises:
-        ValueError: Dask is not installed, or there is no scheduler at the address.
-    """
+    """The runs on a Dask cluster, one at a time on each worker, each tried twice; a lost one starts elsewhere."""
     try:
         from dask.distributed import Client, as_completed
     except ImportError:
@@ -136,23 +130,15 @@ def on_cluster(
     with client:
         resources = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
         needs = {"GPU": 1} if any("GPU" in resource for resource in resources) else None
-        by_key = {config.run_id: config for config in configs}
-        futures = [
-            client.submit(attempt_on_worker, config.to_dict(), minutes, key=key, retries=1, resources=needs)
-            for key, config in by_key.items()
-        ]
-        for future in as_completed(futures):
-            config = by_key[future.key]
-            error = future.exception()
-            yield Outcome(config, find_run(config), "" if error is None else f"{error}")
+        by_key, options = {config.run_id: config for config in configs}, dict(retries=1, resources=needs)
+        submitted = [client.submit(attempt_on_worker, config.to_dict(), minutes, key=key, **options)
+                     for key, config in by_key.items()]  # fmt: skip
+        for future in as_completed(submitted):
+            yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
-    """One run on a Dask worker; plain values in, files out.
-
-    Raises:
-        RunFailed: So that Dask tries it once more.
-    """
+    """One run on a Dask worker; plain values in, files out; what it raises makes Dask try once more."""
     # Dask has its workers give freed memory back to the system at once. The kernel would inherit it, and what a network
     # frees and takes at every layer then costs half of its speed.
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
@@ -164,11 +150,7 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
 
 
 def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
-    """One run of a sweep: its printed lines go to `log.txt` beside the notebook, and its error to `failed.txt`.
-
-    Returns:
-        The outcome, or None where another process is at it.
-    """
+    """One run of a sweep, with `log.txt` and `failed.txt` beside the notebook; None where another process is at it."""
     folder = run_folder(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,28 +174,16 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
 
 
 def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
-    """Executes the training notebook for one config, into the run's folder.
-
-    Args:
-        config: What to run.
-        output: Where the notebook's printed lines go while it runs, such as `sys.stdout`; None: nowhere else.
-        minutes: That one cell may take; None: as long as it likes.
-
-    Returns:
-        The finished run.
+    """Executes the training notebook for one config, into the run's folder; see `execute_notebook`.
 
     Raises:
-        RunFailed: A cell raised or took too long, the kernel died, or another process is at this run.
+        RunFailed: As there, or another process is at this run, or its folder cannot be written.
         KeyboardInterrupt: Interrupted; the partial notebook is removed.
     """
-    folder = run_folder(config)
-    with suppress(OSError):  # a folder that cannot be written is for execute_notebook to name
-        folder.mkdir(parents=True, exist_ok=True)
-    defaults = RunConfig().to_dict()
+    folder, defaults = run_folder(config), RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
-    if not folder.is_dir():
-        execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)  # which raises
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with lock_file(folder / ".sweep.lock"):
             try:
                 execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)
@@ -222,18 +192,16 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
                 raise
     except Timeout:
         raise RunFailed(f"{folder}: another process is at this run; wait for it, or change an option") from None
-    run = find_run(config)
-    if run is None:
+    except OSError as error:
+        raise RunFailed(str(error)) from None
+    if (run := find_run(config)) is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
         raise RunFailed(f"{what}\nThe partial notebook: {folder / NOTEBOOK}")
     return run
 
 
 def discard(folder: Path) -> None:
-    """Removes what an interrupted run has left but its checkpoint; for who holds the sweep's lock on the folder.
-
-    A notebook in Jupyter may hold the run's own lock: then everything stays.
-    """
+    """Removes what an interrupted run has left but its checkpoint; nothing where a notebook in Jupyter is at it."""
     try:
         with lock_file(folder / ".run.lock", seconds=2.0):
             for name in (NOTEBOOK, LOG, ".run.lock", ".sweep.lock"):
@@ -245,12 +213,7 @@ def discard(folder: Path) -> None:
 
 
 def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
-    """The runs, which of them are done, and what the rest will take, from the seconds of finished runs like them.
-
-    Args:
-        configs: What to run.
-        finished: As `load_runs` gives it.
-    """
+    """The runs, which of them are done, and what the rest will take; `finished` is as `load_runs` gives it."""
     lines, total, unknown = [], 0.0, 0
     for config in configs:
         if find_run(config) is not None:
@@ -265,15 +228,14 @@ def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
 
 
 def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
-    """Median over the finished runs with the same data, model and epochs; None where there are none."""
+    """Median over the finished runs of other methods or bits in the same setting, on such a machine; None without."""
     if finished.empty:
         return None
-    resolved = config.resolve()
-    alike = pd.Series(True, index=finished.index)
-    for name in ("dataset", "root", "backbone", "finetune", "image_size", "epochs", "batch_size", "precision"):
-        value = getattr(resolved, name)
-        alike &= finished[name].isna() if value is None else finished[name] == value
-    seconds = finished.loc[alike, [name for name in finished if name.startswith("seconds_")]].sum(axis=1)
+    here = describe_setting(config) | describe_hardware(config.device)
+    names = ["data", *SHARED, "processor", "cores", "accelerator"]
+    seeds = ("fingerprint", "split_seed", "centroid_seed")  # which take no time
+    alike = matching(finished, {name: here[name] for name in names if name not in seeds})
+    seconds = alike[[name for name in finished if name.startswith("seconds_")]].sum(axis=1)
     return float(seconds.median()) if len(seconds) else None
 
 
@@ -303,8 +265,6 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
         for name, several in values.items():
             if not several or any(isinstance(one, list) for one in several):
                 raise ValueError(f"{name}: expected a value, or a list of values")
-            if name == "results_dir" and len(several) > 1:
-                raise ValueError(f"{name}: {', '.join(map(str, several))} given; a sweep has one")
             values[name] = [RunConfig.read_text(name, one) if isinstance(one, str) else one for one in several]
             for one in values[name]:
                 RunConfig(**{name: one})

@@ -95,7 +95,7 @@ def toy_results(tmp_path_factory) -> Path:
     from relahash_nb.config import RunConfig
     from relahash_nb.datasets import Dataset, Pool
     from relahash_nb.metrics import retrieval_scores
-    from relahash_nb.results import contents, save_run
+    from relahash_nb.results import runs, save_run
 
     results = tmp_path_factory.mktemp("toy") / "results"
     generator = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def toy_results(tmp_path_factory) -> Path:
         "toy", ("ant", "bee", "cat", "<dog>"), pool, dict(train=range(9), database=range(400), query=range(400, 460))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contents, "SHOWN_QUERIES", 12)
+        patch.setattr(runs, "SHOWN_QUERIES", 12)
         for bits in (48, 16):
             centroids = np.asarray(make_centroids(4, bits))
             noisy = centroids[classes] + generator.normal(0, 1.2, (460, bits)).astype(np.float32)

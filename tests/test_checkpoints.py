@@ -48,11 +48,11 @@ def make_config(folder, **options):
     return RunConfig(**usual | options, results_dir=str(folder))
 
 
-def make_data(seed=0):
+def make_data(seed=0, train=42):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (70, 3, 8, 8), dtype=torch.uint8, generator=generator)
     targets = torch.eye(3, dtype=torch.uint8)[torch.arange(70) % 3]
-    positions = {"train": np.arange(42), "database": np.arange(60), "query": np.arange(60, 70)}
+    positions = {"train": np.arange(train), "database": np.arange(60), "query": np.arange(60, 70)}
     return Dataset.from_pool("noise", ["a", "b", "c"], Pool(images, targets, np.arange(70), 8), positions)
 
 
@@ -63,14 +63,15 @@ def make_parts(config, width=6):
             *(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.3)),
             *(nn.Conv2d(width, 5, 3), nn.AdaptiveAvgPool2d(2)),
         )
-        backbone.requires_grad_(config.finetune)
+        backbone.requires_grad_(config.resolve().finetune)
         return HashModel(backbone, 20, config.bits), DrawingLoss(make_centroids(3, config.bits))
 
 
 def train(config, seed=0):
     """The model, the loss and the history, from scratch or from the checkpoint that is there."""
     model, loss = make_parts(config)
-    data = make_data(seed).with_validation(config.validation_per_class, 0)
+    held_out = config.validation_per_class
+    data = make_data(seed, 42 + 3 * held_out).with_validation(held_out, 0)  # STEPS an epoch either way
     return model, loss, fit(model, loss, data, config)
 
 
@@ -260,7 +261,7 @@ def truncated(share):
 
 UNUSABLE = {
     "empty": (truncated(0), "cannot be read (EOFError)"),
-    "no checkpoint": (lambda path: path.write_bytes(b"hello" * 20), "cannot be read (UnpicklingError)"),
+    "no checkpoint": (lambda path: path.write_bytes(b"hello" * 20), "cannot be read ("),
     "half": (truncated(0.5), "cannot be read ("),
     "a few bytes missing": (truncated(0.999), "cannot be read ("),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),

@@ -1,6 +1,7 @@
 """The command line as a stranger types it: what is printed, where, and the exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from relahash_nb import notebooks, sweep
 from relahash_nb.cli import SweepOptions, main, parse
 from relahash_nb.config import RunConfig
-from relahash_nb.results import Run, find_run, summarize, table
+from relahash_nb.results import Run, find_run, table
 from relahash_nb.sweep import RunFailed, expand
 
 TINY = ["--epochs", "1", "--image-size", "14", "--bits", "16"]
@@ -37,9 +38,16 @@ def relahash(*arguments, cwd):
         (["train", "--lr", "inf"], "lr: 'inf' given; allowed: a number above 0"),
         (["train", "--dataset", "..:x"], "dataset: '..:x' given"),
         (["train", "--dataset", "nowhere:data"], "nowhere:data: cannot be loaded"),
-        (["train", "--loss", "csq", "--beta", "8"], "beta: no option of csq; allowed: quantization"),
-        (["train", "--loss-options", '{"betta": 2}'], "betta: no option of relahash; allowed: beta, margin"),
-        (["train", "--loss", "itq", "--loss-options", '{"x": 2}'], "x: no option of itq; allowed: iterations"),
+        (["train", "--loss", "math:tau"], "math:tau: is a float; allowed: a function or a class"),
+        (["train", "--loss", "csq", "--beta", "8"], "beta: 8.0 given; csq takes no such option; allowed: quantization"),
+        (
+            ["train", "--loss-options", '{"betta": 2}'],
+            "betta: 2 given; relahash takes no such option; allowed: beta, margin",
+        ),
+        (
+            ["train", "--loss", "itq", "--loss-options", '{"x": 2}'],
+            "x: 2 given; itq takes no such option; allowed: iterations",
+        ),
         (["train", "--loss-options", '{"beta": 2}', "--beta", "8"], "beta: 8.0 given, and 2 in loss_options"),
         (["train", "--loss", "itq", "--finetune", "True"], "finetune: True given; itq has no training"),
         (["train", "--weights", "imagenet"], "weights: 'imagenet' given; small_cnn has none of its own"),
@@ -73,15 +81,16 @@ def test_an_error_is_one_line_of_the_program_too(tmp_path):
 
 
 def test_a_data_set_that_is_not_to_be_had_is_said_before_a_kernel_starts(tmp_path, monkeypatch, capsys):
-    from relahash_nb import datasets
+    import torchvision
 
-    def offline(config):
-        raise ValueError("cifar10: not in data, and not to be downloaded (offline)")
+    def offline(place, train, download):
+        raise RuntimeError("offline" if download else "Dataset not found")
 
-    monkeypatch.setitem(datasets.DATASETS, "cifar10", offline)
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", offline)
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--dataset", "cifar10"]) == 2
-    assert "not to be downloaded" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main(["train", "--dataset", "cifar10", "--data-dir", "there"]) == 2
+    said = "not in there, and not to be downloaded (offline); put cifar-10-python.tar.gz into there"
+    assert capsys.readouterr().err == f"relahash train: cifar10: {said}\n" and not Path("results").exists()
 
 
 def test_the_published_command_s_names_are_understood(capsys, tmp_path):
@@ -124,9 +133,9 @@ def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):
     text = " ".join(done.stdout.replace("│", " ").split())
     for name in RunConfig.model_fields:
         assert f"--{name.replace('_', '-')} " in text
-    assert "length of a hash code; an integer from 1 to 4096; also --nbit (default: 64)" in text
+    assert "length of a hash code; an integer from 1 to 4096 (default: 64)" in text
     assert "passes over the training images; an integer from 1 to 1000000000; default: 100 with paper" in text
-    assert "also --ds" in text and "also --nbit" in text
+    assert "--ds VALUE, --dataset VALUE" in text and "--nbit VALUE, --bits VALUE" in text
 
 
 def test_train_runs_the_notebook_from_any_folder_and_by_the_published_names(tmp_path, monkeypatch):
@@ -156,7 +165,28 @@ def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_
 
 def test_report_without_runs_says_what_makes_them(tmp_path):
     done = relahash("report", cwd=tmp_path)
-    assert done.returncode == 0 and "no finished run in results/runs; relahash train makes one" in done.stdout
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == "relahash report: no finished run in results/runs; relahash train makes one\n"
+
+
+def test_report_is_of_all_runs_or_of_those_asked_for(tiny_results, capsys):
+    place = ["--results-dir", str(tiny_results)]
+    assert main(["report", *place]) == 0
+    assert "16 bits" in capsys.readouterr().out
+    assert main(["report", *place, "--bits", "32"]) == 0
+    out = capsys.readouterr().out
+    assert "32 bits" in out and "16 bits" not in out and "math:tau" not in out
+    assert main(["report", *place, "--bits", "64"]) == 2 and "no finished run like these" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_lines_is_no_error(tiny_results):
+    """As `relahash report | head` is."""
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "relahash_nb.cli", "report", "--results-dir", str(tiny_results)]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, text=True)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path, monkeypatch, capsys):
@@ -170,7 +200,7 @@ def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path
     options = ["--format", "latex", "--dataset", "toy", "--bits", "16", "32", "--loss", "csq", "--out", "table.tex"]
     assert main(["report", *options]) == 0 and not capsys.readouterr().out
     assert Path("table.tex").read_text() == "the table\n"
-    assert asked[0] == ("results", dict(format="markdown", dataset=None, bits=None, loss=None))
+    assert asked[0] == ("results", dict(format="markdown"))
     assert asked[1][1] == dict(format="latex", dataset="toy", bits=[16, 32], loss=["csq"])
 
 
@@ -241,19 +271,6 @@ def test_every_combination_is_expanded_once():
     assert [(config.bits, config.seed) for config in configs] == [(16, 0), (16, 1), (16, 2), (32, 0), (32, 1), (32, 2)]
     with pytest.raises(ValueError, match="bitz: no such parameter"):
         expand({"bitz": [1]})
-
-
-def test_the_summary_names_data_but_no_place():
-    import pandas as pd
-
-    places = dict(device="cpu", data_dir="d", results_dir="r", folder="f")
-    command = "relahash train --bits 16 --data-dir '/a b' --seed 0 --results-dir /c"
-    row = dict(loss="relahash", seed=0, bits=16, command=command) | places
-    runs = pd.DataFrame([row | dict(dataset="lists", root="/home/me/corel"), row | dict(dataset="toy", root=None)])
-    summary = summarize(runs)
-    assert summary["data"].tolist() == ["lists corel", "toy"]
-    assert set(summary["command"]) == {"relahash train --bits 16 --seed 0"}
-    assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
 
 
 def test_the_table_is_markdown_with_mean_and_deviation_over_the_seeds():

@@ -220,7 +220,7 @@ def test_an_image_that_breaks_after_the_check_is_named_and_leaves_no_cache(confi
     Path(config.root, "images", "21.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"21\.png: not a readable image"):
         decode_images(data, config)
-    assert not list(Path(config.data_dir).rglob("*.*"))
+    assert {file.suffix for file in Path(config.data_dir).rglob("*.*")} <= {".lock"}  # empty; filelock may keep it
 
 
 def test_of_two_processes_the_second_waits_for_the_first(config, tmp_path, decodes, capsys):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
-from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, soft_cross_entropy, wants_batch_norm
+from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, wants_batch_norm
+from relahash_nb.losses.common import soft_cross_entropy
 from relahash_nb.models import build_model
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "golden_loss.npz")
@@ -146,7 +147,7 @@ def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched
         ),
         (dict(loss_options={"batch_norm": 1}), "batch_norm: 1 given; allowed: true, false"),
         (dict(loss_options={"margin": float("inf")}), "margin: inf given; allowed: a finite number from 0 up"),
-        (dict(loss="lsh"), "finetune: True given; lsh has no training"),
+        (dict(loss="lsh", finetune=True), "finetune: True given; lsh has no training"),
         (dict(loss="lsh", finetune=False, loss_options={"batch_norm": True}), "batch_norm: True given; lsh takes no"),
         (dict(loss="itq", finetune=False, loss_options={"rounds": 3}), "rounds: 3 given; itq .* allowed: iterations"),
     ],

@@ -112,7 +112,7 @@ def test_a_dollar_in_a_name_is_written_out():
     figures = [
         plots.plot_images(images, names),
         plots.plot_retrieval(images, images[None].repeat(3, 0), np.eye(3) > 0, names),
-        plots.plot_map(CODES[:, :2], np.arange(60) % 3, names),
+        plots.plot_map(CODES[:, :2], np.arange(60) % 3, names, CODES[:3, :2], (0.6, 0.3)),
         plots.plot_confusion(np.eye(3), names).figure,
         plots.plot_shares(dict.fromkeys(names, CODES[:, 0]), "x").figure,
     ]
@@ -131,10 +131,17 @@ def test_a_training_is_drawn_with_its_error_and_the_least_loss():
     plt.close("all")
 
 
-def test_the_overview_shows_the_signs_of_the_code():
-    images, code = np.zeros((3, 1, 4, 4), np.uint8), CODES[0]
-    figure = plots.plot_overview(images[0], code, images, np.array([True, True, False]), np.array([0, 1, 3]))
-    signs = figure.axes[2].collections[0].get_array().ravel()
-    assert np.array_equal(signs[:12], np.sign(code)) and not np.isfinite(signs[12:].astype(float)).any()
-    assert [text.get_text() for text in figure.axes[3].texts] == [f"{far} bits differ" for far in (0, 1, 3)]
+def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():
+    figure = plots.plot_overview()
+    heights = [bar.get_height() for bar in figure.axes[1].patches]
+    drawn = figure.axes[2].collections[0].get_array().ravel()
+    assert len(heights) == 16 and np.array_equal(drawn, np.sign(heights))
+    assert [text.get_text() for text in figure.axes[3].texts] == ["0 ✓", "1 ✓", "8 ✗"]
+    plt.close("all")
+
+
+def test_published_scores_are_drawn_apart_and_say_that_settings_differ():
+    table = pd.DataFrame(dict(loss=["a", "a"], bits=16, source=["one", "two"], published=[0.8, 0.9], ours=0.5))
+    figure = plots.plot_published(table.assign(deviation=np.nan))
+    assert "settings differ" in figure.get_suptitle() and len(figure.axes) == 2
     plt.close("all")

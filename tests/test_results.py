@@ -18,7 +18,6 @@ from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.plots import set_style
 from relahash_nb.results import (
-    contents,
     find_run,
     finished_runs,
     load_histories,
@@ -32,6 +31,7 @@ from relahash_nb.results import (
     summarize,
 )
 from relahash_nb.results import runs as runs_module
+from relahash_nb.results.tables import SETTING
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_is_saved_is_enough_to_score_again(finished):
     assert np.abs(arrays["query_raw"] - codes["query"]).max() < 2e-3  # float16
     assert np.array_equal(np.sign(arrays["sample_raw"]), np.sign(codes["database"][arrays["sample_rows"]]))
     assert run.history.to_dict("list") == {"epoch": [1, 2], "loss": [2.0, 1.5], "seconds": [0.5, 0.5]}
-    assert run.config.bits == 20 and run.config.beta == 8.0
+    assert run.config.bits == 20 and run.config.beta is None
 
 
 def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
@@ -107,7 +107,7 @@ def test_a_query_is_not_its_own_neighbour_where_self_matches_are_dropped(finishe
     own = np.arange(5, 17)
     data = replace(data, query=Split(data.pool, data.database.indices[own]))
     codes = {"query": codes["database"][own], "database": codes["database"]}  # no two are the same
-    nearest = contents.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))[
+    nearest = runs_module.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))[
         "nearest"
     ]
     assert (nearest == own[:, None]).any(1).tolist() == [not drop] * 12
@@ -257,13 +257,20 @@ FORMAT_1 = {
     "format": 1,
     "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
     "finished": "2026-01-01T00:00:00+0000",
-    "config": {"bits": 16, "loss": "relahash", "beta": 8.0, "save_weights": "hash_layer", "of_then": 1, "epochs": 20},
+    "config": {
+        "bits": 16,
+        "loss": "relahash",
+        "beta": 8.0,
+        "save_weights": "hash_layer",
+        "compile": False,
+        "epochs": 20,
+    },
     "scores": {"mean_average_precision": 0.5, "best": 0.6, "worst": 0.4, "quantization_error": 0.1},
     "data": {"fingerprint": "f", "class_names": ["a", "b"]},
     "seconds": {"training": 2.0},
     "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
     "versions": {"python": "3.11"},
-}  # what earlier versions wrote; `of_then` is a field that is no more, most others are missing
+}  # what earlier versions wrote; `compile`, which is no more, says that the loss's default stands in `beta`
 
 
 def put(place, report, text=None):
@@ -345,12 +352,24 @@ def test_a_run_is_loaded_by_id_or_folder_and_a_missing_one_names_the_nearest(fin
 
 def test_a_run_that_kept_less_or_scored_elsewhere_is_not_the_one_asked_for(finished, monkeypatch):
     save, *_ = finished
-    folder = save(save_weights="hash_layer")
+    folder = save(save_weights="trained")
     monkeypatch.setattr(runs_module, "run_folder", lambda config: folder)
     asked = load_run(folder).config
-    assert find_run(asked) is not None and find_run(replace(asked, save_weights="none")) is not None
-    assert find_run(replace(asked, save_weights="all")) is None
-    assert find_run(replace(asked, eval_interval=1)) is None and find_run(replace(asked, epochs=3)) is None
+    assert find_run(asked) is not None and find_run(asked.replace(save_weights="none")) is not None
+    assert find_run(asked.replace(save_weights="all")) is None
+    assert find_run(asked.replace(eval_interval=1)) is None and find_run(asked.replace(epochs=3)) is None
+
+
+@pytest.mark.parametrize("finetune", [True, False])
+def test_an_old_run_that_kept_the_hash_layer_alone_has_a_model_only_where_the_backbone_was_fixed(finished, finetune):
+    save, *_ = finished
+    folder = save(finetune=finetune)
+    report = json.loads((folder / "run.json").read_text())
+    report["config"]["save_weights"] = "hash_layer"
+    (folder / "run.json").write_text(json.dumps(report))
+    config = load_run(folder).config
+    assert config.save_weights == "trained"
+    assert (find_run(config) is None) == finetune and find_run(config.replace(save_weights="none")) is not None
 
 
 def test_names_with_anything_in_them_are_written_and_shown(finished, tmp_path):
@@ -370,8 +389,12 @@ def test_the_summary_holds_no_absolute_path(finished, tmp_path):
     folder = save(
         dataset="lists", root="/home/me/it's", weights="/home/me/w.safetensors", results_dir=str(tmp_path / "it's")
     )
-    text = summarize(load_runs(folder.parent.parent)).to_csv()
+    summary = summarize(load_runs(folder.parent.parent))
+    text = summary.to_csv()
     assert "/home" not in text and str(tmp_path) not in text and ".../w.safetensors" in text
+    assert summary["data"].tolist() == ["lists it's"] and "--root" in summary["command"][0]
+    assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
+    assert set(SETTING) | {"run_id", "seed", "mean_average_precision"} <= set(summary)
     with pytest.raises(ValueError) as error:
         select_runs(folder.parent.parent, "none")
     assert shlex.split(str(error.value).split("this makes it: ")[1])[-1] == str(tmp_path / "it's")
@@ -380,7 +403,7 @@ def test_the_summary_holds_no_absolute_path(finished, tmp_path):
 def test_the_accelerator_is_the_one_that_was_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"card {device}")
-    assert [contents.describe_hardware(device)["accelerator"] for device in ("cuda:1", "auto", "cpu")] == [
+    assert [runs_module.describe_hardware(device)["accelerator"] for device in ("cuda:1", "auto", "cpu")] == [
         "card cuda:1", "card None", None,
     ]  # fmt: skip
 

@@ -17,6 +17,8 @@ from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder, write
 from relahash_nb.results import Run, find_run, load_run, lock_run
+from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results.tables import describe_setting
 from relahash_nb.sweep import Outcome, RunFailed, attempt, discard, execute, expand, plan, read_grid, run_serial
 
 TINY = ["--epochs", "1", "--image-size", "14"]
@@ -89,14 +91,16 @@ def test_a_failure_is_kept_with_the_end_of_its_log_and_forgotten_when_it_works(c
 
 
 def test_the_plan_knows_what_is_done_and_what_the_rest_takes(configs):
-    finished = fake(configs[0])
-    row = finished.report["config"] | {"seconds_training": 20.0, "seconds_encoding": 1.0}
+    fake(configs[0])
+    row = describe_setting(configs[0]) | describe_hardware("auto") | {"seconds_training": 20.0, "seconds_encoding": 1.0}
     lines = plan(configs, pd.DataFrame([row])).splitlines()
     assert lines[0] == f"{configs[0].run_id}: done"
     assert lines[1] == f"{configs[1].run_id}: to do, about 21 s"
     assert lines[3] == "1 done, 2 to do: about 42 s"
     other = expand({"epochs": [3], "results_dir": [configs[0].results_dir]})
     assert "and 1 of which nothing like them has been run" in plan(other, pd.DataFrame([row]))
+    elsewhere = pd.DataFrame([row | {"processor": "another"}])
+    assert "and 2 of which nothing like them has been run" in plan(configs, elsewhere)
 
 
 def test_a_kernel_does_not_inherit_the_memory_setting_of_a_dask_worker(configs, monkeypatch):
@@ -130,7 +134,6 @@ def test_a_yaml_file_is_a_grid(tmp_path):
         (b"bits: 0", "bits: 0 given; allowed: an integer from 1 to 4096"),
         (b"seed: 1e23", "seed: 1e+23 given; allowed: an integer from 0 to"),
         (b"bitz: 1", "bitz: no such parameter (did you mean bits?)"),
-        (b"results_dir: [a, b]", "results_dir: a, b given; a sweep has one"),
     ],
 )
 def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monkeypatch, capsys):
@@ -139,6 +142,11 @@ def test_a_wrong_yaml_file_is_one_line_that_names_it(text, said, tmp_path, monke
     assert main(["sweep", "--file", "grid.yml"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("relahash sweep: grid.yml: ") and said in err and err.count("\n") == 1 and len(err) < 600
+
+
+def test_a_grid_has_one_results_folder():
+    with pytest.raises(ValueError, match="results_dir: a, b given; a sweep has one"):
+        expand({"results_dir": ["a", "b"]})
 
 
 def test_a_grid_that_is_too_large_is_refused_by_its_count():

@@ -204,7 +204,8 @@ def test_the_validation_images_choose_the_epoch_and_the_queries_do_not(data, mon
     monkeypatch.setattr(trainer, "evaluate", made_up)
     chosen = data.with_validation(2, seed=0)
     model, history, _ = run(chosen, epochs=3)
-    assert asked == [(20, len(data.database) - 20)] * 3
+    assert asked == [(20, len(chosen.validation_database))] * 3
+    assert not set(chosen.validation.indices.tolist()) & set(chosen.validation_database.indices.tolist())
     assert [record["validation_map"] for record in history] == [0.1, 0.9, 0.5]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in model.state_dict().items())
     asked.clear()
@@ -322,31 +323,27 @@ def test_no_step_asks_the_device_for_a_number(data):
 READ_AGAIN = """
 import sys
 import numpy as np
-from safetensors.torch import load_file
 from relahash_nb.datasets import load_dataset
 from relahash_nb.metrics import pack
-from relahash_nb.models import build_model
+from relahash_nb.models import HashModel
 from relahash_nb.results import load_run
 from relahash_nb.training import encode
 
 run = load_run(sys.argv[1])
-model = build_model(run.config)
-tensors = load_file(run.folder / "weights.safetensors")
-model.load_state_dict({name: tensors[name] for name in tensors if not name.startswith("loss.")})
-codes, _ = encode(model, load_dataset(run.config).query)
+codes, _ = encode(HashModel.load(run.folder), load_dataset(run.config).query)
 print(np.unpackbits(pack(codes) ^ run.arrays["query_codes"]).sum())
 """
 
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet_v3_small"])  # dense and depthwise convolutions
 def test_kept_weights_give_the_run_s_own_codes_in_a_fresh_process(backbone, tmp_path):
-    config = RunConfig(**QUICK, backbone=backbone, weights="none", save_weights="all", results_dir=str(tmp_path))
+    config = RunConfig(**QUICK, backbone=backbone, weights="none", results_dir=str(tmp_path))
     data = load_dataset(config)
     model, centroids = build_model(config), make_centroids(10, 16)
     loss = build_loss(config, centroids)
     history = fit(model, loss, data, config)
     codes = {name: encode(model, getattr(data, name))[0] for name in ("query", "database")}
     scores = score(codes["query"], codes["database"], data.query, data.database, config)
-    folder = save_run(config, data, codes, scores, history, centroids, model.state_dict(), {"training": 1.0})
+    folder = save_run(config, data, codes, scores, history, centroids, model)
     done = subprocess.run([sys.executable, "-c", READ_AGAIN, str(folder)], capture_output=True, text=True)
     assert done.stdout.split() == ["0"], done.stderr

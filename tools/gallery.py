@@ -1,18 +1,26 @@
 """Writes docs/gallery/: the executed notebooks as pages for readers who only browse; only the explorer has a script.
 
-    python tools/gallery.py            # from results/, after `make study`
+    python tools/gallery.py                     # from results/, after `make study` and `relahash figures`
+    python tools/gallery.py FOLDER RESULTS RUN  # elsewhere, from other results and another run, to look at
+    python tools/gallery.py --overview          # only docs/overview.png, from the embedded images
 
-00 is executed here, 01 is the study's run at 64 bits, 02 and 03 are what `relahash look` has made, 04 is the explorer
-of that run as a page of its own, and 05 is executed here over the runs of the one setting that has most of them.
+00 is executed here, 01 is the run with 64 bits, 02 and 03 are those of `relahash figures`, 04 is the explorer of that
+run, and 05 is executed here over the runs of the setting that has most of them.
 """
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 import sys
 import tempfile
+from html import escape
 from pathlib import Path
 
 import nbformat
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import math_to_image
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
@@ -20,65 +28,80 @@ from pygments.formatters import HtmlFormatter
 from relahash_nb.config import RunConfig
 from relahash_nb.explorer import View, export_html
 from relahash_nb.files import write
-from relahash_nb.notebooks import ANALYSES, execute_notebook
-from relahash_nb.results import Run, find_run, finished_runs
+from relahash_nb.notebooks import ANALYSES, COMPARISON, execute_notebook
+from relahash_nb.plots import plot_overview, set_style
+from relahash_nb.results import Run, find_run, finished_runs, load_run
 from relahash_nb.sweep import NOTEBOOK
 
 ROOT = Path(__file__).parent.parent
-GALLERY = ROOT / "docs" / "gallery"
-TOY, EXPLORER, COMPARISON = "00_relative_position.ipynb", "04_hamming_explorer.ipynb", "05_compare.ipynb"
+TOY, EXPLORER = "00_relative_position.ipynb", "04_hamming_explorer.ipynb"
 NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# A table scrolls inside its own box on a narrow screen, and code is folded.
+TEMPLATE = """{% extends "basic/index.html.j2" %}
+{% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title} · relahash-nb</title>
 <style>
 body {{ max-width: 56rem; margin: auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }}
+nav {{ font-size: 0.9rem; }}
 pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.4; margin: 0; }}
-.highlight {{ background: #f6f6f6; padding: 0.6rem 0.8rem; border-radius: 4px; margin: 0.6rem 0; }}
-.output_subarea {{ padding: 0.2rem 0.8rem; overflow-x: auto; }}
-.output_subarea pre {{ white-space: pre-wrap; }}
+details {{ margin: 0.4rem 0; }}
+summary {{ cursor: pointer; color: #666; font-size: 0.8rem; }}
+.highlight {{ background: #f6f6f6; padding: 0.6rem 0.8rem; border-radius: 4px; margin: 0.4rem 0; }}
+.output_subarea {{ padding: 0.2rem 0; overflow-x: auto; }}
+.highlight pre, .output_subarea pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; width: max-content; }}
+table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: block; overflow-x: auto; max-width: 100%; }}
 td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
-td, th {{ max-width: 20rem; }}
+.output_subarea td, .output_subarea th {{ white-space: nowrap; }}
+.output_subarea td {{ max-width: 24rem; overflow-wrap: anywhere; }}
+code {{ overflow-wrap: anywhere; }}
 {highlighting}
 </style>
 </head>
 <body>
-<p>{links}</p>
+<nav>{links}</nav>
 {body}
 </body>
 </html>
 """
 
 
-def main() -> int:
+def main(
+    gallery: Path = ROOT / "docs" / "gallery", results: Path = ROOT / "results", run_id: Path | None = None
+) -> int:
     """Writes every page."""
-    GALLERY.mkdir(parents=True, exist_ok=True)
-    run = find_run(RunConfig(results_dir=str(ROOT / "results")))
+    run = load_run(results / "runs" / run_id) if run_id else find_run(RunConfig(results_dir=str(results)))
     if run is None:
-        print("results/runs: no run of the study at 64 bits; `make study` makes it", file=sys.stderr)
+        print(f"{results}: no run of the study with 64 bits; `make study` makes it", file=sys.stderr)
         return 1
-    for name in NOTEBOOKS:
-        try:
-            notebook = nbformat.read(executed(name, run), as_version=4)
-        except FileNotFoundError as error:
-            print(f"{error.filename}: not there; `make study` makes it", file=sys.stderr)
-            return 1
+    try:
+        notebooks = {name: nbformat.read(executed(name, run, results), as_version=4) for name in NOTEBOOKS}
+    except FileNotFoundError as error:
+        print(f"{error.filename}: not there; `make study` and `relahash figures` make it", file=sys.stderr)
+        return 1
+    gallery.mkdir(parents=True, exist_ok=True)
+    for name, notebook in notebooks.items():
         text = page_text(name, notebook)
-        write(page_path(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    links = {Path(one).stem: page_path(one).name for one in PAGES if one != EXPLORER}
-    shown = [run, *(one for one in finished_runs(ROOT / "results").values() if alike(one, run))]
-    export_html([View.of(one) for one in shown], page_path(EXPLORER), links)
-    for page in map(page_path, PAGES):
-        print(f"{page.relative_to(ROOT)}: {page.stat().st_size / 1e6:.2f} MB")
+        write(gallery / page_of(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    shown = [run, *(one for one in finished_runs(results).values() if alike(one, run))]
+    export_html([View.of(one) for one in shown], gallery / page_of(EXPLORER), links(EXPLORER))
+    for page in map(page_of, PAGES):
+        print(f"{gallery / page}: {(gallery / page).stat().st_size / 1e6:.2f} MB")
     return 0
+
+
+def write_overview(path: Path = ROOT / "docs" / "overview.png") -> None:
+    """The method in one picture, for the README."""
+    set_style()
+    write(path, lambda file: plot_overview().savefig(file, format="png", dpi=200, metadata={"Software": None}))
 
 
 def alike(one: Run, run: Run) -> bool:
@@ -88,45 +111,70 @@ def alike(one: Run, run: Run) -> bool:
     )
 
 
-def page_path(name: str) -> Path:
-    """Where the page of a notebook goes."""
-    return GALLERY / f"{Path(name).stem}.html"
+def page_of(name: str) -> str:
+    """File name of a notebook's page."""
+    return f"{Path(name).stem}.html"
 
 
-def executed(name: str, run: Run) -> Path:
+def title_of(name: str) -> str:
+    """The first heading of a notebook."""
+    first = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells[0].source
+    return first.splitlines()[0].removeprefix("# ")
+
+
+def links(own: str) -> dict[str, str]:
+    """Titles and addresses of README and all other pages."""
+    return {"README": "../../README.md"} | {title_of(name): page_of(name) for name in PAGES if name != own}
+
+
+def executed(name: str, run: Run, results: Path) -> Path:
     """An executed notebook; it need not be there."""
     if name == NOTEBOOK:
         return run.folder / NOTEBOOK
     if name in ANALYSES:
-        return ROOT / "results" / name
+        return results / name
     target = Path(tempfile.mkdtemp()) / name
-    execute_notebook(name, target, {"results_dir": str(ROOT / "results")} if name == COMPARISON else {})
+    execute_notebook(name, target, {"results_dir": str(results)} if name == COMPARISON else {})
     return target
 
 
 def page_text(name: str, notebook: NotebookNode) -> str:
-    """A notebook as one page: images within it, no script; where a control stood, a line that says so."""
+    """A notebook as one page without a script: code folded, images within it, figures in place of controls."""
     notebook.metadata.pop("widgets", None)
     hidden = {"badge", "colab", *(["injected-parameters"] if name == COMPARISON else [])}  # a path of this machine
     notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
+    figure = None  # the one before a control shows where the control starts
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [still(output) for output in cell.outputs]
-    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
-    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+        for place, output in enumerate(cell.get("outputs", [])):
+            if WIDGET in output.get("data", {}):
+                cell.outputs[place] = figure or nbformat.v4.new_output("stream", text="")
+            elif "image/png" in output.get("data", {}):
+                figure = output
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
+    body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
     highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
-    links = " · ".join(
-        Path(one).stem if one == name else f'<a href="{page_path(one).name}">{Path(one).stem}</a>' for one in PAGES
-    )
-    return PAGE.format(title=f"{title} · relahash-nb", highlighting=highlighting, links=links, body=body)
+    menu = " · ".join(f'<a href="{link}">{escape(title)}</a>' for title, link in links(name).items())
+    return PAGE.format(title=escape(title_of(name)), highlighting=highlighting, links=menu, body=body)
 
 
-def still(output: NotebookNode) -> NotebookNode:
-    """An output as it is, or a line in place of a control that would be dead."""
-    if WIDGET not in output.get("data", {}):
-        return output
-    return nbformat.v4.new_output("stream", text="(a control to play with, in the running notebook)\n")
+def formula(match: re.Match) -> str:
+    """A formula of LaTeX as an image within the page, since a page without a script cannot typeset it."""
+    text = " ".join((match[1] or match[2]).split())
+    for name, known in {
+        r"\lVert": r"\Vert",
+        r"\rVert": r"\Vert",
+        r"\textstyle": "",
+        r"\big": "",
+        r"\sqrt B": r"\sqrt{B}",
+    }.items():
+        text = text.replace(name, known)
+    file = io.BytesIO()
+    depth = math_to_image(f"${text}$", file, FontProperties(size=12, math_fontfamily="cm"), dpi=72, format="svg")
+    picture = base64.b64encode(file.getvalue()).decode()
+    style = "" if match[1] else f"vertical-align: {-depth:.1f}pt"
+    return f'<img alt="{escape(text)}" style="{style}" src="data:image/svg+xml;base64,{picture}">'
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_overview() if sys.argv[1:] == ["--overview"] else main(*map(Path, sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""Writes what is not typed by hand: the notebooks' parameters, their badges and Colab cells, the README's tables.
+"""Writes what is not typed by hand: the notebooks' parameters, badges and Colab cells; tables of README and docs/.
 
     python tools/generate.py           # write
     python tools/generate.py --check   # only say what is out of date; exit code 1 where something is
@@ -10,6 +10,7 @@ Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyprojec
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import sys
@@ -25,25 +26,30 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no p
 from benchmarks.common import readme_block
 from relahash_nb.config import RunConfig
 from relahash_nb.results import compare, format_comparison, table
-from relahash_nb.results.tables import SHARED, distinct, most_complete
+from relahash_nb.results.tables import SHARED, distinct, format_markdown, format_mean, most_complete
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/benchmarks.md")]
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 OVERVIEW = ROOT / "docs" / "overview.png"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
-    "quantization_error": "*1 − cos(z, sign z) against bits, mean ± deviation of {seeds} seeds; mean {errors}*",
-    "course": "*The same in the batches of each epoch, {bits} bits; the band spans the seeds*",
+    "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard "
+    "deviation of {seeds} seeds. Mean over all bits: {errors}.",
+    "course": "Quantization error in the batches of each epoch, {bits} bits; the band spans the seeds.",
     "class_distances": "Hamming distances of pairs that share a label and of pairs that share none, {bits} bits.",
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
 }
+SCORES = (
+    "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds; rank in brackets."
+)
 RIVALS = """    relahash sweep --file benchmarks/rivals.yml
     relahash sweep --file benchmarks/rivals.yml --loss cosine --bits 4096 --centroids bernoulli"""
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
-    assert source, "upload the wheel (`make wheel`) in the file panel, and run this again\""""
+    assert source, "upload the wheel (`make wheel`) in the file panel and run this again"\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
 <https://colab.research.google.com>, *File → Upload notebook*, choose that file, and run all cells."""
 
@@ -52,7 +58,7 @@ def main() -> int:
     """Writes, or checks, every generated place."""
     address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
     wanted = {path: notebook_text(path, address) for path in NOTEBOOKS}
-    wanted[ROOT / "README.md"] = readme_text((ROOT / "README.md").read_text(), address)
+    wanted |= {path: page_text(path, address) for path in PAGES}
     stale = [path for path, text in wanted.items() if path.read_text() != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'out of date; run make generate' if '--check' in sys.argv else 'written'}")
@@ -151,54 +157,45 @@ def badge(address: str, path: Path) -> str:
     return f"[![Open in Colab]({BADGE})]({link})"
 
 
-def readme_text(text: str, address: str) -> str:
-    """The README with its marked blocks written anew."""
-    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), **result_tables(), **figures()}
-    blocks |= {"benchmarks": readme_block()} if readme_block() else {}
-    for name, block in blocks.items():
+def page_text(path: Path, address: str) -> str:
+    """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
+    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "benchmarks": readme_block()}
+    blocks |= result_tables() | figures(path.parent)  # no reports of benchmarks: their tables stay
+    text = path.read_text()
+    for name, block in filter(all, blocks.items()):
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 
-def figures() -> dict[str, str]:
-    """The README's figures from `docs/results/figures/`, and their captions with the numbers of the summary."""
-    paths = {name: f"docs/results/figures/fashion_mini-{name}.png" for name in CAPTIONS}
-    if not all((ROOT / path).exists() for path in paths.values()):
-        return {}
+def figures(folder: Path) -> dict[str, str]:
+    """Figures of `docs/results/figures/`, as a page in a folder links to them; the first with its scores."""
     summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv").set_index("run_id")
     study = summary[summary["data"] == "fashion_mini"]
     errors = study.groupby("loss")["quantization_error"].mean()
+    paths = {name: ROOT / "docs" / "results" / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
     facts = dict(
-        bits=summary.loc[figure_runs(ROOT / paths["neighbours"]), "bits"].iloc[0],
+        bits=summary.loc[figure_runs(paths["neighbours"]), "bits"].iloc[0],
         seeds=study["seed"].nunique(),
-        errors=", ".join(f"{loss} {error:.3f}" for loss, error in errors.items()),
+        errors=", ".join(f"{loss} {error:.3f}" for loss, error in errors.sort_values().items()),
     )
-    images = [f"![{name.replace('_', ' ')}]({path})" for name, path in paths.items()]
-    captions = [caption.format(**facts) for caption in CAPTIONS.values()]
-    first = [f"| {' | '.join(cells)} |" for cells in (images[:2], ("---", "---"), captions[:2])]  # side by side
-    below = [f"{image}\n\n*{caption}*" for image, caption in zip(images[2:], captions[2:], strict=True)]
-    return {"figures": "\n".join([*first, "", said(study)]), "more figures": "\n\n".join(below)}
-
-
-def said(study: pd.DataFrame) -> str:
-    """The scores that belong to the figures, and the command that made their runs."""
-    names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("bits", "seed", "loss")}
+    first, *more = (
+        f"![{name.replace('_', ' ')}]({path.relative_to(folder)})\n\n*{CAPTIONS[name].format(**facts)}*"
+        for name, path in paths.items()
+    )
+    names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("loss", "bits", "seed")}
     command = " ".join(f"--{name} {values}" for name, values in names.items())
-    return f"{scores(study)}\n\nAll of these runs by `relahash sweep {command}`."
+    made = f"All {len(study)} runs: `relahash sweep {command}`."
+    return {
+        "figures": f"{first}\n\n{scores(study)}\n\n{SCORES.format(**facts)} {made}",
+        "more figures": "\n\n".join(more),
+    }
 
 
 def scores(runs: pd.DataFrame) -> str:
     """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the place."""
-    methods = format_comparison(compare(distinct(runs)))
-    lines = [
-        "| mAP | " + " | ".join(f"{bits} bits" for bits in methods) + " |",
-        "| --- " * (methods.shape[1] + 1) + "|",
-    ]
-    lines += [
-        f"| {method} | {' | '.join(cells)} |" for method, cells in zip(methods.index, methods.values, strict=True)
-    ]
-    return "\n".join(lines)
+    methods = format_comparison(compare(distinct(runs))).rename(columns="{} bits".format)
+    return format_markdown(methods.rename_axis("mAP").reset_index())
 
 
 def figure_runs(path: Path) -> list[str]:
@@ -208,27 +205,25 @@ def figure_runs(path: Path) -> list[str]:
 
 def result_tables() -> dict[str, str]:
     """From the committed `docs/results/summary.csv`: the study on the embedded data, other networks, and the rivals."""
-    path = ROOT / "docs" / "results" / "summary.csv"
-    if not path.exists():
-        return {}
-    summary = pd.read_csv(path)
+    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv")
     study, ours, whole = summary["data"] == "fashion_mini", summary["loss"] == "relahash", summary["finetune"]
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours & whole]}
-    return {name: block(runs) for name, runs in parts.items() if len(runs)} | rivals(summary[~whole])
-
-
-def rivals(fixed: pd.DataFrame) -> dict[str, str]:
-    """All methods on the same features: mean ± deviation of the average precision over the seeds, and the place."""
-    if fixed.empty:
-        return {}
-    runs = most_complete(distinct(fixed), SHARED)
-    return {"results rivals": f"{scores(runs)}\n\n{provenance(runs)} All of them by:\n\n{RIVALS}\n"}
+    rivals = most_complete(distinct(summary[~whole]), SHARED)
+    text = f"{scores(rivals)}\n\n{provenance(rivals)} All of them by:\n\n{RIVALS}\n"
+    return {name: block(runs) for name, runs in parts.items()} | {"results rivals": text}
 
 
 def block(runs: pd.DataFrame) -> str:
-    """A table, and below it what it takes to believe it: where it is from, and a command."""
+    """A table, a row for each number of bits; below it where it is from, and commands."""
+    rows = pd.read_csv(io.StringIO(table(runs, "csv")), dtype={"image_size": str, "epochs": str})
+    ties = [f"{row.worst:.4f} … {row.best:.4f}" for row in rows.itertuples()]
+    cells = rows[["data", "backbone", "image_size", "epochs", "loss", "bits", "seeds"]].astype(str)
+    cells = cells.rename(columns={"image_size": "pixels"}).assign(mAP=format_mean(rows))
+    cells["worst … best order of ties"] = ties
+    cells["quantization error"] = rows["quantization_error"].map("{:.4f}".format)
+    cells["training s"] = rows["seconds_training"].map("{:.0f}".format)
     commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
-    return f"{table(runs)}\n\n{provenance(runs)} One seed of each, repeated by:\n\n{commands}\n"
+    return f"{format_markdown(cells)}\n\n{provenance(runs)} One seed of each, repeated by:\n\n{commands}\n"
 
 
 def provenance(runs: pd.DataFrame) -> str:

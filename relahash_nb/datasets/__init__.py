@@ -91,16 +91,12 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     config = config.resolve()
     data = (DATASETS.get(config.dataset) or load_attribute(config.dataset))(config)
     if not isinstance(data, Dataset):
-        raise ValueError(
-            f"{config.dataset}: gave a {type(data).__name__}; expected a Dataset (see Dataset.from_arrays)"
-        )
+        given = type(data).__name__
+        raise ValueError(f"{config.dataset}: gave a {given}; expected a Dataset (see Dataset.from_arrays)")
     data = data.with_pool(replace(data.pool, image_size=config.image_size, centre=config.augment in CROPS))
     findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
-    notes = PUBLISHED[config.dataset].notes if config.dataset in PUBLISHED else {}
-    findings = [
-        replace(finding, text=f"{finding.text} ({notes[finding.rule]})") if finding.rule in notes else finding
-        for finding in findings
-    ]
+    for rule, note in PUBLISHED[config.dataset].notes.items() if config.dataset in PUBLISHED else ():
+        findings = [replace(one, text=f"{one.text} ({note})") if one.rule == rule else one for one in findings]
     return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
 
 
@@ -167,10 +163,7 @@ def lists(config: RunConfig) -> Dataset:
     root = _existing_root(config)
     paths, labels, findings = read_lists(root)
     rows: dict[str, int] = {}  # of each path in the pool: an image that stands in two lists is kept once
-    positions = {
-        name: np.array([rows.setdefault(path, len(rows)) for path in listed], dtype=np.int64)
-        for name, listed in paths.items()
-    }
+    positions = {name: np.array([rows.setdefault(path, len(rows)) for path in paths[name]], int) for name in paths}
     classes = next((one.shape[1] for one in labels.values()), 0)
     targets = np.zeros((len(rows), classes), dtype=np.uint8)
     for name, one in labels.items():
@@ -191,18 +184,18 @@ def lists(config: RunConfig) -> Dataset:
 
 
 def folder(config: RunConfig) -> Dataset:
-    """A folder with a sub-folder a class.
+    """A folder with a sub-folder for each class.
 
-    The share `holdout` of each class, at least one image, is query only: neither train nor database has it. All other
-    images are both train and database, so a search finds pictures that were learned from, with pictures that were not.
+    The share `holdout` of each class (0.2 by default), at least one image, becomes queries, which are in neither train
+    nor database. All other images are both train and database.
     """
     root = _existing_root(config)
-    found, share = scan_folder(root), getattr(config, "holdout", 0.2)
+    found = scan_folder(root)
     paths = [path for name in found for path in found[name]]
     lengths = [len(one) for one in found.values()]
     generator, is_query = np.random.default_rng(config.split_seed), np.zeros(len(paths), dtype=bool)
     for end, length in zip(np.cumsum(lengths), lengths, strict=True):
-        held_out = min(max(1, round(share * length)), length - 1)
+        held_out = min(max(1, round(config.holdout * length)), length - 1)
         is_query[generator.permutation(np.arange(end - length, end))[:held_out]] = True
     rest = np.flatnonzero(~is_query)
     pool = _file_pool(root, paths, one_hot(np.repeat(np.arange(len(found)), lengths)), config)

@@ -18,28 +18,13 @@ if TYPE_CHECKING:
 LIST_FILES = {"train": "train.txt", "query": "test.txt", "database": "database.txt"}
 SAMPLE = 64  # files that are decoded before a training
 SHOWN = 3  # items or classes that a finding names
-# An error: what is listed contradicts itself or cannot be read, or the queries were learned from; nothing is trained.
-# A warning: a run makes sense, but its score may mean something else than expected.
-RULES = {
-    "missing list": "error",
-    "list": "error",  # empty, or with a wrong line
-    "labels differ": "error",  # an image has other labels in another line
-    "one class": "error",
-    "no labels": "error",  # in a whole split
-    "query in train": "error",
-    "missing image": "error",
-    "leads out": "error",  # of the root, by a link
-    "unreadable image": "error",
-    "class names": "warning",  # other than there are classes, or the same one twice
-    "query in database": "warning",  # it finds itself, unless `drop_self_matches` leaves it out
-    "copies": "warning",  # files of other names, alike byte by byte, in query and train or query and database
-    "listed twice": "warning",
-    "no label": "warning",
-    "no item": "warning",  # of a class
-    "nothing to find": "warning",  # a query without a relevant item counts as 0
-    "count": "warning",  # other than published
-    "unknown list": "warning",  # its SHA-256 is not that of the published one
-}
+# What is listed contradicts itself or cannot be read, or the queries were learned from: nothing is trained.
+ERRORS = ("missing list", "list", "labels differ", "one class", "no labels", "query in train")
+ERRORS += ("missing image", "leads out", "unreadable image")
+# A run makes sense, but its score may mean something else than expected.
+WARNINGS = ("class names", "query in database", "copies", "listed twice", "no label", "no item", "nothing to find")
+WARNINGS += ("count", "unknown list")  # other than published
+RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
 
 
 @dataclass(frozen=True)
@@ -99,65 +84,46 @@ def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = Fal
         warning: query: 2 of 2 images are in the database too, and each finds itself; drop_self_matches helps: 1, 0
         warning: database: 1 of 3 images have no label: 2
     """
-    findings = check_splits(data, drop_self_matches)
-    return findings + (check_images(data, all_images) if isinstance(data.pool.images, FileImages) else [])
-
-
-def check_splits(data: Dataset, drop_self_matches: bool = False) -> list[Finding]:
-    """Labels and overlaps of the splits."""
     findings = []
     if len(data.pool.ids) and len(data.class_names) < 2:
         findings.append(Finding("one class", f"{data.name}: all images are of one class"))
-    both = _rows_in(data.query, data.train)
-    if len(both):
-        text = f"{_of(data.query, both)} are in train too: {_first(data, 'query', both)}"
-        findings.append(Finding("query in train", f"query: {text}"))
-    both = _rows_in(data.query, data.database)
-    if len(both):
-        remedy = "is left out of its ranking" if drop_self_matches else "finds itself; drop_self_matches helps"
-        text = f"{_of(data.query, both)} are in the database too, and each {remedy}: {_first(data, 'query', both)}"
-        findings.append(Finding("query in database", f"query: {text}"))
+    query, database = data.query.indices.numpy(), data.database.indices.numpy()
+    both = np.flatnonzero(np.isin(query, data.train.indices.numpy()))
+    findings += _about(data, "query", both, "query in train", "are in train too")
+    remedy = "is left out of its ranking" if drop_self_matches else "finds itself; drop_self_matches helps"
+    both = np.flatnonzero(np.isin(query, database))
+    findings += _about(data, "query", both, "query in database", f"are in the database too, and each {remedy}")
     for name in LIST_FILES:
-        findings += check_split(data, name)
-    wanted, known = data.query.targets, data.database.targets.any(0)  # (Q, C), (C,)
-    lost = np.flatnonzero((wanted.any(1) & ~wanted[:, known.bool()].any(1)).numpy())
-    if len(lost) and len(data.database):
-        text = f"{_of(data.query, lost)} have no relevant item in the database: {_first(data, 'query', lost)}"
-        findings.append(Finding("nothing to find", f"query: {text}"))
-    return findings
+        findings += _check_labels(data, name)
+    if len(database):
+        wanted, known = data.query.targets, data.database.targets.any(0)  # (Q, C), (C,)
+        lost = np.flatnonzero((wanted.any(1) & ~wanted[:, known.bool()].any(1)).numpy())
+        findings += _about(data, "query", lost, "nothing to find", "have no relevant item in the database")
+    return findings + (_check_files(data, all_images) if isinstance(data.pool.images, FileImages) else [])
 
 
-def check_split(data: Dataset, name: str) -> list[Finding]:
+def _check_labels(data: Dataset, name: str) -> list[Finding]:
     """Labels and repetitions of one split."""
     split: Split = getattr(data, name)
     if not len(split):
         return []
-    findings = []
     targets = split.targets.numpy()  # (N, C)
-    bare = np.flatnonzero(~targets.any(1))
+    bare, unused = np.flatnonzero(~targets.any(1)), np.flatnonzero(~targets.any(0))
     if len(bare) == len(split):
         return [Finding("no labels", f"{name}: none of {len(split):,} images has a label")]
-    if len(bare):
-        text = f"{name}: {_of(split, bare)} have no label: {_first(data, name, bare)}"
-        findings.append(Finding("no label", text))
-    unused = np.flatnonzero(~targets.any(0))
+    findings = _about(data, name, bare, "no label", "have no label")
     if len(unused):
         names = _few([data.class_names[label] for label in unused[:SHOWN]], len(unused))
         text = f"{name}: {len(unused)} of {len(data.class_names)} classes have no image: {names}"
         findings.append(Finding("no item", text))
-    indices = split.indices.numpy()
-    again = np.setdiff1d(np.arange(len(indices)), np.unique(indices, return_index=True)[1])
-    if len(again):
-        text = f"{name}: {_of(split, again)} stand there before: {_first(data, name, again)}"
-        findings.append(Finding("listed twice", text))
-    return findings
+    again = np.setdiff1d(np.arange(len(split)), np.unique(split.indices.numpy(), return_index=True)[1])
+    return findings + _about(data, name, again, "listed twice", "stand there before")
 
 
-def check_images(data: Dataset, everything: bool) -> list[Finding]:
+def _check_files(data: Dataset, everything: bool) -> list[Finding]:
     """Whether the files are there and can be decoded; and, of all files, which are alike."""
-    images = data.pool.images
+    images, findings = data.pool.images, []
     sizes = images.files[:, 0]
-    findings = []
     for size, rule, what in ((-1, "missing image", "are not there"), (-2, "leads out", "lead out of it")):
         rows = np.flatnonzero(sizes == size)
         if len(rows):
@@ -173,24 +139,17 @@ def check_images(data: Dataset, everything: bool) -> list[Finding]:
         tried = f"{len(rows):,} images" + ("" if everything else " that were tried")
         text = f"{len(faults):,} of {tried} cannot be used: {_few(faults[:SHOWN], len(faults), '; ')}"
         findings.append(Finding("unreadable image", text))
-    return findings + (find_copies(data, rows, [digest for _, digest in seen]) if everything else [])
-
-
-def find_copies(data: Dataset, rows: np.ndarray, digests: Sequence[bytes]) -> list[Finding]:
-    """Queries whose file has the same bytes as another file of train or database."""
-    alike = defaultdict(list)
-    for row, digest in zip(rows.tolist(), digests, strict=True):
+    if not everything:
+        return findings
+    alike = defaultdict(list)  # positions in the pool, by the digest of the bytes
+    for row, (_, digest) in zip(rows.tolist(), seen, strict=True):
         alike[digest].append(row)
     groups = [group for group in alike.values() if len(group) > 1]
-    findings = []
     for name in ("train", "database"):
         members = set(getattr(data, name).indices.tolist())
         found = {row for group in groups for row in group if members & (set(group) - {row})}
         copies = np.flatnonzero(np.isin(data.query.indices.numpy(), list(found)))
-        if len(copies):
-            where = _first(data, "query", copies)
-            text = f"query: {_of(data.query, copies)} are, byte by byte, images of other names in {name}: {where}"
-            findings.append(Finding("copies", text))
+        findings += _about(data, "query", copies, "copies", f"are, byte by byte, images of other names in {name}")
     return findings
 
 
@@ -204,20 +163,14 @@ def shorten(text: str, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 3 :]}"
 
 
-def _rows_in(split: Split, other: Split) -> np.ndarray:
-    """Rows of a split whose item is in the other too."""
-    return np.flatnonzero(np.isin(split.indices.numpy(), other.indices.numpy()))
-
-
-def _of(split: Split, rows: np.ndarray) -> str:
-    return f"{len(rows):,} of {len(split):,} images"
-
-
-def _first(data: Dataset, name: str, rows: np.ndarray) -> str:
-    """The first few items at these rows of a split, each with its line where it comes from a list."""
-    ids = getattr(data, name).ids[rows[:SHOWN]]
+def _about(data: Dataset, name: str, rows: np.ndarray, rule: str, text: str) -> list[Finding]:
+    """A finding on these rows of a split, where there are any: how many, and the first few with their lines."""
+    if not len(rows):
+        return []
+    split = getattr(data, name)
     places = [f" ({LIST_FILES[name]}:{row + 1})" if data.listed else "" for row in rows[:SHOWN]]
-    return _few([f"{shorten(str(one))}{place}" for one, place in zip(ids, places, strict=True)], len(rows))
+    items = [f"{shorten(str(one))}{place}" for one, place in zip(split.ids[rows[:SHOWN]], places, strict=True)]
+    return [Finding(rule, f"{name}: {len(rows):,} of {len(split):,} images {text}: {_few(items, len(rows))}")]
 
 
 def _place(data: Dataset, item: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -51,7 +52,7 @@ class FileImages:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, 3, size, size)."""
-        return (len(self), 3, self.size, self.size)
+        return len(self), 3, self.size, self.size
 
     @cached_property
     def files(self) -> np.ndarray:
@@ -75,20 +76,18 @@ class FileImages:
     def _stat(self, path: str) -> tuple[int, int]:
         try:
             full = self._path(path)
-        except ValueError:
-            return -2, -2
-        try:
             found = os.stat(full)  # noqa: PTH116 - of many thousands in a second
         except OSError:
             return -1, -1
-        return (found.st_size, found.st_mtime_ns) if os.path.isfile(full) else (-1, -1)  # noqa: PTH113
+        except ValueError:
+            return -2, -2
+        return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)
 
     def _examine(self, row: int) -> tuple[str, bytes]:
         fault, content = "", b""
         try:
             path = self._path(self.paths[row])
-            content = Path(path).read_bytes()
-            self._open(path, BytesIO(content))
+            self._open(path, BytesIO(content := Path(path).read_bytes()))
         except (OSError, ValueError) as error:
             fault = str(error)
         return fault, hashlib.blake2b(content, digest_size=16).digest()
@@ -121,11 +120,8 @@ def middle_square(image: Image.Image, size: int) -> Tensor:
     # torchvision's Resize, then CenterCrop, at once: a long thin image would fill the memory in between.
     sides = [size * side // min(image.size) for side in image.size]  # of the resized image
     corner = [round((side - size) / 2) for side in sides]
-    box = [
-        (offset + end) * own / side
-        for end in (0, size)
-        for offset, own, side in zip(corner, image.size, sides, strict=True)
-    ]
+    axes = list(zip(corner, image.size, sides, strict=True))
+    box = [(offset + end) * own / side for end in (0, size) for offset, own, side in axes]
     return V.pil_to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box))
 
 
@@ -195,20 +191,12 @@ def crop(images: Tensor, generator: Generator) -> Tensor:
 
 
 def centre(images: Tensor, generator: Generator | None = None) -> Tensor:
-    """The middle square of 7/8 of each image's height: what a model trained on crops is tested on.
-
-    Example:
-        >>> centre(torch.zeros(1, 3, 256, 256)).shape
-        torch.Size([1, 3, 224, 224])
-    """
+    """The middle square of 7/8 of each image's height: what a model trained on crops is tested on."""
     return V.center_crop(images, [round(images.shape[-1] * CROP_SHARE)] * 2)
 
 
 def resized_crop(images: Tensor, generator: Generator) -> Tensor:
-    """A part of 8 to 100 % of each image's area, 3:4 to 4:3, resized to 7/8 of its size.
-
-    As torchvision's `RandomResizedCrop`: of ten parts drawn the first that fits counts, or else the whole.
-    """
+    """As torchvision's `RandomResizedCrop`, to 7/8 of the size: the first of ten draws that fits, or the whole."""
     count, _, height, width = images.shape
     area = height * width * torch.empty(count, 10).uniform_(0.08, 1, generator=generator)
     ratio = torch.empty(count, 10).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
@@ -256,15 +244,8 @@ def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
 
 # Of uint8 images, before anything else; "centre" is the evaluation's, and no choice of a config.
 CROPS = {"crop": crop, "resized_crop": resized_crop, "centre": centre}
-AUGMENTATIONS = {
-    "none": (),
-    "flip": (flip,),
-    "jitter": (flip, jitter),
-    "shift": (shift, flip, jitter),
-    "crop": (flip,),
-    "resized_crop": (flip,),
-    "centre": (),
-}
+AUGMENTATIONS = {"none": (), "flip": (flip,), "jitter": (flip, jitter), "shift": (shift, flip, jitter)}
+AUGMENTATIONS |= {"crop": (flip,), "resized_crop": (flip,), "centre": ()}
 
 
 def _uniform(batch: Tensor, low: float, high: float, generator: Generator) -> Tensor:

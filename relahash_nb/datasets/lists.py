@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import posixpath
 from collections import Counter
@@ -29,41 +30,12 @@ class Published:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
+# imagenet100: HashNet's lists without the folder that its paths begin with, as all that came after share them.
+# nuswide_21: DeepHash-pytorch's; the sum of its database list is not known. Another split of equal sizes has its name.
+# coco: HashNet's, likewise: the database has all queries, and no training image. Another split has the same name.
 PUBLISHED = {
-    # HashNet's lists without the folder that its paths begin with, as all that came after share them.
-    "imagenet100": Published(
-        classes=100,
-        counts={"train": 13_000, "query": 5_000, "database": 128_503},
-        sha256={
-            "train": "c141cb443b3c674cd2b1e69700eadf85208a280f33ea15bd70edc082f94716d4",
-            "query": "0aadea2e9afadd0e79ea734278b9dc390e66f6c10234d0b029c12fc6514885ed",
-            "database": "a23990649ead18c4b76764336e2175dda06d495bcc8c026a2158c81b41b2aa92",
-        },
-    ),
-    # DeepHash-pytorch's; the sum of its database list is not known. Another split of the same sizes has the same name.
-    "nuswide_21": Published(
-        classes=21,
-        counts={"train": 10_500, "query": 2_100, "database": 193_734},
-        sha256={
-            "train": "c31007d63075cc173cb368f91475e4072a76b312b7dca0d14e88b1cc23586851",
-            "query": "bbdbc13c08e340068064eb4f9849f33800139816fbe0e0792d5a49953581b41f",
-        },
-        notes={
-            "missing list": "nuswide_21's database list has 193,734 lines, and copies often leave it out as too large; "
-            "the README, Data, says where it is"
-        },
-    ),
-    # HashNet's, likewise: the database has all queries, and no training image. Another split has the same name.
-    "coco": Published(
-        classes=80,
-        counts={"train": 10_000, "query": 5_000, "database": 112_218},
-        sha256={
-            "train": "95b0e4222a23dca457f5026b303cdca78772d00d973553d5651bc69a5028fa30",
-            "query": "b3db5fc7d3ee0bd97de6d890a5ea592c6874fb88e255bc680b341cddd35d6d4a",
-            "database": "2f0778ca6f0a66fb524fe3d332a155f849c10c962f9c432008da039c32de854c",
-        },
-        notes={"query in database": "HashNet's published COCO lists are so"},
-    ),
+    name: Published(**facts)
+    for name, facts in json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8")).items()
 }
 
 
@@ -121,9 +93,11 @@ def read_lists(root: Path) -> tuple[dict[str, list[str]], dict[str, np.ndarray],
         try:
             found = read_list(root / file)
             for other, first in labels.items():
-                if found[1].shape[1:] != first.shape[1:]:
-                    what = f"{_describe(found[1])} given; {LIST_FILES[other]} has {_describe(first)}"
-                    raise ValueError(f"{root / file}:1: {what}")
+                given, known = (
+                    f"{one.shape[1]} labels" if one.ndim == 2 else "class numbers" for one in (found[1], first)
+                )
+                if given != known:
+                    raise ValueError(f"{root / file}:1: {given} given; {LIST_FILES[other]} has {known}")
         except (OSError, ValueError) as error:
             findings.append(Finding("list" if (root / file).is_file() else "missing list", str(error)))
         else:
@@ -195,12 +169,7 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
 
 
 def describe_others(lines: Sequence[int]) -> str:
-    """How many more lines are like one, and the first of them, in brackets.
-
-    Example:
-        >>> describe_others([7, 9, 12, 30])
-        ' (and 4 more such lines: 7, 9, 12, …)'
-    """
+    """How many more lines are like one, and the first of them: ' (and 4 more such lines: 7, 9, 12, …)'."""
     if not lines:
         return ""
     shown = ", ".join(map(str, lines[:3])) + (", …" if len(lines) > 3 else "")
@@ -237,10 +206,6 @@ def _clean_path(path: str) -> str:
 
 def _quote(text: str) -> str:
     return repr(shorten(text).encode(errors="surrogateescape").decode(errors="replace"))
-
-
-def _describe(labels: np.ndarray) -> str:
-    return f"{labels.shape[1]} labels" if labels.ndim == 2 else "class numbers"
 
 
 def _raise(error: OSError) -> None:

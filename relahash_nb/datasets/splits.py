@@ -215,16 +215,14 @@ class Dataset:
         found = np.sort(np.concatenate(taken))
         if len(found) < per_class * len(self.class_names) or not len(left):
             raise ValueError(f"validation_per_class: {per_class} given; {self.name} has too few training images for it")
-        return replace(
-            self, train=Split(self.pool, torch.from_numpy(left)), validation=Split(self.pool, torch.from_numpy(found))
-        )
+        train, validation = (Split(self.pool, torch.from_numpy(rows)) for rows in (left, found))
+        return replace(self, train=train, validation=validation)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The pool moved to the device where it fits in half of what is free there; files stay files."""
         pixels = self.pool.images
-        if not isinstance(pixels, Tensor):
-            return self
-        if torch.device(device).type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        is_cuda = torch.device(device).type == "cuda"
+        if not isinstance(pixels, Tensor) or (is_cuda and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2):
             return self
         return self.with_pool(replace(self.pool, images=pixels.to(device)))
 
@@ -251,14 +249,8 @@ class Dataset:
 
 
 def clean_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names that can be printed and drawn: no control, undecodable or `$` characters, and each name once.
-
-    Example:
-        >>> clean_names(["crane", "a\\x1b$b", "crane"])
-        ('crane', 'a��b', 'crane (2)')
-    """
-    seen: Counter[str] = Counter()
-    cleaned = []
+    """Class names that can be printed and drawn: no control, undecodable or `$` characters, and each name once."""
+    seen, cleaned = Counter(), []
     for name in names:
         name = "".join(letter if letter.isprintable() and letter != "$" else "\ufffd" for letter in str(name))
         seen[name] += 1
@@ -267,13 +259,7 @@ def clean_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def one_hot(labels: np.ndarray, classes: int | None = None) -> Tensor:
-    """(M, C) uint8 from (M,) class numbers; C is one more than the largest unless it is given.
-
-    Example:
-        >>> one_hot(np.array([1, 0]))
-        tensor([[0, 1],
-                [1, 0]], dtype=torch.uint8)
-    """
+    """(M, C) uint8 from (M,) class numbers; C is one more than the largest unless it is given."""
     numbers = torch.as_tensor(labels, dtype=torch.long)[:, None]  # (M, 1)
     width = int(numbers.max()) + 1 if classes is None else classes
     return torch.zeros(len(numbers), width, dtype=torch.uint8).scatter_(1, numbers, 1)

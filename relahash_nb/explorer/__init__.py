@@ -1,8 +1,4 @@
-"""The Hamming explorer: a run's distances, scores and nearest images under sliders.
-
-`explore` shows it in a notebook, `export_html` writes it as a page that needs no kernel, `plot_view` is one of its
-positions as a figure.
-"""
+"""The Hamming explorer: `explore` in a notebook, `export_html` as a page, `plot_view` as a figure."""
 
 from __future__ import annotations
 
@@ -19,13 +15,11 @@ __all__ = ["View", "explore", "explore_plain", "export_html", "plot_view"]
 
 
 def explore(runs: Mapping[str, Run], first: str | None = None) -> ipywidgets.VBox:
-    """A menu of runs, and the explorer of the one that is chosen.
-
-    Without anywidget the explorer is made of ipywidgets alone, and a line says so.
+    """A menu of runs, and the explorer of the one chosen; without anywidget of ipywidgets alone, and a line says so.
 
     Args:
-        runs: By name, as `finished_runs` gives them.
-        first: Name of the run to begin with; None: the one with the highest mean average precision.
+        runs: As `finished_runs` gives them.
+        first: Run to begin with; None: the one with the highest mean average precision.
     """
     first = first or max(runs, key=lambda name: runs[name].report["scores"]["mean_average_precision"])
     menu = ipywidgets.Dropdown(options=[(title_of(run), name) for name, run in runs.items()], description="run")

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from PIL import Image
 
-from relahash_nb.explorer.view import View
+from relahash_nb.explorer.view import TABLES, View
 from relahash_nb.files import write
 from relahash_nb.plots.style import RIGHT, WRONG
 
@@ -22,30 +22,21 @@ FOLDER = Path(__file__).parent
 
 
 def pack_state(view: View) -> dict[str, Any]:
-    """The state of an explorer: `view` for JSON, tables as little-endian bytes, thumbnails as one WebP sheet of tiles.
-
-    Counts are uint16 where all of them fit, else uint32; precision and recall are float32.
-    """
+    """The state of an explorer: `view` for JSON, thumbnails as one WebP sheet, tables as little-endian bytes."""
     sheet, columns, rows = draw_sheet(view.thumbnails)
     narrow = "<u2" if max(view.relevant.max(), view.irrelevant.max()) < 1 << 16 else "<u4"
+    kinds = narrow, narrow, "<f4", "<f4"
     names = ("query_thumbnails", "nearest_labels", "nearest_distances", "nearest_relevant", "nearest_thumbnails")
     return {
         "view": {
             "name": view.title,
-            "bits": view.bits,
-            "groups": view.groups,
-            "sizes": view.sizes,
-            "members": view.members,
-            "labels": view.labels,
+            **{name: getattr(view, name) for name in ("bits", "groups", "sizes", "members", "labels")},
             "queries": view.query_labels.tolist(),
             "colours": [RIGHT, WRONG],
             "sheet": {"columns": columns, "rows": rows},
             **{name: getattr(view, name).tolist() for name in names},
         },
-        "relevant": view.relevant.astype(narrow).tobytes(),
-        "irrelevant": view.irrelevant.astype(narrow).tobytes(),
-        "precision": view.precision.astype("<f4").tobytes(),
-        "recall": view.recall.astype("<f4").tobytes(),
+        **{name: getattr(view, name).astype(kind).tobytes() for name, kind in zip(TABLES, kinds, strict=True)},
         "thumbnails": sheet,
         "group": 0,
         "query": view.start[0],
@@ -67,18 +58,15 @@ def draw_sheet(images: np.ndarray) -> tuple[bytes, int, int]:
 
 
 def export_html(views: View | Sequence[View], path: Path | str, links: Mapping[str, str] | None = None) -> Path:
-    """Writes the explorer as one page that needs no kernel, no server and no network.
+    """Writes the explorer as one page that needs no kernel, no server and no network; gives its path.
 
     Args:
-        views: What to show; of several runs the first, and the others from a menu.
+        views: The run to show, or several for a menu.
         path: Of the page, in a folder that exists.
-        links: Addresses of other pages by their titles, to stand on top.
-
-    Returns:
-        The path.
+        links: Addresses of other pages by their titles.
 
     Raises:
-        OSError: The page cannot be written; what was there is still there.
+        OSError: The page cannot be written; an older one is kept.
     """
     states = [pack_state(view) for view in ([views] if isinstance(views, View) else views)]
     text = json.dumps(states, separators=(",", ":"), default=lambda data: {"base64": base64.b64encode(data).decode()})

@@ -13,13 +13,13 @@ from relahash_nb.plots.style import RIGHT, WRONG, plain
 
 
 def plot_view(view: View, group: int = 0, query: int | None = None, radius: int | None = None) -> Figure:
-    """One position of the explorer: distances, precision and recall, and the nearest images with their distances.
+    """One position of the explorer as a figure: distances, precision and recall, and the nearest images.
 
     Args:
         view: What to show.
         group: 0 to G − 1.
         query: 1 is the group's first, 0 the mean of all its queries; None: where the explorer starts.
-        radius: Threshold, 0 to K; likewise.
+        radius: Threshold, 0 to K; None: likewise.
     """
     query = view.start[0] if query is None else query
     radius = view.start[1] if radius is None else radius
@@ -36,10 +36,14 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
     scores = f"precision {view.precision[row, radius]:.3f}, recall {view.recall[row, radius]:.3f}"
     figure.suptitle(plain(f"{name}: within {radius} of {view.bits} bits {scores}"))
     fit_images(axes["images"], 1.3, 1 + view.nearest_thumbnails.shape[1])
-    found = zip(view.nearest_thumbnails[row], view.nearest_relevant[row], view.nearest_distances[row], strict=True) \
-        if query else ()  # fmt: skip
-    marks = [(view.query_thumbnails[row], "black", "query")] if query else []
-    marks += [(item, RIGHT if right else WRONG, f"{'✓' if right else '✗'} {far}") for item, right, far in found]
+    marks = []
+    if query:
+        nearest = (table[row] for table in (view.nearest_thumbnails, view.nearest_relevant, view.nearest_distances))
+        marks = [(view.query_thumbnails[row], "black", "query")]
+        marks += [
+            (item, *((RIGHT, f"✓ {far}") if ok else (WRONG, f"✗ {far}")))
+            for item, ok, far in zip(*nearest, strict=True)
+        ]
     for place, (thumbnail, colour, words) in enumerate(marks):
         draw_image(axes["images"], view.thumbnails[thumbnail], place, 0, colour)
         axes["images"].text(place + 0.5, 1, words, ha="center", va="top", color=colour)

@@ -9,75 +9,54 @@ import numpy as np
 from relahash_nb.metrics import RetrievalScores, hamming_distances, retrieval_scores
 from relahash_nb.results import Run
 
-ALL = "all classes"
+TABLES = ("relevant", "irrelevant", "precision", "recall")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class View:
-    """S queries with their nearest images, and G groups of queries: all of them, and those of each class.
+    """S queries with their R nearest images, and G groups of queries: all of them, and those of each class.
 
     Rows 0 to S − 1 of the tables are the queries, rows S to S + G − 1 the groups. A group counts every query of the
-    run, not only the S that have thumbnails.
-
-    Attributes:
-        name: The run's id.
-        title: The run in words, with its score.
-        start: A query of all classes, counted from 1, and a threshold to begin with: the one at which all queries
-            together do best by precision and recall, and the first of the quarter of the queries that do best there.
-        bits: K.
-        relevant: (S + G, K + 1) int64, relevant database items at Hamming distance 0 to K; for a group their sum.
-        irrelevant: Likewise, of the other items.
-        precision: (S + G, K + 1), within each radius; for a group the mean over its queries, where an empty ball counts
-            0; for a query NaN where no item is so near.
-        recall: (S + G, K + 1), likewise; 0 for a query without a relevant item.
-        groups: G names.
-        sizes: (G,), queries of each group in the run.
-        members: G lists of the queries, 0 to S − 1, in each group.
-        labels: Names of the query's classes, and of the items' classes, where they are shown: each once.
-        query_labels: (S,), which of the labels.
-        nearest_labels: (S, R), likewise of the nearest items, in the order of distance.
-        nearest_distances: (S, R).
-        nearest_relevant: (S, R) bool.
-        thumbnails: (T, 1 or 3, h, w) uint8.
-        query_thumbnails: (S,), which of the thumbnails.
-        nearest_thumbnails: (S, R), likewise.
+    run, not only the S that have thumbnails. `View.of(run)` makes it from a run's files.
     """
 
-    name: str
-    title: str
-    start: tuple[int, int]
-    bits: int
-    relevant: np.ndarray
-    irrelevant: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    groups: list[str]
-    sizes: list[int]
-    members: list[list[int]]
-    labels: list[str]
-    query_labels: np.ndarray
-    nearest_labels: np.ndarray
-    nearest_distances: np.ndarray
-    nearest_relevant: np.ndarray
-    thumbnails: np.ndarray
-    query_thumbnails: np.ndarray
-    nearest_thumbnails: np.ndarray
+    name: str  # the run's id
+    title: str  # the run in words, with its score
+    start: tuple[int, int]  # query, counted from 1, and threshold to begin with; see `find_start`
+    bits: int  # K
+    relevant: np.ndarray  # (S + G, K + 1) int, relevant database items at each distance; for a group their sum
+    irrelevant: np.ndarray  # likewise, of the other items
+    precision: np.ndarray  # (S + G, K + 1), within each radius; a query without an item so near: NaN, in a group 0
+    recall: np.ndarray  # (S + G, K + 1); 0 for a query without a relevant item
+    groups: list[str]  # G
+    sizes: list[int]  # G, queries of the run in each group
+    members: list[list[int]]  # G lists of queries, 0 to S − 1
+    labels: list[str]  # names of the classes of queries and items, each once
+    query_labels: np.ndarray  # (S,), which of the labels
+    nearest_labels: np.ndarray  # (S, R), likewise, in the order of distance
+    nearest_distances: np.ndarray  # (S, R)
+    nearest_relevant: np.ndarray  # (S, R) bool
+    thumbnails: np.ndarray  # (T, 1 or 3, h, w) uint8
+    query_thumbnails: np.ndarray  # (S,), which of the thumbnails
+    nearest_thumbnails: np.ndarray  # (S, R), likewise
 
     @classmethod
     def of(cls, run: Run) -> View:
-        """Everything that is shown of a run, from its files; takes a moment, and no data set."""
+        """The view of a run, from its files alone."""
         arrays, bits, names = run.arrays, run.config.bits, np.array(run.report["data"]["class_names"])
         shown, nearest = arrays["shown_queries"], arrays["nearest"]  # (S,), (S, R)
         (queries, query_targets), (database, database_targets) = run.codes("query"), run.codes("database")
-        own = own_items(run) if run.config.drop_self_matches else None
+        database_rows = {name: row for row, name in enumerate(arrays["database_ids"].tolist())}
+        own = [database_rows.get(name, -1) for name in arrays["query_ids"].tolist()]  # −1: not in the database
+        own = np.array(own) if run.config.drop_self_matches else None
         scores = retrieval_scores(queries, database, query_targets, database_targets, self_matches=own)
-        # A list, since two classes may be of one name.
-        groups = [(ALL, np.arange(len(query_targets)))]
+        groups = [("all classes", np.arange(len(query_targets)))]
+        # A list, since two classes may have the same name.
         groups += [(name, np.flatnonzero(query_targets[:, label])) for label, name in enumerate(names.tolist())]
         groups = [(name, rows) for name, rows in groups if np.isin(rows, shown).any()]
-        tables = [tabulate(scores, np.array([query]), "skip") for query in shown]
-        tables += [tabulate(scores, rows, "zero") for _, rows in groups]
-        relevant, irrelevant, precision, recall = map(np.stack, zip(*tables, strict=True))
+        rows = [tabulate(scores, np.array([query]), "skip") for query in shown]
+        rows += [tabulate(scores, own, "zero") for _, own in groups]
+        tables = dict(zip(TABLES, map(np.stack, zip(*rows, strict=True)), strict=True))
         items, places = np.unique(nearest, return_inverse=True)
         places = places.reshape(nearest.shape)  # NumPy 2.0 alone gives them this shape by itself
         distances = hamming_distances(queries[shown], database[items])
@@ -86,12 +65,9 @@ class View:
         return cls(
             name=run.report["run_id"],
             title=title_of(run),
-            start=find_start(precision, recall, len(shown)),
+            start=find_start(tables["precision"], tables["recall"], len(shown)),
             bits=bits,
-            relevant=relevant,
-            irrelevant=irrelevant,
-            precision=precision,
-            recall=recall,
+            **tables,
             groups=[name for name, _ in groups],
             sizes=[len(rows) for _, rows in groups],
             members=[np.flatnonzero(np.isin(shown, rows)).tolist() for _, rows in groups],
@@ -100,9 +76,7 @@ class View:
             nearest_labels=which[len(shown) :][places],
             nearest_distances=np.take_along_axis(distances, places, 1),
             nearest_relevant=(database_targets[nearest] & query_targets[shown][:, None]).any(2),
-            thumbnails=arrays["thumbnails"],
-            query_thumbnails=arrays["query_thumbnails"],
-            nearest_thumbnails=arrays["nearest_thumbnails"],
+            **{name: arrays[name] for name in ("thumbnails", "query_thumbnails", "nearest_thumbnails")},
         )
 
     def row(self, group: int, query: int) -> int:
@@ -117,7 +91,7 @@ def title_of(run: Run) -> str:
 
 
 def find_start(precision: np.ndarray, recall: np.ndarray, queries: int) -> tuple[int, int]:
-    """A query, counted from 1, and a threshold that show a search doing its work; see `View`."""
+    """The threshold with the best precision and recall over all queries, and a query (from 1) of the best quarter."""
     both = 2 * precision * recall / np.maximum(precision + recall, 1e-9)  # (S + G, K + 1); NaN for an empty ball
     radius = int(np.argmax(both[queries]))
     single = np.nan_to_num(both[:queries, radius])
@@ -129,9 +103,3 @@ def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> t
     some = replace(scores, relevant=scores.relevant[queries], total=scores.total[queries])
     relevant, total = some.relevant.sum(0), some.total.sum(0)
     return relevant, total - relevant, *some.precision_recall_curve(empty_ball)
-
-
-def own_items(run: Run) -> np.ndarray:
-    """(Q,) row of the database that is the query itself, −1 for none."""
-    rows = {name: row for row, name in enumerate(run.arrays["database_ids"].tolist())}
-    return np.array([rows.get(name, -1) for name in run.arrays["query_ids"].tolist()])

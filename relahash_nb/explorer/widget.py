@@ -12,24 +12,15 @@ from relahash_nb.explorer.view import View
 
 
 class HammingExplorer(anywidget.AnyWidget):
-    """Query, class and threshold under sliders; histograms, precision, recall and nearest images redraw as they move.
+    """Sliders for query, class and threshold over figures that the browser draws from what is sent once.
 
-    Everything is sent to the browser once, so a move asks no kernel, and an exported page needs none. The positions of
-    the sliders come back when they are let go: `group`, `query` (1 is the first one of the group, 0 the mean of all)
-    and `radius`, which may be set from Python too.
-
-    Args:
-        view: What to show; `show` takes another one later.
+    The positions come back to Python, which may set them too: `group`, `query` (from 1; 0 is the mean) and `radius`.
     """
 
     _esm: Path = FOLDER / "explorer.js"
     _css: Path = FOLDER / "explorer.css"
     view = traitlets.Dict().tag(sync=True)
-    relevant = traitlets.Bytes().tag(sync=True)
-    irrelevant = traitlets.Bytes().tag(sync=True)
-    precision = traitlets.Bytes().tag(sync=True)
-    recall = traitlets.Bytes().tag(sync=True)
-    thumbnails = traitlets.Bytes().tag(sync=True)
+    relevant, irrelevant, precision, recall, thumbnails = (traitlets.Bytes().tag(sync=True) for _ in range(5))
     group = traitlets.Int(0).tag(sync=True)
     query = traitlets.Int(1).tag(sync=True)
     radius = traitlets.Int(0).tag(sync=True)
@@ -38,7 +29,7 @@ class HammingExplorer(anywidget.AnyWidget):
         super().__init__(**pack_state(view))
 
     def show(self, view: View) -> None:
-        """Shows another run, from where it starts."""
+        """Shows another run."""
         with self.hold_sync():  # one message, so that the browser never sees half of it
             for name, value in pack_state(view).items():
                 setattr(self, name, value)

@@ -12,37 +12,28 @@ from torch import Tensor, nn
 
 from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.losses.centers import CSQLoss, DPNLoss, OrthoHashArcLoss, OrthoHashLoss
-from relahash_nb.losses.classification import (
-    CrossEntropyLoss,
-    GreedyHashLoss,
-    JMLHLoss,
-    PlainCrossEntropyLoss,
-    SDHCLoss,
-)
-from relahash_nb.losses.common import HashLoss, soft_cross_entropy
-from relahash_nb.losses.pairwise import DPSHLoss, DTSHLoss, HashNetLoss
+from relahash_nb.losses import centers, classification, pairwise
+from relahash_nb.losses.common import HashLoss
 from relahash_nb.losses.relahash import RelaHashLoss
 
-__all__ = ["LOSSES", "HashLoss", "RelaHashLoss", "build_loss", "check_loss_options", "soft_cross_entropy"]
-__all__ += ["wants_batch_norm"]
+__all__ = ["LOSSES", "HashLoss", "RelaHashLoss", "build_loss", "check_loss_options", "wants_batch_norm"]
 
 # Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here and in
 # config.LOSS_NAMES; or `--loss package.module:Class` without either.
 LOSSES = {
     "relahash": RelaHashLoss,
-    "orthohash": OrthoHashLoss,
-    "orthohash_arc": OrthoHashArcLoss,
-    "cross_entropy": CrossEntropyLoss,
-    "cross_entropy_plain": PlainCrossEntropyLoss,
-    "csq": CSQLoss,
-    "dpn": DPNLoss,
-    "greedyhash": GreedyHashLoss,
-    "hashnet": HashNetLoss,
-    "dpsh": DPSHLoss,
-    "dtsh": DTSHLoss,
-    "jmlh": JMLHLoss,
-    "sdh_c": SDHCLoss,
+    "orthohash": centers.OrthoHashLoss,
+    "orthohash_arc": centers.OrthoHashArcLoss,
+    "cross_entropy": classification.CrossEntropyLoss,
+    "cross_entropy_plain": classification.PlainCrossEntropyLoss,
+    "csq": centers.CSQLoss,
+    "dpn": centers.DPNLoss,
+    "greedyhash": classification.GreedyHashLoss,
+    "hashnet": pairwise.HashNetLoss,
+    "dpsh": pairwise.DPSHLoss,
+    "dtsh": pairwise.DTSHLoss,
+    "jmlh": classification.JMLHLoss,
+    "sdh_c": classification.SDHCLoss,
 }
 
 
@@ -50,14 +41,11 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
     """Build the loss that a config names; its weights depend on the seed alone, and no global random state changes.
 
     Args:
-        config: Its `loss`, `loss_options`, `seed`, and `beta` and `margin` where given, are used.
+        config: Its `loss`, `loss_options`, `seed`, `beta` and `margin` are used, as `check_loss_options` allows them.
         centroids: (C, K) ±1.
 
     Returns:
         The loss; for a baseline, which has none, a `HashLoss` that holds the centroids and cannot be called.
-
-    Raises:
-        ValueError: There is no such loss, or `check_loss_options` refuses the options.
 
     Example:
         >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
@@ -77,8 +65,7 @@ def check_loss_options(config: RunConfig) -> dict[str, Any]:
         The options that the loss is built with; `batch_norm` is the model's and not among them.
 
     Raises:
-        ValueError: An option is given twice, is not one of the loss's, or is out of range; or a baseline is to be
-            finetuned.
+        ValueError: An option is given twice, is not the loss's, or is out of range; or a baseline is to be finetuned.
 
     Example:
         >>> check_loss_options(RunConfig(loss="dtsh", margin=4, loss_options={"quantization": 0.1, "batch_norm": True}))
@@ -96,15 +83,13 @@ def check_loss_options(config: RunConfig) -> dict[str, Any]:
                 raise ValueError(f"{name}: {value} given, and loss_options has {options[name]}; allowed: one of them")
             options[name] = value
     parameters = inspect.signature(_find(config)).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        allowed = [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
-        allowed += [] if config.loss in BASELINES else ["batch_norm"]
-        for name, value in options.items():
-            if name not in allowed:
-                close = difflib.get_close_matches(name, allowed, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                listed = ", ".join(allowed) or "none"
-                raise ValueError(f"{name}: {value} given; {config.loss} takes no such option; allowed: {listed}{hint}")
+    allowed = [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
+    allowed += [] if config.loss in BASELINES else ["batch_norm"]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    for name in [] if takes_any else [name for name in options if name not in allowed]:
+        close = difflib.get_close_matches(name, allowed, n=1)
+        listed = (", ".join(allowed) or "none") + (f" (did you mean {close[0]}?)" if close else "")
+        raise ValueError(f"{name}: {options[name]} given; {config.loss} takes no such option; allowed: {listed}")
     if not isinstance(batch_norm := options.pop("batch_norm", True), bool):
         raise ValueError(f"batch_norm: {batch_norm!r} given; allowed: true, false")
     if config.loss in LOSSES:

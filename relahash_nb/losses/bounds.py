@@ -20,11 +20,7 @@ def similarity_bound(batch_size: int) -> float:
 def perfect_loss(classes: int, batch_size: int, beta: float, margin: float) -> float:
     """Loss of perfect codes: every item at its own one of orthogonal centroids, ln(1 + (C − 1) e^{β (m − 1/√B)}).
 
-    Args:
-        classes: C, at least 1.
-        batch_size: B, at least 1.
-        beta: Scale β.
-        margin: m.
+    Of C ≥ 1 classes and B ≥ 1 items in a batch.
 
     Example:
         >>> round(perfect_loss(10, 16, beta=50, margin=0.5), 2), round(perfect_loss(10, 16, beta=8, margin=0.5), 2)
@@ -37,9 +33,7 @@ def lowest_loss(classes: int, batch_size: int, beta: float, margin: float) -> fl
     """Infimum of the loss over all codes, for orthogonal centroids: ln(1 + (C − 1) e^{β (m − √(C/(C − 1))/√B)}).
 
     Pushing away from the other centroids, z ∝ c_y − mean of the others, tells the own class apart by more than 1/√B, at
-    the price of a quantization error.
-
-    Arguments as for `perfect_loss`, with C from 2 up.
+    the price of a quantization error. C ≥ 2.
 
     Example:
         >>> round(lowest_loss(10, 16, beta=50, margin=0.5), 2), round(lowest_loss(10, 16, beta=8, margin=0.5), 2)

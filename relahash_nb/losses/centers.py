@@ -9,22 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relahash_nb.losses.common import (
-    HashLoss,
-    check_not_negative,
-    check_positive,
-    distance_to_sign,
-    labelled,
-    mean_of_rows,
-    soft_cross_entropy,
-)
+from relahash_nb.losses.common import HashLoss, labelled, mean_of_rows, quantization_term, soft_cross_entropy
 
 
 class OrthoHashLoss(HashLoss):
     """Cross-entropy over the cosine between a code and the class centroids, with a margin off the own one.
 
-    The mean over the batch of the cross-entropy between softmax(β (cos(z, c) − m Y)) and Y/ΣY. Only the angle of a code
-    counts, each row for itself; RelaHash differs from it by the batch's mean and norm in place of the row's norm.
+    The mean over the batch of the cross-entropy between softmax(β (cos(z, c) − m Y)) and Y/ΣY. RelaHash differs from it
+    by the batch's mean and norm in place of the row's norm.
 
     "One Loss for All: Deep Hashing with a Single Cosine Similarity based Learning Objective", Hoe et al., NeurIPS 2021,
     arXiv 2109.14449.
@@ -35,27 +27,19 @@ class OrthoHashLoss(HashLoss):
         margin: m, taken off the cosine to each own centroid, from 0 up. The code's CIFAR-10 command has .3.
 
     Example:
-        Codes at their own of two orthogonal centroids: ln(1 + e^{√4 (0.2 − 1)}).
-
         >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
-        >>> round(OrthoHashLoss(centroids)(3 * centroids, torch.eye(2)).item(), 4)
+        >>> round(OrthoHashLoss(centroids)(3 * centroids, torch.eye(2)).item(), 4)  # ln(1 + e^{√4 (0.2 − 1)})
         0.1839
     """
 
     SEARCH: ClassVar = {"beta": (0.5, 32.0, "log"), "margin": (0.0, 1.0, "linear")}
 
     def __init__(self, centroids: Tensor, beta: float | None = None, margin: float = 0.2) -> None:
-        super().__init__(centroids)
-        self.beta, self.margin = centroids.shape[1] ** 0.5 if beta is None else beta, margin
-        check_positive(beta=self.beta)
-        check_not_negative(margin=margin)
-
-    def similarity(self, codes: Tensor) -> Tensor:
-        """Cosine (B, C) of codes (B, K) to each centroid; 0 for a code of zeros."""
-        return F.normalize(codes) @ F.normalize(self.centroids.to(codes.dtype)).T
+        super().__init__(centroids, {"beta": centroids.shape[1] ** 0.5 if beta is None else beta}, margin=margin)
 
     def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        return soft_cross_entropy(self.beta * self.with_margin(self.similarity(codes), targets), targets)
+        similarity = F.normalize(codes) @ F.normalize(self.centroids.to(codes.dtype)).T  # (B, C), 0 for a code of zeros
+        return soft_cross_entropy(self.beta * self.with_margin(similarity, targets), targets)
 
     def with_margin(self, similarity: Tensor, targets: Tensor) -> Tensor:
         """(B, C) the similarity, lower by m where the class is an own one."""
@@ -68,10 +52,8 @@ class OrthoHashArcLoss(OrthoHashLoss):
     Past θ = π − m the cosine rises again, as in the published code; codes there are nearly opposite to their centroid.
 
     Example:
-        Codes at their own of two orthogonal centroids: ln(1 + e^{−√4 cos 0.2}).
-
         >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
-        >>> round(OrthoHashArcLoss(centroids)(3 * centroids, torch.eye(2)).item(), 3)
+        >>> round(OrthoHashArcLoss(centroids)(3 * centroids, torch.eye(2)).item(), 3)  # ln(1 + e^{−√4 cos 0.2})
         0.132
     """
 
@@ -97,9 +79,7 @@ class CSQLoss(HashLoss):
         quantization: λ, from 0 up; .05 in the authors' code. Other implementations have 1e-3 or 1e-4.
 
     Example:
-        Codes of zeros are as far from one side as from the other: ln 2, and λ.
-
-        >>> round(CSQLoss(torch.ones(1, 4))(torch.zeros(1, 4), torch.ones(1, 1)).item(), 4)
+        >>> round(CSQLoss(torch.ones(1, 4))(torch.zeros(1, 4), torch.ones(1, 1)).item(), 4)  # ln 2, and λ
         0.7431
     """
 
@@ -112,7 +92,7 @@ class CSQLoss(HashLoss):
     def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         # ½(tanh z + 1) is the sigmoid of 2z, and the cross-entropy of a sigmoid is a softplus: no logarithm of 0.
         entropy = F.softplus(-2 * codes * self.own_centroids(targets))  # (B, K)
-        return mean_of_rows(entropy + self.quantization * distance_to_sign(codes.tanh()).square(), targets)
+        return mean_of_rows(entropy, targets) + self.quantization * quantization_term(codes.tanh(), targets)
 
 
 class DPNLoss(HashLoss):
@@ -129,8 +109,7 @@ class DPNLoss(HashLoss):
         margin: m, from 0 up.
 
     Example:
-        Bits of 0.5 on the right side, the last on the wrong one: 3 · 0.5 + 1.5.
-
+        >>> # Bits of 0.5 on the right side, the last on the wrong one: 3 · 0.5 + 1.5.
         >>> DPNLoss(torch.tensor([[1.0, 1, 1, -1]]))(torch.full((1, 4), 0.5), torch.ones(1, 1))
         tensor(3.)
     """

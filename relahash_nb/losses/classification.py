@@ -1,4 +1,4 @@
-"""Losses that read the class off the codes with a linear head, and use no centroids."""
+"""Losses that read the class off the codes with a linear head; of the centroids (C, K) only the shape counts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from relahash_nb.losses.common import (
-    HashLoss,
-    distance_to_sign,
-    labelled,
-    mean_of_rows,
-    soft_cross_entropy,
-)
+from relahash_nb.losses.common import HashLoss, labelled, quantization_term, soft_cross_entropy
 
 
 class HeadLoss(HashLoss):
-    """A loss with a linear layer from the codes to the classes; it is trained and saved with the loss.
-
-    Of the centroids (C, K) only the shape counts. Several labels share the target mass equally.
-    """
+    """A loss with a linear layer from codes to classes, trained and saved with it; labels share the mass equally."""
 
     def __init__(self, centroids: Tensor, bias: bool = True, **not_negative: float) -> None:
         super().__init__(centroids, **not_negative)
@@ -62,7 +53,6 @@ class GreedyHashLoss(HeadLoss):
     "Greedy Hash: Towards Fast Optimization for Accurate Hash Coding in CNN", Su et al., NeurIPS 2018.
 
     Args:
-        centroids: (C, K); only their shape counts.
         quantization: α, from 0 up. The paper has .1 on CIFAR-10 and 1 on ImageNet100.
 
     Example:
@@ -80,7 +70,7 @@ class GreedyHashLoss(HeadLoss):
     def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         signs = torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)  # sign(0) is +1, as in `binarize`
         binary = codes + (signs - codes).detach()  # (B, K) ±1, with the gradient of the codes
-        far = mean_of_rows(distance_to_sign(codes) ** 3, targets)
+        far = quantization_term(codes, targets, power=3)
         return soft_cross_entropy(self.head(binary), targets) + self.quantization * far
 
 
@@ -93,12 +83,9 @@ class JMLHLoss(HeadLoss):
     "Embarrassingly Simple Binary Representation Learning", Shen et al., ICCV Workshops 2019, arXiv 1908.09573.
 
     Args:
-        centroids: (C, K); only their shape counts.
         divergence: λ, from 0 up.
 
     Example:
-        Bits that are as likely 0 as 1 have no divergence, and those that are sure have ln 2 each.
-
         >>> loss, targets = JMLHLoss(torch.ones(2, 4), divergence=1.0).eval(), torch.ones(1, 2)
         >>> _ = [torch.nn.init.zeros_(parameter) for parameter in loss.parameters()]
         >>> [round(loss(torch.full((1, 4), z), targets).item(), 4) for z in (0.0, 50.0)]  # ln 2, and 4 ln 2 more
@@ -125,14 +112,12 @@ class SDHCLoss(HeadLoss):
     """Supervised deep hashing with a classifier: cross-entropy, quantization, variance and independence of the bits.
 
     With u = tanh z: CE(head(u)) + λ₀ · mean (|u| − 1)² − λ₁ · ½ tr(UᵀU)/B + λ₂ · mean (UᵀU/B − I)². The paper asks the
-    rows of the hash layer's weights to be orthogonal, so that bits do not repeat one another; a loss sees no weights
-    here, so ours asks that of the bits.
+    rows of the hash layer's weights to be orthogonal; a loss sees no weights here, so ours asks that of the bits.
 
     "Deep Hashing for Compact Binary Codes Learning", Erin Liong et al., CVPR 2015; with a classifier in the supplement
     of OrthoHash, Hoe et al., NeurIPS 2021, whose λ these are.
 
     Args:
-        centroids: (C, K); only their shape counts.
         quantization: λ₀, from 0 up.
         variance: λ₁, from 0 up.
         independence: λ₂, from 0 up.
@@ -157,7 +142,7 @@ class SDHCLoss(HeadLoss):
         products = values.T @ values / len(values)  # (K, K)
         return (
             soft_cross_entropy(self.head(values), targets)
-            + self.quantization * mean_of_rows(distance_to_sign(values).square(), targets)
+            + self.quantization * quantization_term(values, targets)
             - self.variance * products.trace() / 2
             + self.independence * (products - torch.eye(len(products)).to(products)).square().mean()
         )

@@ -16,8 +16,7 @@ class HashLoss(nn.Module):
 
     Codes are (B, K) float, before the sign. Targets are (B, C) multi-hot, of any integer, boolean or float dtype. A row
     without a label adds nothing: means over the batch are over all B rows, and means over pairs over those of labelled
-    rows. A subclass
-    gives `_loss`, which gets targets of the codes' dtype, or its own `forward`. Two class attributes:
+    rows. A subclass gives `_loss`, which gets targets of the codes' dtype, or its own `forward`. Two class attributes:
 
     - `batch_norm`: whether the paper or its code has a batch norm after the hash layer. `build_model` follows it, so
       that the sign is taken of the same codes that the loss is given; the loss option `batch_norm` overrides it.
@@ -25,11 +24,12 @@ class HashLoss(nn.Module):
 
     Args:
         centroids: (C, K) ±1, the target code of each class; kept in the dtype that they have.
-        not_negative: A subclass's options that are finite numbers from 0 up; kept as attributes.
+        positive: A subclass's options that are finite numbers above 0; kept as attributes.
+        not_negative: Those from 0 up, likewise.
 
     Raises:
-        ValueError: `centroids` is not a matrix. In a subclass also: an option is out of range. In a call: the shapes of
-            codes and targets do not fit the centroids.
+        ValueError: `centroids` is not a matrix, or an option is out of range. In a call: the shapes of codes and
+            targets do not fit the centroids.
 
     Example:
         >>> import torch
@@ -40,10 +40,15 @@ class HashLoss(nn.Module):
     batch_norm = True
     SEARCH: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
-    def __init__(self, centroids: Tensor, **not_negative: float) -> None:
+    def __init__(self, centroids: Tensor, positive: dict[str, float] | None = None, **not_negative: float) -> None:
         super().__init__()
-        check_not_negative(**not_negative)
-        vars(self).update(not_negative)
+        for name, value in (positive := positive or {}).items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: {value} given; allowed: a finite number above 0")
+        for name, value in not_negative.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: {value} given; allowed: a finite number from 0 up")
+        vars(self).update(positive | not_negative)
         if centroids.ndim != 2:
             raise ValueError(f"centroids: shape {tuple(centroids.shape)} given; expected (classes, bits)")
         self.register_buffer("centroids", centroids.detach().clone())
@@ -57,10 +62,11 @@ class HashLoss(nn.Module):
 
     def check(self, codes: Tensor, targets: Tensor) -> Tensor:
         """Check the shapes of codes (B, K) and targets (B, C); return the targets in the codes' dtype."""
-        check_codes(codes, self.centroids)
-        expected = (len(codes), len(self.centroids))
-        if targets.shape != expected:
-            raise ValueError(f"targets: shape {tuple(targets.shape)} given; expected {expected}")
+        classes, bits = self.centroids.shape
+        for name, tensor, columns in (("codes", codes, bits), ("targets", targets, classes)):
+            expected = (*codes.shape[:1], columns)
+            if tensor.shape != expected:
+                raise ValueError(f"{name}: shape {tuple(tensor.shape)} given; the centroids ask for {expected}")
         return targets.to(codes.dtype)
 
     def own_centroids(self, targets: Tensor) -> Tensor:
@@ -68,36 +74,8 @@ class HashLoss(nn.Module):
         return vote_centroids(targets, self.centroids.to(targets.dtype))
 
 
-def check_codes(codes: Tensor, centroids: Tensor) -> None:
-    """Raise a ValueError unless codes are (B, K) with the centroids' K."""
-    if codes.ndim != 2 or codes.shape[1] != centroids.shape[1]:
-        expected = f"(batch, {centroids.shape[1]}), as the centroids have"
-        raise ValueError(f"codes: shape {tuple(codes.shape)} given; expected {expected}")
-
-
-def check_positive(**options: float) -> None:
-    """Raise a ValueError where an option of a loss is not a finite number above 0."""
-    for name, value in options.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name}: {value} given; allowed: a finite number above 0")
-
-
-def check_not_negative(**options: float) -> None:
-    """Raise a ValueError where an option of a loss is not a finite number from 0 up."""
-    for name, value in options.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name}: {value} given; allowed: a finite number from 0 up")
-
-
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the rows of the cross-entropy between softmax(logits) and targets/Σtargets.
-
-    Args:
-        logits: (B, C) float.
-        targets: (B, C) float multi-hot; a row without a label counts as 0.
-
-    Returns:
-        Scalar.
+    """Mean over the rows of logits (B, C) of the cross-entropy to targets/Σtargets; without a label a row adds 0.
 
     Example:
         >>> import torch
@@ -117,6 +95,6 @@ def mean_of_rows(values: Tensor, targets: Tensor) -> Tensor:
     return (values.mean(dim=1) * labelled(targets)).mean()
 
 
-def distance_to_sign(codes: Tensor) -> Tensor:
-    """(B, K) distance ||z| − 1| of each entry to its own sign."""
-    return (codes.abs() - 1).abs()
+def quantization_term(codes: Tensor, targets: Tensor, power: int = 2) -> Tensor:
+    """Mean of ||z| − 1|^power over codes (B, K); a row of targets without a label counts as 0."""
+    return mean_of_rows((codes.abs() - 1).abs() ** power, targets)

@@ -1,4 +1,7 @@
-"""Losses over pairs and triplets of items; two items are similar where they share a label."""
+"""Losses over pairs and triplets of items; two items are similar where they share a label.
+
+Of the centroids (C, K) only the shape counts.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relahash_nb.losses.common import (
-    HashLoss,
-    check_not_negative,
-    check_positive,
-    distance_to_sign,
-    labelled,
-    mean_of_rows,
-)
+from relahash_nb.losses.common import HashLoss, labelled, quantization_term
 
 
 class HashNetLoss(HashLoss):
@@ -28,15 +24,12 @@ class HashNetLoss(HashLoss):
     "HashNet: Deep Learning to Hash by Continuation", Cao et al., ICCV 2017, arXiv 1702.00758.
 
     Args:
-        centroids: (C, K); only their shape counts.
         alpha: α, above 0; None: 10/K, as in the authors' code.
         growth: γ, from 0 up.
         interval: Batches between two values of s, from 1 up.
 
     Example:
-        Two items of one class with codes of zeros: ln 2, and no pair of another kind.
-
-        >>> round(HashNetLoss(torch.ones(1, 4))(torch.zeros(2, 4), torch.ones(2, 1)).item(), 4)
+        >>> round(HashNetLoss(torch.ones(1, 4))(torch.zeros(2, 4), torch.ones(2, 1)).item(), 4)  # ln 2
         0.6931
     """
 
@@ -46,11 +39,8 @@ class HashNetLoss(HashLoss):
     def __init__(
         self, centroids: Tensor, alpha: float | None = None, growth: float = 0.005, interval: int = 200
     ) -> None:
-        super().__init__(centroids)
         alpha = 10 / centroids.shape[1] if alpha is None else alpha
-        check_positive(alpha=alpha, interval=interval)
-        check_not_negative(growth=growth)
-        self.alpha, self.growth, self.interval = alpha, growth, interval
+        super().__init__(centroids, {"alpha": alpha, "interval": interval}, growth=growth)
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # in training mode
 
     @property
@@ -63,9 +53,7 @@ class HashNetLoss(HashLoss):
         self.calls += self.training
         theta = self.alpha * values @ values.T  # (B, B)
         similar, others = pairs(targets, targets)
-        itself = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
-        likely, unlikely = F.softplus(-theta), F.softplus(theta)
-        return mean_where(likely, similar & ~itself) + mean_where(unlikely, others)
+        return mean_where(F.softplus(-theta), similar.fill_diagonal_(False)) + mean_where(F.softplus(theta), others)
 
 
 class DPSHLoss(HashLoss):
@@ -78,14 +66,11 @@ class DPSHLoss(HashLoss):
     "Feature Learning based Deep Supervised Hashing with Pairwise Labels", Li et al., IJCAI 2016, arXiv 1511.03855.
 
     Args:
-        centroids: (C, K); only their shape counts.
         quantization: η, from 0 up.
         memory: Codes in the ring, from 1 up.
 
     Example:
-        One item that meets itself: θ = 2, and ln(1 + e²) − 2.
-
-        >>> round(DPSHLoss(torch.ones(1, 4))(torch.ones(1, 4), torch.ones(1, 1)).item(), 4)
+        >>> round(DPSHLoss(torch.ones(1, 4))(torch.ones(1, 4), torch.ones(1, 1)).item(), 4)  # ln(1 + e²) − 2
         0.1269
     """
 
@@ -93,11 +78,8 @@ class DPSHLoss(HashLoss):
     SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, quantization: float = 0.1, memory: int = 1024) -> None:
-        super().__init__(centroids)
-        check_not_negative(quantization=quantization)
-        check_positive(memory=memory)
+        super().__init__(centroids, {"memory": memory}, quantization=quantization)
         classes, bits = centroids.shape
-        self.quantization = quantization
         self.register_buffer("recent_codes", centroids.new_zeros(memory, bits))
         self.register_buffer("recent_targets", torch.zeros(memory, classes, dtype=torch.bool))  # no label: still empty
 
@@ -110,9 +92,7 @@ class DPSHLoss(HashLoss):
         theta = codes @ self.recent_codes.to(codes.dtype).T / 2  # (B, M)
         similar, others = pairs(targets, self.recent_targets.to(codes.dtype))
         likelihood = F.softplus(theta) - similar * theta  # (B, M)
-        return mean_where(likelihood, similar | others) + self.quantization * mean_of_rows(
-            distance_to_sign(codes).square(), targets
-        )
+        return mean_where(likelihood, similar | others) + self.quantization * quantization_term(codes, targets)
 
 
 class DTSHLoss(HashLoss):
@@ -125,14 +105,11 @@ class DTSHLoss(HashLoss):
     "Deep Supervised Hashing with Triplet Labels", Wang et al., ACCV 2016, arXiv 1612.03900.
 
     Args:
-        centroids: (C, K); only their shape counts.
         margin: m, from 0 up. DeepHash-pytorch and FIRe have 5 for products that are not halved, which is 2.5 here.
         quantization: λ, from 0 up.
 
     Example:
-        Items at their own of two opposite corners: θ is 2 or −2, and a margin of 5 is missed by one, ln(1 + e).
-
-        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [-1, -1, -1, -1]])
+        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [-1, -1, -1, -1]])  # θ is 2 or −2: ln(1 + e^{5 − 4})
         >>> round(DTSHLoss(codes[:2], margin=5.0)(codes, torch.tensor([[1, 0], [1, 0], [0, 1]])).item(), 4)
         1.3133
     """
@@ -149,9 +126,8 @@ class DTSHLoss(HashLoss):
         similar.fill_diagonal_(False)
         query, near = similar.nonzero(as_tuple=True)  # (P,), the pairs alone: with many classes they are few
         missing = self.margin - theta[query, near, None] + theta[query]  # (P, B)
-        return mean_where(F.softplus(missing), others[query]) + self.quantization * mean_of_rows(
-            distance_to_sign(codes).square(), targets
-        )
+        triplets = mean_where(F.softplus(missing), others[query])
+        return triplets + self.quantization * quantization_term(codes, targets)
 
 
 def pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

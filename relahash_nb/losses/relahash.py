@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from relahash_nb.losses.common import HashLoss, check_codes, check_not_negative, check_positive, soft_cross_entropy
+from relahash_nb.losses.common import HashLoss, soft_cross_entropy
 
 MOMENTUM = 0.1  # of the running mean and norm; their first ten batches have equal weight
 
@@ -30,9 +30,6 @@ class RelaHashLoss(HashLoss):
             each row as the published loss does in a batch of B₀, and β and m mean the same at every batch size.
         running: Whether μ and the norm are averaged over the training batches, and these averages are used in
             evaluation mode, so that a similarity does not depend on the other codes of the batch.
-
-    Raises:
-        ValueError: `centroids` is not a matrix, or β, m or B₀ is out of range.
 
     Example:
         The loss, to copy, for codes with one label each:
@@ -57,32 +54,22 @@ class RelaHashLoss(HashLoss):
         reference_batch_size: int | None = None,
         running: bool = False,
     ) -> None:
-        super().__init__(centroids)
-        check_positive(beta=beta)
-        check_not_negative(margin=margin)
-        if reference_batch_size is not None:
-            check_positive(reference_batch_size=reference_batch_size)
-        self.beta, self.margin = beta, margin
+        reference = {} if reference_batch_size is None else {"reference_batch_size": reference_batch_size}
+        super().__init__(centroids, {"beta": beta, **reference}, margin=margin)
         self.reference_batch_size, self.running = reference_batch_size, running
         if running:
             self.register_buffer("running_mean", centroids.new_zeros(()))
             self.register_buffer("running_norm", centroids.new_ones(()))
             self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
-    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """The loss, from 0 up, of codes (B, K) float and targets (B, C) multi-hot of any dtype, as a scalar."""
-        targets = self.check(codes, targets)  # (B, C)
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
         logits = self.beta * (self.similarity(codes) - self.margin * targets)  # (B, C)
         return soft_cross_entropy(logits, targets)
 
     def similarity(self, codes: Tensor) -> Tensor:
-        """Relative similarity of each code to each centroid.
+        """Relative similarity (B, C), S = Ẑ Ĉᵀ, of codes (B, K) float to each centroid.
 
-        Args:
-            codes: (B, K) float, before the sign. Codes that are all equal have no relative position; they give 0.
-
-        Returns:
-            (B, C), S = Ẑ Ĉᵀ. The mean over a batch of the similarities to the own centroid is at most 1/√B.
+        Its mean over a batch, each to the own centroid, is at most 1/√B. Codes that are all equal give 0.
 
         Example:
             >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
@@ -90,7 +77,6 @@ class RelaHashLoss(HashLoss):
             tensor([[0.7071, 0.0000],
                     [0.0000, 0.7071]])
         """
-        check_codes(codes, self.centroids)
         mean, norm = self.statistics(codes)
         position = (codes - mean) / norm  # Ẑ, (B, K)
         return position @ self.centroids.to(codes.dtype).T / codes.shape[1] ** 0.5  # (B, C)

@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (what is imported here is what the package offers)
 """Metrics of binary codes: Hamming distances, tie-aware retrieval scores, and what the codes look like.
 
 Arguments are PyTorch tensors on any device or NumPy arrays; scores and statistics come back as NumPy arrays and
@@ -22,29 +23,3 @@ from relahash_nb.metrics.statistics import (
     quantization_error,
 )
 from relahash_nb.metrics.ties import average_precision
-
-__all__ = [
-    "ClassDistances",
-    "PackedSearch",
-    "RetrievalScores",
-    "average_precision",
-    "binarize",
-    "bit_balance",
-    "bit_correlation",
-    "bit_entropy",
-    "bit_histograms",
-    "centroid_distances",
-    "class_distances",
-    "code_cosine",
-    "constant_bits",
-    "distance_histograms",
-    "distinct_codes",
-    "duplicate_bits",
-    "hamming_distances",
-    "pack",
-    "principal_components",
-    "quantization_error",
-    "retrieval_confusion",
-    "retrieval_scores",
-    "unpack",
-]

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numba
 import numpy as np
+
+from relahash_nb.metrics import checks
 
 BLOCK_ITEMS = 16_384  # codes and labels of so many items stay in a core's cache while all queries pass over them
 BLOCK_PAIRS = 1 << 20  # distances that `hamming_distances` computes at a time
@@ -21,13 +24,11 @@ def binarize(codes):
     """Take the sign of codes; the sign of 0 is +1.
 
     Args:
-        codes: (N, K) floating point or signed integers, a PyTorch tensor or a NumPy array.
+        codes: (N, K) floating point or signed integers, a PyTorch tensor or a NumPy array. A ValueError says what is
+            wrong with other shapes, NaN, and booleans or unsigned integers (bits of 0 and 1 have no sign).
 
     Returns:
         (N, K) of -1 and +1, in the library, on the device and of the dtype of `codes`.
-
-    Raises:
-        ValueError: codes that are not (N, K), hold NaN, or are boolean or unsigned (bits of 0 and 1 have no sign).
 
     Example:
         >>> print(binarize(np.array([[0.3, 0.0, -2.0]])))
@@ -35,23 +36,19 @@ def binarize(codes):
     """
     if not hasattr(codes, "detach"):
         codes = np.asarray(codes)
-    check_codes(codes)
+    checks.codes(codes)
     signs = 2 * (codes >= 0) - 1
     return signs.astype(codes.dtype) if isinstance(codes, np.ndarray) else signs.to(codes.dtype)
 
 
 def sign_bits(codes) -> np.ndarray:
-    """Return (N, K) booleans, true where `binarize` gives +1."""
-    codes = as_array(codes)
-    check_codes(codes)
+    """(N, K) booleans, true where `binarize` gives +1."""
+    checks.codes(codes := as_array(codes))
     return codes >= 0
 
 
 def pack(codes) -> np.ndarray:
-    """Pack the signs of codes, eight to a byte: the form that is stored and searched.
-
-    Args:
-        codes: (N, K) floating point or -1 and +1, as `binarize` takes them.
+    """Pack the signs of codes (N, K), eight to a byte: the form that is stored and searched.
 
     Returns:
         (N, ⌈K/8⌉) uint8 NumPy array; the first bit is the highest of the first byte, spare bits are 0.
@@ -64,24 +61,18 @@ def pack(codes) -> np.ndarray:
 
 
 def unpack(packed, bits: int) -> np.ndarray:
-    """Undo `pack`.
+    """Undo `pack`: (N, K) float32 of -1 and +1.
 
     Args:
-        packed: (N, ⌈K/8⌉) uint8.
+        packed: (N, ⌈K/8⌉) uint8; another dtype or width is a ValueError.
         bits: K, the length of a code, at least 1.
-
-    Returns:
-        (N, K) float32 of -1 and +1.
-
-    Raises:
-        ValueError: packed codes of another dtype, or whose width does not fit `bits`.
 
     Example:
         >>> print(unpack(np.array([[129, 128]], dtype=np.uint8), bits=9))
         [[ 1. -1. -1. -1. -1. -1. -1.  1.  1.]]
     """
     packed = as_array(packed)
-    check_integer("bits", bits, least=1)
+    checks.integer("bits", bits, least=1)
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-bits // 8):
         raise ValueError(f"packed codes are {packed.dtype} {packed.shape}; allowed: uint8 (N, {-(-bits // 8)})")
     return 2 * np.unpackbits(packed, axis=1, count=bits).astype(np.float32) - 1
@@ -94,26 +85,23 @@ def hamming_distances(query_codes, database_codes):
 
     Args:
         query_codes: (Q, K) floating point or -1 and +1, as `binarize` takes them.
-        database_codes: (D, K), likewise.
+        database_codes: (D, K), likewise; another length of codes is a ValueError.
 
     Returns:
         (Q, D) int32, 0 to K, in the library and on the device of `query_codes`.
-
-    Raises:
-        ValueError: as `binarize`, or codes of different lengths.
 
     Example:
         >>> print(hamming_distances(np.array([[1, 1, -1]]), np.array([[1, 1, -1], [-1, 1, 1]])))
         [[0 2]]
     """
-    check_same_width("codes", query_codes, database_codes)
+    checks.width("codes", query_codes, database_codes)
     queries, database = to_words(pack(query_codes)), to_words(pack(database_codes))  # (Q, W), (D, W)
     distances = np.zeros((len(queries), len(database)), np.int32)
     step = max(1, BLOCK_PAIRS // max(1, len(database)))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
-        for word in range(queries.shape[1]):
-            distances[rows] += np.bitwise_count(queries[rows, None, word] ^ database[None, :, word])
+        for words, others in zip(queries[rows].T, database.T, strict=True):
+            distances[rows] += np.bitwise_count(words[:, None] ^ others)
     if not hasattr(query_codes, "detach"):
         return distances
     import torch  # whoever has a tensor has loaded it; arrays do without
@@ -126,30 +114,16 @@ def to_words(packed: np.ndarray) -> np.ndarray:
     return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
 
 
-def distance_histograms(
-    query_codes,
-    database_codes,
-    query_targets,
-    database_targets,
-    *,
-    self_matches=None,
-) -> tuple[np.ndarray, np.ndarray]:
+def distance_histograms(query_codes, database_codes, query_targets, database_targets, *, self_matches=None):
     """Count relevant and all database items at each Hamming distance from each query.
 
-    Args:
-        query_codes: (Q, K) floating point or -1 and +1; the sign counts.
-        database_codes: (D, K), likewise.
-        query_targets: (Q, C) multi-hot of any dtype; a value other than 0 is a label.
-        database_targets: (D, C), likewise. An item is relevant when it shares a label with the query.
-        self_matches: (Q,) integers, the index in the database of each query's own item, -1 for none; that item
-            is not counted. None: no query is in the database.
+    Arguments (codes (Q, K) and (D, K), targets (Q, C) and (D, C)) are as for `retrieval_scores`.
 
     Returns:
         `relevant` and `total`, each (Q, K + 1) int64: the items at distance 0 to K.
 
     Raises:
-        ValueError: shapes that do not match, codes that `binarize` refuses, targets with NaN, a self match
-            outside the database.
+        ValueError: shapes that do not match, targets with NaN, a self match outside the database.
 
     Example:
         >>> relevant, total = distance_histograms(
@@ -175,44 +149,35 @@ class PackedSearch:
     @classmethod
     def of(cls, query_codes, database_codes, query_targets, database_targets, self_matches=None) -> PackedSearch:
         """Check and pack the arguments of `distance_histograms`."""
-        check_same_width("codes", query_codes, database_codes)
-        check_same_width("targets", query_targets, database_targets)
+        checks.width("codes", query_codes, database_codes)
+        checks.width("targets", query_targets, database_targets)
         sides = (("query", query_codes, query_targets), ("database", database_codes, database_targets))
         for name, codes, targets in sides:
-            shape, labels = tuple(np.shape(codes)), tuple(np.shape(targets))
-            if 0 in shape or shape[0] != labels[0]:
-                allowed = "allowed: (N, K) and (N, C) with N and K at least 1"
-                raise ValueError(f"{name} codes and targets have shapes {shape} and {labels}; {allowed}")
+            if 0 in np.shape(codes) or len(codes) != len(targets):
+                shapes = f"{tuple(np.shape(codes))} and {tuple(np.shape(targets))}"
+                allowed = "(N, K) and (N, C) with N and K at least 1"
+                raise ValueError(f"{name} codes and targets have shapes {shapes}; allowed: {allowed}")
         queries, items = len(query_codes), len(database_codes)
         own = np.full(queries, -1) if self_matches is None else as_array(self_matches)
-        check_integer("self_matches", own, least=-1)
+        checks.integer("self_matches", own, least=-1)
         if own.shape != (queries,) or own.max() >= items:
             allowed = f"allowed: ({queries},) integers from -1 (none) to {items - 1}"
             raise ValueError(f"self_matches have shape {own.shape} and reach {own.max()}; {allowed}")
-        return cls(
-            bits=np.shape(query_codes)[1],
-            query_codes=to_words(pack(query_codes)),
-            database_codes=np.ascontiguousarray(to_words(pack(database_codes)).T),
-            query_labels=to_words(_pack_labels(query_targets)),
-            database_labels=np.ascontiguousarray(to_words(_pack_labels(database_targets)).T),
-            self_matches=own.astype(np.int64),
-        )
+        words = [to_words(pack(codes)) for codes in (query_codes, database_codes)]
+        labels = [_label_words(targets) for targets in (query_targets, database_targets)]
+        columns = [np.ascontiguousarray(side[1].T) for side in (words, labels)]
+        return cls(np.shape(query_codes)[1], words[0], columns[0], labels[0], columns[1], own.astype(np.int64))
 
     def count(self) -> tuple[np.ndarray, np.ndarray]:
         """Count relevant and all items at each distance: two (Q, K + 1) int64."""
         counts = np.zeros((len(self.query_codes), 2, self.bits + 1), np.int64)  # irrelevant and relevant items
         # Narrow numbers let a core compare more items at a time.
-        narrow = np.dtype(np.uint16 if counts[0].size <= 1 << 16 else np.uint32)
+        narrow = np.uint16 if counts[0].size <= 1 << 16 else np.uint32
         threads = numba.config.NUMBA_NUM_THREADS
         parts = (np.array_split(rows, threads) for rows in (self.query_codes, self.query_labels, counts))
-
-        def count_part(codes: np.ndarray, labels: np.ndarray, part: np.ndarray) -> None:
-            """Counts for some of the queries, in buffers of this thread."""
-            buffers = np.empty((2, BLOCK_ITEMS), narrow)
-            _count(codes, self.database_codes, labels, self.database_labels, buffers, part)
-
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(count_part, *parts))
+        buffers = np.empty((threads, 2, BLOCK_ITEMS), narrow)
+        with ThreadPoolExecutor(threads) as pool:  # each thread counts for some of the queries
+            list(pool.map(partial(_count, self.database_codes, self.database_labels), *parts, buffers))
         rows = np.flatnonzero(self.self_matches >= 0)
         own = self.self_matches[rows]
         distances = _distances(self.query_codes[rows].T, self.database_codes[:, own])
@@ -228,10 +193,11 @@ class PackedSearch:
         return (distances, relevant) if own < 0 else (np.delete(distances, own), np.delete(relevant, own))
 
 
-def _pack_labels(targets) -> np.ndarray:
+def _label_words(targets) -> np.ndarray:
     targets = as_array(targets)
-    check_numbers("targets", targets)
-    return np.packbits(targets != 0, axis=1)
+    if (targets != targets).any():
+        raise ValueError("targets hold NaN; allowed: numbers")
+    return to_words(np.packbits(targets != 0, axis=1))
 
 
 def _distances(words: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -250,7 +216,7 @@ def _popcount(word):
 
 # Not cached on disk: it compiles in about a second, and a cache fails where an installation is read-only.
 @numba.njit(nogil=True)
-def _count(query_codes, database_codes, query_labels, database_labels, buffers, counts):
+def _count(database_codes, database_labels, query_codes, query_labels, counts, buffers):
     bins, block_items = counts.shape[2], buffers.shape[1]
     one, step = buffers.dtype.type(1), buffers.dtype.type(bins)  # of the buffers' type, so that no item widens
     # Neighbours often fall into one bin, and a core waits for its own last write: four tallies take turns.
@@ -286,38 +252,3 @@ def as_array(values) -> np.ndarray:
         return np.asarray(values)
     values = values.detach().cpu()
     return (values.float() if values.is_floating_point() and values.itemsize < 4 else values).numpy()
-
-
-def check_codes(codes) -> None:
-    """Raise a ValueError unless codes are a matrix of numbers that have a sign."""
-    if len(np.shape(codes)) != 2:
-        raise ValueError(f"codes have shape {tuple(np.shape(codes))}; allowed: (N, K)")
-    if str(codes.dtype).removeprefix("torch.").startswith(("bool", "uint")):
-        raise ValueError(f"codes are {codes.dtype}; allowed: floating point or signed integers, such as ±1")
-    check_numbers("codes", codes)
-
-
-def check_numbers(name: str, values) -> None:
-    """Raise a ValueError if there is a NaN."""
-    if (values != values).any():
-        raise ValueError(f"{name} hold NaN; allowed: numbers")
-
-
-def check_same_width(name: str, first, second) -> None:
-    """Raise a ValueError unless both are matrices of equally many columns."""
-    shapes = tuple(np.shape(first)), tuple(np.shape(second))
-    if len(shapes[0]) != 2 or len(shapes[1]) != 2 or shapes[0][1] != shapes[1][1]:
-        raise ValueError(f"{name} have shapes {shapes[0]} and {shapes[1]}; allowed: matrices of one width")
-
-
-def check_name(name: str, value, allowed) -> None:
-    """Raise a ValueError unless the value is one of the allowed names."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-
-
-def check_integer(name: str, value, least: int) -> None:
-    """Raise a ValueError unless the value, or each of them, is an integer that is large enough."""
-    values = np.asarray(value)
-    if values.dtype.kind not in "iu" or values.size == 0 or values.min() < least:
-        raise ValueError(f"{name} is {value!r}; allowed: integers ≥ {least}")

@@ -9,14 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relahash_nb.metrics.codes import (
-    PackedSearch,
-    as_array,
-    check_integer,
-    check_name,
-    distance_histograms,
-    hamming_distances,
-)
+from relahash_nb.metrics import checks
+from relahash_nb.metrics.codes import PackedSearch, as_array, distance_histograms, hamming_distances
 from relahash_nb.metrics.ties import DENOMINATORS, average_precision
 
 TIES = ("expected", "best", "worst", "index")
@@ -38,8 +32,6 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Rank the database by Hamming distance to each query, and score the rankings.
 
-    Memory beside the arguments: the packed codes and targets, and one histogram for each query.
-
     Args:
         query_codes: (Q, K) floating point or -1 and +1, a tensor on any device or a NumPy array; the sign counts.
         database_codes: (D, K), likewise.
@@ -57,21 +49,19 @@ def retrieval_scores(
         The scores, as NumPy arrays and floats. A query without a relevant item counts as 0.
 
     Raises:
-        ValueError: a name that is not allowed, `top_k` below 1, shapes that do not match, codes that `binarize`
-            refuses, targets with NaN, a self match outside the database.
+        ValueError: a name that is not allowed, `top_k` below 1, or what `distance_histograms` refuses.
 
     Example:
         Of two items at distance 0 one is relevant, so average precision is 1 or 1/2:
 
-        >>> scores = retrieval_scores(
-        ...     np.array([[1, 1]]), np.array([[1, 1], [1, 1], [1, -1]]), np.array([[1, 0]]), np.eye(2)[[0, 1, 1]]
-        ... )
+        >>> codes, targets = np.array([[1, 1], [1, 1], [1, -1]]), np.eye(2)[[0, 1, 1]]
+        >>> scores = retrieval_scores(codes[:1], codes, targets[:1], targets)
         >>> scores.mean_average_precision, scores.best, scores.worst
         (0.75, 1.0, 0.5)
     """
-    check_integer("top_k", 1 if top_k is None else top_k, least=1)
-    check_name("ties", ties, TIES)
-    check_name("denominator", denominator, DENOMINATORS)
+    checks.integer("top_k", 1 if top_k is None else top_k, least=1)
+    checks.name("ties", ties, TIES)
+    checks.name("denominator", denominator, DENOMINATORS)
     search = PackedSearch.of(query_codes, database_codes, query_targets, database_targets, self_matches)
     relevant, total = search.count()  # (Q, K + 1)
     blocks = [slice(start, start + _QUERIES_AT_A_TIME) for start in range(0, len(total), _QUERIES_AT_A_TIME)]
@@ -79,42 +69,21 @@ def retrieval_scores(
     orders = dict(zip(TIES, np.hstack(scores), strict=False))  # each (Q,)
     if ties == "index":
         orders["index"] = _index_order(search, top_k, denominator)
-    return RetrievalScores(
-        mean_average_precision=_mean(orders[ties]),
-        best=_mean(orders["best"]),
-        worst=_mean(orders["worst"]),
-        top_k=top_k,
-        ties=ties,
-        denominator=denominator,
-        average_precision=orders[ties],
-        relevant=relevant,
-        total=total,
-    )
+    means = (_mean(orders[order]) for order in (ties, "best", "worst"))
+    return RetrievalScores(*means, top_k, ties, denominator, orders[ties], relevant, total)
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalScores:
     """Scores of Q queries; its methods compute more from the stored histograms, when they are called.
 
-    What a method returns is a mean over the queries, and exact whatever `ties` is: where a score depends on the
-    order of tied items it is the expectation over all orders. Ranks and radii may be an integer, which gives a
-    float, or a sequence of them, which gives an array.
-
-    Attributes:
-        mean_average_precision: float, 0 to 1, for the order of ties in `ties`.
-        best: highest mean average precision of any order of tied items.
-        worst: lowest.
-        top_k: as given to `retrieval_scores`, like `ties` and `denominator`.
-        average_precision: (Q,) float64, for the order of ties in `ties`.
-        relevant: (Q, K + 1) int64, relevant items at Hamming distance 0 to K from each query.
-        total: (Q, K + 1) int64, all items there.
+    What a method returns is a mean over the queries, 0 to 1, and exact whatever `ties` is: where a score depends on
+    the order of tied items it is the expectation over all orders. Ranks and radii may be an integer, which gives a
+    float, or a sequence of them, which gives an array; others, and names that are not allowed, are a ValueError.
 
     Example:
-        At distance 0 one item of two is relevant, at distance 1 the only one:
-
-        >>> scores = retrieval_scores(
-        ...     np.array([[1, 1]]), np.array([[1, 1], [1, 1], [1, -1]]), np.array([[1, 0]]), np.eye(2)[[0, 1, 0]]
-        ... )
+        >>> codes, targets = np.array([[1, 1], [1, 1], [1, -1]]), np.eye(2)[[0, 1, 0]]
+        >>> scores = retrieval_scores(codes[:1], codes, targets[:1], targets)
         >>> scores.precision_at(1), scores.precision_within(0), scores.recall_within(0)
         (0.5, 0.5, 0.5)
         >>> precision, recall = scores.precision_recall_curve()
@@ -122,83 +91,45 @@ class RetrievalScores:
         [0.5    0.6667 0.6667] [0.5 1.  1. ]
     """
 
-    mean_average_precision: float
-    best: float
-    worst: float
-    top_k: int | None
+    mean_average_precision: float  # 0 to 1, for the order of ties in `ties`
+    best: float  # the highest mean average precision of any order of tied items
+    worst: float  # the lowest
+    top_k: int | None  # as given to `retrieval_scores`, like the next two
     ties: str
     denominator: str
-    average_precision: np.ndarray = field(repr=False)
-    relevant: np.ndarray = field(repr=False)
-    total: np.ndarray = field(repr=False)
+    average_precision: np.ndarray = field(repr=False)  # (Q,) float64, for the order of ties in `ties`
+    relevant: np.ndarray = field(repr=False)  # (Q, K + 1) int64, relevant items at Hamming distance 0 to K
+    total: np.ndarray = field(repr=False)  # (Q, K + 1) int64, all items there
 
     def precision_at(self, n):
-        """Relevant share of the first n ranks.
-
-        Args:
-            n: ranks, at least 1; where the ranking is shorter, all of it counts.
-
-        Returns:
-            0 to 1. A query without relevant items has 0.
-
-        Raises:
-            ValueError: n below 1 or not an integer.
-        """
-        check_integer("n", n, least=1)
+        """Relevant share of the first n ≥ 1 ranks; where the ranking is shorter, all of it counts."""
+        checks.integer("n", n, least=1)
         # Between two distances the expected number of relevant items grows in a straight line.
         seen, hits = (np.pad(np.cumsum(counts, 1), ((0, 0), (1, 0))) for counts in (self.total, self.relevant))
         found = np.stack([np.interp(np.atleast_1d(n), *curve) for curve in zip(seen, hits, strict=True)])  # (Q, n)
         return _mean(found / np.minimum(n, seen[:, -1:]).clip(1), n)
 
     def precision_within(self, radius=2, empty_ball: str = "zero"):
-        """Relevant share of the items at most `radius` bits away: precision of a hash table look-up.
+        """Relevant share of the items at most `radius` ≥ 0 bits away: precision of a hash table look-up.
 
-        Args:
-            radius: 0 or more bits.
-            empty_ball: what a query without any item so near counts as: "zero" or "skip".
-
-        Returns:
-            0 to 1; NaN where all queries are skipped.
-
-        Raises:
-            ValueError: a radius below 0 or not an integer, or another name.
+        A query without any item so near counts as 0, or with `empty_ball` "skip" not at all; NaN if all are skipped.
         """
-        check_name("empty_ball", empty_ball, EMPTY_BALLS)
+        checks.name("empty_ball", empty_ball, EMPTY_BALLS)
         found, items = self._within(self.relevant, radius), self._within(self.total, radius)
         return _mean(np.where(items > 0, found / items.clip(1), EMPTY_BALLS[empty_ball]), radius)
 
     def recall_within(self, radius=2):
-        """Share of the relevant items that are at most `radius` bits away.
-
-        Args:
-            radius: 0 or more bits.
-
-        Returns:
-            0 to 1. A query without relevant items has 0.
-
-        Raises:
-            ValueError: a radius below 0 or not an integer.
-        """
+        """Share of the relevant items that are at most `radius` ≥ 0 bits away; 0 for a query without any."""
         goal = self.relevant.sum(1)[:, None]  # (Q, 1)
         return _mean(self._within(self.relevant, radius) / goal.clip(1), radius)
 
     def precision_recall_curve(self, empty_ball: str = "zero"):
-        """Precision and recall within each Hamming radius.
-
-        Args:
-            empty_ball: as `precision_within`; "skip" keeps empty balls from bending the curve at small radii.
-
-        Returns:
-            Precision and recall, each (K + 1,), for radius 0 to K.
-
-        Raises:
-            ValueError: another name.
-        """
+        """Precision and recall within radius 0 to K, each (K + 1,); "skip" keeps empty balls from bending the curve."""
         radii = np.arange(self.total.shape[1])
         return self.precision_within(radii, empty_ball), self.recall_within(radii)
 
     def _within(self, counts: np.ndarray, radius) -> np.ndarray:
-        check_integer("radius", radius, least=0)
+        checks.integer("radius", radius, least=0)
         return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), counts.shape[1] - 1)]
 
 
@@ -206,41 +137,35 @@ def retrieval_confusion(query_codes, database_codes, query_targets, database_tar
     """Share of each class among the nearest items of the queries of each class, as a mean over all orders of ties.
 
     Args:
-        query_codes: (Q, K) floating point or -1 and +1; the sign counts.
+        query_codes: (Q, K), as for `retrieval_scores`.
         database_codes: (D, K), likewise.
-        query_targets: (Q, C) multi-hot of any dtype. A query, or an item, of several classes is shared equally among
-            them; one without a class counts for none.
+        query_targets: (Q, C) multi-hot. A query, or an item, of several classes is shared equally among them.
         database_targets: (D, C), likewise.
-        top_k: nearest items that are looked at, at least 1; more than D: all.
+        top_k: nearest items that are looked at, at least 1, else a ValueError; more than D: all.
 
     Returns:
         (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a
         class; the row of a class without a query is NaN.
 
-    Raises:
-        ValueError: shapes that do not match, codes that `binarize` refuses, `top_k` below 1.
-
     Example:
-        The nearest two: one item of the query's class at distance 0, and one of the two at distance 1.
-
         >>> database = np.array([[1, 1], [1, -1], [-1, 1]])
         >>> retrieval_confusion(np.array([[1, 1]]), database, np.array([[1, 0]]), np.eye(2)[[0, 0, 1]], top_k=2)[0]
         array([0.75, 0.25])
     """
-    check_integer("top_k", top_k, least=1)
+    checks.integer("top_k", top_k, least=1)
     _, total = distance_histograms(query_codes, database_codes, query_targets, database_targets)  # (Q, K + 1)
     top_k = min(top_k, len(database_codes))
     nearer = np.cumsum(total, axis=1) - total  # (Q, K + 1), items before those at each distance
     chance = np.clip(top_k - nearer, 0, total) / np.maximum(total, 1) / top_k  # (Q, K + 1), of an item to be among them
     queries, items = _shares(query_targets), _shares(database_targets)  # (Q, C), (D, C)
-    codes = as_array(query_codes)
+    codes, database = as_array(query_codes), as_array(database_codes)
     confusion = np.zeros((queries.shape[1], items.shape[1]))
     for start in range(0, len(codes), 128):
         rows = slice(start, start + 128)
-        distances = np.asarray(hamming_distances(codes[rows], as_array(database_codes)))  # (q, D)
+        distances = hamming_distances(codes[rows], database)  # (q, D)
         confusion += queries[rows].T @ (np.take_along_axis(chance[rows], distances, axis=1) @ items)
     count = queries.sum(0)[:, None]
-    return np.divide(confusion, count, out=np.full_like(confusion, np.nan), where=count > 0)
+    return confusion / np.where(count > 0, count, np.nan)
 
 
 def _shares(targets) -> np.ndarray:

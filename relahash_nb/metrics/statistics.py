@@ -1,6 +1,7 @@
 """What codes look like: how far they are from binary, how well each bit is used, how classes lie apart.
 
-All functions raise a ValueError for codes that `binarize` refuses.
+`codes` are (N, K): floating point before the sign where their size counts, else anything that `binarize` takes. All
+functions raise a ValueError for codes that `binarize` refuses.
 """
 
 from __future__ import annotations
@@ -8,74 +9,58 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.stats
 
-from relahash_nb.metrics.codes import (
-    as_array,
-    check_codes,
-    check_integer,
-    check_name,
-    check_same_width,
-    distance_histograms,
-    pack,
-    sign_bits,
-)
+from relahash_nb.metrics import checks
+from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances, pack, sign_bits
 
 _ERRORS = {
-    "cosine": lambda z: 1 - _cosine(z).mean(),
+    "cosine": lambda z: 1 - cosine_to_sign(z).mean(),
     "l1": lambda z: np.abs(np.abs(z) - 1).mean(),
     "l2": lambda z: np.square(np.abs(z) - 1).mean(),
 }
 
 
 def quantization_error(codes, kind: str = "cosine", centred: bool = False) -> float:
-    """How far codes are from their own signs.
+    """How far codes are from their own signs: 0 or more.
 
     Args:
         codes: (N, K) floating point, before the sign.
         kind: with b = sign z, "cosine" is the mean over the items of 1 - cos(z, b), 0 to 1, and knows no scale;
-            "l1" is the mean over all entries of |z - b|, "l2" that of (z - b)².
+            "l1" is the mean over all entries of |z - b|, "l2" that of (z - b)²; another one is a ValueError.
         centred: measure z - μ instead of z, where μ is the mean of all N·K entries.
-
-    Returns:
-        The error, 0 or more.
-
-    Raises:
-        ValueError: an unknown kind, or codes that `binarize` refuses.
 
     Example:
         >>> codes = np.array([[3.0, -1.0], [1.0, -1.0]])
         >>> [round(quantization_error(codes, kind), 4) for kind in ("cosine", "l1", "l2")]
         [0.0528, 0.5, 1.0]
     """
-    check_name("kind", kind, _ERRORS)
+    checks.name("kind", kind, _ERRORS)
     return float(_ERRORS[kind](_real(codes, centred)))
 
 
 def code_cosine(codes, centred: bool = False) -> np.ndarray:
-    """Cosine between each item's code and its sign.
+    """Cosine between each item's code and its sign: (N,) float64, 0 to 1; 1 where all entries are equally large.
 
     Args:
-        codes: (N, K) floating point, before the sign.
+        codes: (N, K) floating point, before the sign. A code of zeros has 0.
         centred: measure z - μ instead of z, where μ is the mean of all N·K entries.
-
-    Returns:
-        (N,) float64, 0 to 1; 1 where all entries are equally large. A code of zeros has 0.
 
     Example:
         >>> print(code_cosine(np.array([[3.0, -4.0], [2.0, 2.0]])).round(4))
         [0.9899 1.    ]
     """
-    return _cosine(_real(codes, centred))
+    return cosine_to_sign(_real(codes, centred))
+
+
+def cosine_to_sign(codes):
+    """Cosine (N,) between codes (N, K) of float32 or more and their signs, in their library; 0 for zeros."""
+    length = (codes.shape[1] * (codes * codes).sum(1)) ** 0.5  # ‖z‖ ‖sign z‖
+    return abs(codes).sum(1) / length.clip(1e-30)
 
 
 def bit_balance(codes) -> np.ndarray:
-    """Mean of each bit over the items.
-
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        (K,) float64, -1 to 1; 0 is balanced.
+    """Mean of each bit over the items: (K,) float64, -1 to 1; 0 is balanced.
 
     Example:
         >>> print(bit_balance(np.array([[1, 1], [1, -1]])))
@@ -85,31 +70,20 @@ def bit_balance(codes) -> np.ndarray:
 
 
 def bit_entropy(codes) -> np.ndarray:
-    """Entropy of each bit.
-
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        (K,) float64 in bits, 0 (constant) to 1 (balanced).
+    """Entropy of each bit: (K,) float64 in bits, 0 (constant) to 1 (balanced).
 
     Example:
         >>> print(bit_entropy(np.array([[1, 1], [1, -1], [1, -1], [1, -1]])).round(4))
         [0.     0.8113]
     """
     ones = sign_bits(codes).mean(0)
-    share = np.stack([ones, 1 - ones])  # (2, K)
-    return (share * np.log2(1 / np.where(share > 0, share, 1))).sum(0)
+    return scipy.stats.entropy(np.stack([ones, 1 - ones]), base=2)
 
 
 def bit_correlation(codes) -> np.ndarray:
-    """Pearson correlation of each pair of bits.
+    """Pearson correlation of each pair of bits: (K, K) float64, -1 to 1.
 
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        (K, K) float64, -1 to 1. A constant bit has correlation 0 with every other, and 1 with itself.
+    A constant bit has correlation 0 with every other, and 1 with itself.
 
     Example:
         >>> print(bit_correlation(np.array([[1, -1, 1], [-1, 1, 1]])))
@@ -117,59 +91,36 @@ def bit_correlation(codes) -> np.ndarray:
          [-1.  1.  0.]
          [ 0.  0.  1.]]
     """
-    signs = 2.0 * sign_bits(codes) - 1  # (N, K)
-    signs -= signs.mean(0)
-    norms = np.sqrt(np.square(signs).sum(0))  # (K,)
-    norms[norms == 0] = np.inf
-    correlation = signs.T @ signs / np.outer(norms, norms)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of bits without variance
+        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(sign_bits(codes), rowvar=False)))
     np.fill_diagonal(correlation, 1)
     return correlation
 
 
 def constant_bits(codes) -> np.ndarray:
-    """Indices of the bits that are the same in all items.
-
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        Sorted integers, 0 to K - 1.
+    """Sorted indices, 0 to K - 1, of the bits that are the same in all items.
 
     Example:
         >>> print(constant_bits(np.array([[1, -1, 1], [-1, -1, 1]])))
         [1 2]
     """
-    bits = sign_bits(codes)
-    return np.flatnonzero((bits == bits[0]).all(0))
+    return _redundant_bits(codes)[0]
 
 
 def duplicate_bits(codes) -> np.ndarray:
-    """Indices of the bits that repeat an earlier bit, or its opposite, in all items.
+    """Sorted indices, 1 to K - 1, of the bits that repeat an earlier bit, or its opposite, in all items.
 
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        Sorted integers, 1 to K - 1; K less their number is the number of different bits.
+    K less their number is the number of different bits.
 
     Example:
         >>> print(duplicate_bits(np.array([[1, -1, 1], [-1, 1, 1]])))
         [1]
     """
-    bits = sign_bits(codes)
-    columns = np.packbits(bits ^ bits[0], axis=0).T  # (K, ⌈N/8⌉), a bit and its opposite alike
-    _, first = np.unique(columns, axis=0, return_index=True)
-    return np.setdiff1d(np.arange(len(columns)), first)
+    return _redundant_bits(codes)[1]
 
 
 def distinct_codes(codes) -> int:
-    """Count the different binary codes.
-
-    Args:
-        codes: (N, K); the sign counts.
-
-    Returns:
-        1 to N.
+    """Count the different binary codes: 1 to N.
 
     Example:
         >>> distinct_codes(np.array([[1, -1], [2, -3], [1, 1]]))
@@ -180,24 +131,19 @@ def distinct_codes(codes) -> int:
 
 @dataclass(frozen=True, eq=False)
 class ClassDistances:
-    """Hamming distances within and between classes.
+    """Hamming distances within and between classes."""
 
-    Attributes:
-        intra: (K + 1,) int64, pairs of items that share a label, at distance 0 to K.
-        inter: (K + 1,) int64, pairs that share none.
-    """
-
-    intra: np.ndarray = field(repr=False)
-    inter: np.ndarray = field(repr=False)
+    intra: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs of items that share a label, at distance 0 to K
+    inter: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs that share none
 
     @property
     def mean_intra(self) -> float:
-        """Mean distance of two items that share a label; NaN without such a pair."""
+        """Mean distance in bits of two items that share a label; NaN without such a pair."""
         return _histogram_mean(self.intra)
 
     @property
     def mean_inter(self) -> float:
-        """Mean distance of two items that share none; NaN without such a pair."""
+        """Mean distance in bits of two items that share none; NaN without such a pair."""
         return _histogram_mean(self.inter)
 
     @property
@@ -214,17 +160,11 @@ class ClassDistances:
 
 
 def class_distances(codes, targets) -> ClassDistances:
-    """Hamming distances of all pairs of items, apart by whether they share a label.
+    """Hamming distances of all N (N - 1) / 2 pairs of items, apart by whether they share a label.
 
     Args:
         codes: (N, K); the sign counts.
-        targets: (N, C) multi-hot of any dtype.
-
-    Returns:
-        Histograms over the N (N - 1) / 2 pairs, their means and the separation of the means.
-
-    Raises:
-        ValueError: codes that `binarize` refuses, or targets that do not match.
+        targets: (N, C) multi-hot of any dtype; others are a ValueError.
 
     Example:
         >>> distances = class_distances(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]]), np.eye(2)[[0, 0, 1]])
@@ -240,42 +180,21 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
 
     Args:
         codes: (N, K); the sign counts.
-        targets: (N, C) multi-hot of any dtype.
-        centroids: (C, K), likewise.
+        targets: (N, C) multi-hot of any dtype; other shapes are a ValueError.
+        centroids: (C, K); the sign counts.
 
     Returns:
         (N,) float64, 0 to K; NaN for an item without a label.
-
-    Raises:
-        ValueError: codes that `binarize` refuses, or shapes that do not match.
 
     Example:
         >>> print(centroid_distances(np.array([[1, 1, -1]]), np.array([[0, 1]]), np.array([[1, 1, 1], [-1, -1, 1]])))
         [3.]
     """
-    check_same_width("codes and centroids", codes, centroids)
-    signs, labels = 2.0 * sign_bits(codes) - 1, (as_array(targets) != 0).astype(np.float64)
-    if labels.shape != (len(signs), len(centroids)):
-        raise ValueError(f"targets have shape {labels.shape}; allowed: {(len(signs), len(centroids))}")
-    own = labels @ (2.0 * sign_bits(centroids) - 1)  # (N, K), the sum of the item's centroids
-    count = np.where(labels.any(1), labels.sum(1), np.nan)  # (N,)
-    return (signs.shape[1] - (signs * own).sum(1) / count) / 2
-
-
-def _real(codes, centred: bool) -> np.ndarray:
-    codes = as_array(codes)
-    check_codes(codes)
-    codes = codes.astype(np.float64)
-    return codes - codes.mean() if centred else codes
-
-
-def _cosine(codes: np.ndarray) -> np.ndarray:
-    length = np.sqrt(codes.shape[1] * np.square(codes).sum(1))  # ‖z‖ ‖sign z‖
-    return np.abs(codes).sum(1) / np.where(length > 0, length, 1)
-
-
-def _histogram_mean(counts: np.ndarray) -> float:
-    return float(counts @ np.arange(len(counts)) / counts.sum()) if counts.any() else np.nan
+    labels, expected = as_array(targets) != 0, (len(codes), len(centroids))
+    if labels.shape != expected:
+        raise ValueError(f"targets have shape {labels.shape}; allowed: {expected}")
+    distances = hamming_distances(as_array(codes), as_array(centroids))  # (N, C)
+    return (distances * labels).sum(1) / np.where(labels.any(1), labels.sum(1), np.nan)
 
 
 def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -285,14 +204,11 @@ def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarra
 
     Args:
         codes: (N, K) floating point, before the sign.
-        bins: of equal width, at least 1; an even number keeps 0 at an edge.
+        bins: of equal width, at least 1, else a ValueError; an even number keeps 0 at an edge.
         limit: the histogram's range is -limit to limit, above 0; what lies outside is counted in the outermost bins.
 
     Returns:
         Densities (K, bins) float64, each row with area 1, and the edges (bins + 1,).
-
-    Raises:
-        ValueError: codes that `binarize` refuses, bins below 1.
 
     Example:
         >>> density, edges = bit_histograms(np.array([[3.0, -1.0], [1.0, -3.0]]), bins=4, limit=2.0)
@@ -300,14 +216,10 @@ def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarra
         [[0.  0.  0.5 0.5]
          [0.5 0.5 0.  0. ]] [-2. -1.  0.  1.  2.]
     """
-    check_codes(codes)
-    check_integer("bins", bins, least=1)
-    codes = as_array(codes).astype(np.float64)
-    size = np.abs(codes).mean() or 1.0
-    edges = np.linspace(-limit, limit, bins + 1)
-    inside = (codes / size).clip(-limit, limit)
-    counts = np.stack([np.histogram(bit, edges)[0] for bit in inside.T])  # (K, bins)
-    return counts / (len(codes) * (edges[1] - edges[0])), edges
+    checks.integer("bins", bins, least=1)
+    codes, edges = _real(codes), np.linspace(-limit, limit, bins + 1)
+    inside = (codes / (np.abs(codes).mean() or 1.0)).clip(-limit, limit)
+    return np.stack([np.histogram(bit, edges, density=True)[0] for bit in inside.T]), edges
 
 
 def principal_components(codes, dimensions: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -315,14 +227,11 @@ def principal_components(codes, dimensions: int = 2) -> tuple[np.ndarray, np.nda
 
     Args:
         codes: (N, K) floating point, before the sign, or -1 and +1.
-        dimensions: of the map, 1 to K.
+        dimensions: of the map, 1 to K, else a ValueError.
 
     Returns:
         `mean` (K,), so that a point is `(code - mean) @ directions.T`; `directions` (dimensions, K), orthonormal, each
         with its largest entry positive; and the share of the variance along each, (dimensions,).
-
-    Raises:
-        ValueError: codes that `binarize` refuses, dimensions below 1 or above K.
 
     Example:
         >>> codes = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0]])
@@ -330,14 +239,27 @@ def principal_components(codes, dimensions: int = 2) -> tuple[np.ndarray, np.nda
         >>> print(mean, directions, share)
         [1. 1.] [[0. 1.]] [1.]
     """
-    check_codes(codes)
-    check_integer("dimensions", dimensions, least=1)
-    codes = as_array(codes).astype(np.float64)
+    checks.integer("dimensions", dimensions, least=1)
+    codes = _real(codes)
     if dimensions > codes.shape[1]:
         raise ValueError(f"dimensions is {dimensions}; allowed: 1 to {codes.shape[1]}")
-    mean = codes.mean(0)
-    variances, directions = np.linalg.eigh(np.cov(codes.T, bias=True).reshape(codes.shape[1], -1))  # rising
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(codes.T, bias=True)))  # rising
     directions = directions.T[::-1][:dimensions]  # (dimensions, K)
-    largest = np.abs(directions).argmax(1)
-    directions = directions * np.sign(directions[np.arange(dimensions), largest])[:, None] + 0.0  # no -0
-    return mean, directions, variances[::-1][:dimensions] / (variances.sum() or 1.0)
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
+    return codes.mean(0), directions * np.sign(largest) + 0.0, variances[::-1][:dimensions] / (variances.sum() or 1.0)
+
+
+def _real(codes, centred: bool = False) -> np.ndarray:
+    checks.codes(codes := as_array(codes))
+    codes = codes.astype(np.float64)
+    return codes - codes.mean() if centred else codes
+
+
+def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:
+    from relahash_nb.centroids import redundant_bits  # loads torch, which arrays do without
+
+    return redundant_bits(sign_bits(codes))
+
+
+def _histogram_mean(counts: np.ndarray) -> float:
+    return float(counts @ np.arange(len(counts)) / counts.sum()) if counts.any() else np.nan

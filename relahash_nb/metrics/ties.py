@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from relahash_nb.metrics.codes import as_array, check_integer, check_name, check_same_width
+from relahash_nb.metrics import checks
+from relahash_nb.metrics.codes import as_array
 
 DENOMINATORS = ("retrieved", "relevant")
 
@@ -38,15 +39,12 @@ def average_precision(relevant, total, top_k: int | None = None, denominator: st
     Example:
         One relevant item of two at distance 0 is ranked first or second:
 
-        >>> for value in average_precision(np.array([[1, 0]]), np.array([[2, 0]])):
-        ...     print(value)
-        [0.75]
-        [1.]
-        [0.5]
+        >>> print(*average_precision(np.array([[1, 0]]), np.array([[2, 0]])))
+        [0.75] [1.] [0.5]
     """
-    check_same_width("relevant and total", relevant, total)
-    check_name("denominator", denominator, DENOMINATORS)
-    check_integer("top_k", 1 if top_k is None else top_k, least=1)
+    checks.width("relevant and total", relevant, total)
+    checks.name("denominator", denominator, DENOMINATORS)
+    checks.integer("top_k", 1 if top_k is None else top_k, least=1)
     relevant, total = as_array(relevant), as_array(total)
     seen, hits = np.cumsum(total, 1), np.cumsum(relevant, 1)  # (Q, K + 1), this distance included
     depth = seen[:, -1] if top_k is None else np.minimum(top_k, seen[:, -1])  # (Q,)
@@ -61,13 +59,8 @@ def average_precision(relevant, total, top_k: int | None = None, denominator: st
     def scorer(order):
         """AP as a function of the relevant items that find a slot at the cut."""
         whole_sum = np.where(whole, order(*levels), 0).sum(1)
-
-        def score(admitted):
-            """With so many relevant items in the slots."""
-            divisor = found + admitted if denominator == "retrieved" else goal
-            return (whole_sum + order(rank, found, slots, admitted)) / np.maximum(divisor, 1)
-
-        return score
+        divisor = lambda admitted: np.maximum(found + admitted if denominator == "retrieved" else goal, 1)
+        return lambda admitted: (whole_sum + order(rank, found, slots, admitted)) / divisor(admitted)
 
     expected = _hypergeometric_mean(scorer(_shuffled), items, wanted, slots)
     # Each further item in front adds more precision than the last, so the highest mean is at an end ...
@@ -102,12 +95,9 @@ def _reciprocals(rank, count):
     end = rank + count
     head = _HARMONIC[np.minimum(end, _EXACT)] - _HARMONIC[np.minimum(rank, _EXACT)]
     rank, end = np.maximum(rank, _EXACT) + 0.5, np.maximum(end, _EXACT) + 0.5
-    return head + np.log1p((end - rank) / rank) + _series(end) - _series(rank)
-
-
-def _series(x):
-    y = 1 / (x * x)
-    return y * (1 / 24 - y * (7 / 960))  # harmonic number n less log(n + ½) and Euler's constant, for x = n + ½
+    # The harmonic number of n less log(n + ½) and Euler's constant, for x = n + ½:
+    series = lambda x: (1 / 24 - 7 / 960 / (x * x)) / (x * x)
+    return head + np.log1p((end - rank) / rank) + series(end) - series(rank)
 
 
 def _hypergeometric_mean(score, items, wanted, slots):

@@ -1,7 +1,4 @@
-"""Figures: arrays or a DataFrame in, the axes or the figure out; nothing is read, saved or shown.
-
-Where a function takes `ax`, that is where it draws; None makes a new figure.
-"""
+"""Figures: arrays or a DataFrame in (and `ax`, where to draw), axes or figure out; nothing is saved or shown."""
 # ruff: noqa: F401
 
 from relahash_nb.plots.codes import (
@@ -12,14 +9,13 @@ from relahash_nb.plots.codes import (
     plot_positions,
     plot_shares,
 )
-from relahash_nb.plots.images import plot_images, plot_overview, plot_retrieval
-from relahash_nb.plots.retrieval import plot_class_distances, plot_confusion, plot_hamming
-from relahash_nb.plots.runs import (
-    plot_curves,
-    plot_lines,
-    plot_methods,
-    plot_points,
-    plot_published,
-    plot_training,
+from relahash_nb.plots.images import (
+    plot_class_distances,
+    plot_confusion,
+    plot_hamming,
+    plot_images,
+    plot_overview,
+    plot_retrieval,
 )
+from relahash_nb.plots.runs import plot_curves, plot_lines, plot_methods, plot_points, plot_published, plot_training
 from relahash_nb.plots.style import set_style

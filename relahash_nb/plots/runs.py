@@ -17,13 +17,7 @@ from relahash_nb.plots.style import DASHES, GREY, PALETTE, label_ends, looks, ne
 
 
 def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None = None) -> Figure:
-    """Loss, accuracy and quantization error over the epochs, a panel each.
-
-    Args:
-        history: A row an epoch, with `epoch` and any of `loss`, `centroid_accuracy`, `validation_map`, `query_map` and
-            `quantization_error`.
-        references: By name, losses to draw as lines, such as the least that can be reached.
-    """
+    """A run's history over the epochs: loss (with `references` as lines), accuracy, quantization error."""
     panels = {"loss": ["loss"], "score": ["centroid_accuracy", "validation_map", "query_map"]}
     panels["quantization error of a batch"] = ["quantization_error"]
     panels = {title: [name for name in names if name in history] for title, names in panels.items()}
@@ -31,10 +25,8 @@ def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None 
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 2.8), squeeze=False)
     for ax, (title, names) in zip(axes.flat, panels.items(), strict=True):
         for place, name in enumerate(names):
-            label = name.replace("_map", " mAP").replace("_", " ")
-            ax.plot(
-                "epoch", name, data=history.dropna(subset=name), marker=".", ls=("-", "--", ":")[place], label=label
-            )
+            look = dict(marker=".", ls=("-", "--", ":")[place], label=name.replace("_map", " mAP").replace("_", " "))
+            ax.plot("epoch", name, data=history.dropna(subset=name), **look)
         for place, (name, value) in enumerate((references or {}).items() if title == "loss" else ()):
             ax.axhline(value, color="black", lw=1, dashes=DASHES[1 + place % 3], label=plain(name))
         ax.set(title=title, xlabel="epoch", ylim=(0, 1.02) if title == "score" else None)
@@ -47,13 +39,13 @@ def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None 
 
 
 def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes | None = None) -> Axes:
-    """A number of runs over their bits or epochs: means over the seeds and, of two seeds or more, the deviations.
+    """A number of runs over their bits or epochs: means over the seeds and, of several seeds, the deviations.
 
     Args:
-        table: A run, or an epoch of a run, a row, with the columns `x`, `y` and `by`.
-        x: `bits` or `epoch`. A name at a single number of bits, above all others', is drawn as a level.
+        table: One row per run, or per epoch of a run, with the columns `x`, `y` and `by`.
+        x: `bits` or `epoch`. A method with a single, larger number of bits than all others is a horizontal line.
         y: Column to draw.
-        by: Column that tells the lines apart; the names stand at the lines' ends.
+        by: Column that tells the lines apart; its names stand at the ends of the lines.
         ax: Where to draw; None: a new figure.
     """
     ax = new_axes(ax, (7, max(3.4, 0.24 * table[by].nunique())))
@@ -80,19 +72,10 @@ def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes |
 
 
 def plot_curves(
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    references: Mapping[str, float] | None = None,
+    x: Sequence[float], curves: Mapping[str, Sequence[float]], references: Mapping[str, float] | None = None,
     ax: Axes | None = None,
-) -> Axes:
-    """One curve a name over a common x, and horizontal lines that they are measured against.
-
-    Args:
-        x: N.
-        curves: N values a name.
-        references: By name, where to draw a line; in black, told apart by their dashes.
-        ax: Where to draw; None: a new figure.
-    """
+) -> Axes:  # fmt: skip
+    """Curves over a common x: N numbers, N values by name, and `references` by name as horizontal lines."""
     ax = new_axes(ax)
     for (name, values), look in zip(curves.items(), looks(curves).values(), strict=True):
         ax.plot(x, values, label=plain(name), color=look["color"], dashes=look["dashes"], lw=1.6)
@@ -104,18 +87,15 @@ def plot_curves(
 
 
 def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Each method's mean average precision: a dot, a dark bar for the deviation, a pale one for the order of ties.
-
-    Args:
-        comparison: One number of bits of what `compare` gives: `method`, `mean`, `deviation`, `worst`, `best`.
-        ax: Where to draw; None: a new figure.
-    """
+    """What `compare` gives of one code length: means, dark bars of deviation, pale bars of all orders of ties."""
     rows = comparison.sort_values("mean")
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
-    places = np.arange(len(rows))
+    places, label = (
+        np.arange(len(rows)),
+        "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed",
+    )
     colours = [GREY if name in BASELINE_NAMES else PALETTE[0] for name in rows["method"]]
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
-    label = "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed"
     ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="none", ecolor="black", capsize=3)
     ax.scatter(rows["mean"], places, color=colours, zorder=3, label=label)
     ax.set_yticks(places, map(plain, rows["method"]))
@@ -127,41 +107,30 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def plot_points(table: pd.DataFrame, x: str, y: str, by: str = "method", ax: Axes | None = None) -> Axes:
-    """Two numbers against one another, a point for each name, which stands beside it.
-
-    Args:
-        table: `by`, `x` and `y`; of several rows a name the means are drawn, and the deviations as bars.
-        x: Column along the horizontal axis.
-        y: Likewise, the vertical one.
-        by: Column of the names.
-        ax: Where to draw; None: a new figure.
-    """
+    """The columns x and y of a table, a labelled point per name in `by`: means, and deviations as bars."""
     ax = new_axes(ax, (7, max(3.4, 0.24 * table[by].nunique())))
     groups = table.groupby(by)[[x, y]]
     means, deviations, style = groups.mean(), groups.std(), looks(ours_first(table[by]))
     for name, look in style.items():
-        spreads = dict(xerr=deviations.loc[name, x], yerr=deviations.loc[name, y])
-        ax.errorbar(*means.loc[name], **spreads, color=look["color"], marker=look["marker"], capsize=2)
+        spread, dot = deviations.loc[name], dict(color=look["color"], marker=look["marker"], capsize=2)
+        ax.errorbar(*means.loc[name], xerr=spread[x], yerr=spread[y], **dot)
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     ends = {name: tuple(means.loc[name]) for name in style}
     label_ends(ax, ends, {name: look["color"] for name, look in style.items()}, column=False)
     return ax
 
 
-def plot_published(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Published figures and ours, joined by a line. They are no ranking, since the settings differ.
-
-    Args:
-        table: `loss`, `bits`, `source`, `published`, `ours` and `deviation`, as `beside_published` gives them.
-        ax: Where to draw; None: a new figure.
-    """
-    rows = table.sort_values(["bits", "published"]).reset_index(drop=True)
-    ax = new_axes(ax, (7, 0.22 * len(rows) + 1.2))
-    ax.hlines(rows.index, rows["published"], rows["ours"], color="lightgrey")
-    ax.errorbar(rows["ours"], rows.index, xerr=rows["deviation"], fmt="o", color=PALETTE[0], capsize=2, label="here")
-    ax.plot(rows["published"], rows.index, "D", mfc="none", mew=1, color="black", label="published, in another setting")
+def plot_published(table: pd.DataFrame) -> Figure:
+    """Published scores and ours, two panels as of two experiments; `table` as `beside_published` gives it."""
+    rows = table.sort_values(["bits", "loss", "published"], ascending=False).reset_index(drop=True)
+    figure, (left, right) = plt.subplots(1, 2, sharex=True, sharey=True, figsize=(8, 0.24 * len(rows) + 1.6))
+    once = rows.drop_duplicates(["loss", "bits"])
+    left.plot(rows["published"], rows.index, "D", mfc="none", mew=1, color="black")
+    right.errorbar(once["ours"], once.index, xerr=once["deviation"], fmt="o", color=PALETTE[0], capsize=2)
     labels = rows["loss"] + ", " + rows["bits"].astype(str) + " bits: " + rows["source"].astype(str)
-    ax.set_yticks(rows.index, map(plain, labels))
-    ax.set(xlabel="mean average precision")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-    return ax
+    left.set_yticks(rows.index, map(plain, labels))
+    for ax, title in ((left, "in the papers"), (right, "runs shown here")):
+        ax.set(xlabel="mean average precision", title=title)
+        ax.grid(axis="y", color="lightgrey", lw=0.5)
+    figure.suptitle("The settings differ (training, images, selection): no reproduction, no ranking")
+    return figure

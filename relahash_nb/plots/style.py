@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
@@ -24,44 +25,23 @@ SIZE = (7, 3.4)  # inches; as wide as the column of a notebook
 def set_style() -> None:
     """One style for all figures: readable at column width, for the colour-blind too."""
     sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.figsize": SIZE,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-            "svg.hashsalt": "relahash",  # the same bytes from the same data
-        }
-    )
+    plt.rcParams.update({"figure.dpi": 110, "figure.figsize": SIZE, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams["svg.hashsalt"] = "relahash"  # the same bytes from the same data
 
 
 def plain(name: object) -> str:
-    """A name as matplotlib writes it out: two dollar signs would be taken for a formula.
-
-    Example:
-        >>> plain("from $5 to $9")
-        'from \\\\$5 to \\\\$9'
-    """
+    """A name with its dollar signs escaped, which matplotlib would take for a formula."""
     return str(name).replace("$", r"\$")
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """A colour, dashes and a marker for each of several names, in their order; grey for what is not trained.
-
-    Example:
-        >>> looks(["relahash", "lsh"])["lsh"]["color"] == GREY
-        True
-    """
+    """A colour, dashes and a marker for each of several names, in their order; grey for what is not trained."""
     names = list(dict.fromkeys(names))
     colours = iter(PALETTE * len(names))
-    return {
-        name: dict(
-            color=GREY if name in BASELINE_NAMES else next(colours), dashes=DASHES[place % 4], marker=MARKERS[place % 7]
-        )
-        for place, name in enumerate(names)
-    }
+    marks = zip(names, itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
+    grey = dict.fromkeys(BASELINE_NAMES, GREY)
+    return {name: dict(color=grey.get(name) or next(colours), dashes=lines, marker=dot) for name, lines, dot in marks}
 
 
 def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
@@ -76,14 +56,14 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
 
 
 def ours_first(names: Iterable[str]) -> list[str]:
-    """Each name once: relahash, then by the alphabet; so that a method looks the same in all figures."""
+    """Each name once, relahash first, then by the alphabet: a method looks the same in all figures."""
     return sorted(set(names), key=lambda name: (name != "relahash", name))
 
 
 def label_ends(
     ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object], column: bool = True
 ) -> None:
-    """Names at points (x, y), moved up or down until none hides another, in one column beside the axes or in them."""
+    """Writes names beside points (x, y), or in a column beside the axes, moved until none hides another."""
     size = FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size_in_points()  # it may be a word
     gap = 1.25 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
     ax.autoscale_view()  # which matplotlib puts off

@@ -11,20 +11,10 @@ from typing import Any
 import pandas as pd
 
 from relahash_nb.config import package_file
-from relahash_nb.results.tables import average
+from relahash_nb.results.tables import average, format_mean
 
-COMPARED = (
-    "data",
-    "protocol",
-    "top_k",
-    "backbone",
-    "weights",
-    "finetune",
-    "image_size",
-    "batch_size",
-    "epochs",
-    "selection",
-)
+COMPARED = ("data", "protocol", "top_k", "backbone", "weights", "finetune", "image_size", "batch_size", "epochs")
+COMPARED += ("selection",)
 
 
 def compare(runs: pd.DataFrame) -> pd.DataFrame:
@@ -59,9 +49,8 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
 
 def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
     """What `compare` gives as text, methods × bits: mean ± deviation, the place in brackets; the best method first."""
-    spread = comparison["deviation"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
     place = comparison["place"].map(lambda value: "" if pd.isna(value) else f" ({value:.0f})")
-    cells = comparison.assign(text=comparison["mean"].map("{:.4f}".format) + spread + place)
+    cells = comparison.assign(text=format_mean(comparison) + place)
     order = comparison.groupby("method")["mean"].mean().sort_values(ascending=False).index
     return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
 
@@ -113,28 +102,18 @@ def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         nothing is known to be published on these data. And what differs of all of them, which `differs` omits.
     """
     published, own = load_published(), runs.iloc[0].to_dict()
-    own["weights"] = Path(own["weights"]).name
-    validated = own["validation_per_class"] != "0"
-    own["selection"] = "best epoch on the validation images" if validated else "last epoch"
-    published = published[published["data"].map(lambda name: is_named(name, own["data"]))]
-    ours = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
-    ours = pd.DataFrame({"ours": ours.mean(), "deviation": ours.std()}).reset_index()
-    rows = published.merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
+    chosen = "last epoch" if own["validation_per_class"] == "0" else "best epoch on the validation images"
+    own |= {"weights": Path(own["weights"]).name, "selection": chosen}
+    # A published name is a whole word of ours: cifar10 is in "lists cifar10_jpeg", and not in cifar100.
+    on_these = published["data"].map(lambda name: name in re.split("[^a-z0-9]+", own["data"]))
+    scores = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
+    ours = scores.agg(ours="mean", deviation="std").reset_index()
+    rows = published[on_these].merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
     differs = [differences(row, own) for row in rows.to_dict("records")]
     shared = [part for part in differs[0] if all(part in parts for parts in differs)] if differs else []
     texts = ["; ".join(part for part in parts if part not in shared) for parts in differs]
     columns = ["loss", "bits", "published", "ours", "deviation", "differs", "source"]
     return rows.assign(differs=texts)[columns], "; ".join(shared)
-
-
-def is_named(name: str, data: str) -> bool:
-    """Whether data are of a published name, as a whole word of theirs.
-
-    Example:
-        >>> is_named("cifar10", "lists cifar10_jpeg"), is_named("cifar10", "cifar100")
-        (True, False)
-    """
-    return re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", data) is not None
 
 
 def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
@@ -145,7 +124,9 @@ def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[st
         >>> differences(row, {"backbone": "alexnet", "batch_size": 64, "epochs": 100})
         ['batch_size 16 (ours 64)', 'not said: epochs']
     """
-    known = [name for name in COMPARED if name in published and not pd.isna(published[name])]
-    parts = [f"{name} {published[name]} (ours {own[name]})" for name in known if published[name] != str(own[name])]
-    unsaid = [name for name in COMPARED if name in published and name not in known and name != "protocol"]
-    return parts + ([f"not said: {', '.join(unsaid)}"] if unsaid else [])
+    stated = {name: published[name] for name in COMPARED if name in published}
+    unsaid = [name for name, value in stated.items() if pd.isna(value)]
+    parts = [f"{name} {value} (ours {own[name]})" for name, value in stated.items()
+             if name not in unsaid and value != str(own[name])]  # fmt: skip
+    unsaid = ", ".join(name for name in unsaid if name != "protocol")
+    return parts + [f"not said: {unsaid}"] * bool(unsaid)

@@ -4,59 +4,49 @@ from __future__ import annotations
 
 import difflib
 import json
-import sys
+import os
+import platform
+import re
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, Field
+from filelock import Timeout
 
 from relahash_nb.config import RunConfig, project_path
-from relahash_nb.files import SECONDS, remove_checkpoint, run_folder, write
-from relahash_nb.results.contents import ARRAYS, clean, collect_arrays, provenance
+from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
 
 SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"
-WEIGHTS = ("none", "hash_layer", "trained", "all")  # from less to more
-LOCKED: dict[Path, FileLock] = {}  # by this process; a lock that nobody refers to is released
-SAID: set[str] = set()  # damages that this process has already named
-Share = Annotated[float, Field(ge=0, le=1)]  # refuses NaN too
+PARTS = ("config", "scores", "data", "seconds", "hardware", "versions")  # of `run.json`
+SCORES = ("mean_average_precision", "best", "worst")  # from 0 to 1
+PACKAGES = ("relahash-nb", "torch", "torchvision", "numpy", "pandas", "papermill", "timm")
+SAMPLE = 2_000  # database items whose codes before the sign are kept
+SHOWN_QUERIES, SHOWN_ITEMS, THUMBNAIL = 100, 10, 64  # queries with thumbnails, nearest items of each, pixels
+ARRAYS = tuple(f"{split}_{part}" for split in ("query", "database") for part in ("codes", "targets", "ids"))
+ARRAYS += ("centroids", "query_raw", "sample_raw", "sample_rows", "thumbnails", "shown_queries", "query_thumbnails")
+ARRAYS += ("nearest", "nearest_thumbnails")  # of `codes.npz`
+WEIGHTS = ("none", "trained", "all")  # from less to more
+LOCKS = ExitStack()  # of the runs that this process writes, until it ends
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
 
 
-class Scores(BaseModel, extra="allow"):
-    """The scores that every table needs."""
+def clean(text: Any) -> str:
+    r"""Text for files and tables: line breaks, control characters and lone surrogates are written as escapes.
 
-    mean_average_precision: Share
-    best: Share
-    worst: Share
-    quantization_error: float
-
-
-class Data(BaseModel, extra="allow"):
-    """What identifies the data."""
-
-    fingerprint: str
-    class_names: list[str] = []
-
-
-class Report(BaseModel, extra="allow"):
-    """What `run.json` must hold."""
-
-    run_id: str
-    config: dict[str, Any]
-    scores: Scores
-    data: Data
-    seconds: dict[str, float]
-    hardware: dict[str, Any]
-    versions: dict[str, Any]
+    Example:
+        >>> print(clean("a\nb"))
+        a\nb
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def save_run(
@@ -94,12 +84,20 @@ def save_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile
     codes = {name: np.asarray(values, dtype=np.float32) for name, values in codes.items()}
+    sizes = {name: len(getattr(data, name)) for name in ("train", "query", "database", "validation")}
     report = {
         "schema": SCHEMA,
         "run_id": config.run_id,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "config": config.to_dict(),
-        **provenance(data, scores, codes, config.device),
+        "scores": describe_scores(scores, np.concatenate([codes["query"], codes["database"]])),
+        "data": {
+            **{"name": data.name, "multi_label": data.multi_label, "fingerprint": data.fingerprint(), **sizes},
+            "class_names": [clean(name) for name in data.class_names],
+            "findings": [{"rule": one.rule, "level": one.level, "text": clean(one.text)} for one in data.findings],
+        },
+        "hardware": describe_hardware(config.device),
+        "versions": describe_versions(),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     arrays = collect_arrays(config, data, codes, centroids)
@@ -113,17 +111,96 @@ def save_run(
     return folder
 
 
+def describe_scores(scores: Any, codes: np.ndarray) -> dict[str, float]:
+    """The numbers of `run.json` about a run's scores and about all its codes (N, K) before the sign."""
+    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
+
+    return {name: getattr(scores, name) for name in SCORES} | dict(
+        precision_at_100=scores.precision_at(100),
+        precision_within_2=scores.precision_within(2),
+        recall_within_2=scores.recall_within(2),
+        quantization_error=quantization_error(codes),
+        quantization_error_centred=quantization_error(codes, centred=True),
+        constant_bits=int(np.size(constant_bits(codes))),
+        distinct_codes=int(distinct_codes(codes)),
+    )
+
+
+def describe_hardware(device: str) -> dict[str, Any]:
+    """Processor, cores, threads of torch (on which the last bits of a result depend), and the accelerator if used."""
+    import torch
+
+    uses_cuda = torch.cuda.is_available() and device.startswith(("auto", "cuda"))
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
+    return {
+        "processor": model[1].strip() if model else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(None if device == "auto" else device) if uses_cuda else None,
+    }
+
+
+def describe_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def collect_arrays(
+    config: RunConfig, data: Any, codes: Mapping[str, np.ndarray], centroids: Any
+) -> dict[str, np.ndarray]:
+    """What the analysis notebooks need without the data set: `codes.npz`.
+
+    Returns:
+        For query and database: `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `centroids`
+        (C, K) int8. `query_raw` and `sample_raw` float16, codes before the sign of all queries and of a fixed sample of
+        the database at `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,)
+        are at `query_thumbnails` (S,), and those of their nearest items `nearest` (S, R), rows of the database in the
+        order of distance, then of the database, without their own with `drop_self_matches`, at `nearest_thumbnails`
+        (S, R).
+    """
+    from relahash_nb.metrics import hamming_distances, pack
+
+    arrays = {"centroids": np.asarray(centroids).astype(np.int8), "query_raw": codes["query"].astype(np.float16)}
+    spread = {}  # rows that are evenly spaced
+    for name, split, most in (("query", data.query, SHOWN_QUERIES), ("database", data.database, SAMPLE)):
+        targets = np.packbits(np.asarray(split.targets), axis=1)
+        arrays |= {f"{name}_codes": pack(codes[name]), f"{name}_targets": targets, f"{name}_ids": split.ids}
+        spread[name] = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
+    shown, rows = spread.values()  # (S,), (M,)
+    distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]), dtype=np.int32)  # (S, D)
+    if config.drop_self_matches:
+        own = data.query.positions_in(data.database)[shown]  # (S,)
+        distances[own >= 0, own[own >= 0]] = config.bits + 1  # behind all others
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :SHOWN_ITEMS]  # (S, R)
+    items, places = np.unique(nearest, return_inverse=True)
+    return arrays | {
+        "sample_raw": codes["database"][rows].astype(np.float16),
+        "sample_rows": rows,
+        "thumbnails": np.concatenate([small(data.query.images(shown)), small(data.database.images(items))]),
+        "shown_queries": shown,
+        "query_thumbnails": np.arange(len(shown)),
+        "nearest": nearest,
+        "nearest_thumbnails": len(shown) + places.reshape(nearest.shape),
+    }
+
+
+def small(images: Any) -> np.ndarray:
+    """Thumbnails (N, C, h, w) uint8 of images (N, C, H, W), at most 64 pixels high."""
+    if images.shape[-1] > THUMBNAIL:
+        from torchvision.transforms.v2.functional import resize
+
+        images = resize(images, [THUMBNAIL, THUMBNAIL], antialias=True)
+    return np.asarray(images.cpu())
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run, read from its folder.
-
-    Attributes:
-        folder: Where it lies.
-        report: `run.json`.
-        config: The resolved config.
-        history: An epoch a row.
-        arrays: `codes.npz`, read when asked for; see `collect_arrays`. ValueError where it is damaged.
-    """
+    """A finished run: `folder`, and `report` (`run.json`); the rest is read when asked for, ValueError if damaged."""
 
     folder: Path
     report: dict[str, Any]
@@ -166,19 +243,14 @@ class Run:
         Returns:
             Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the S queries' classes.
         """
-        arrays, names = self.arrays, self.report["data"]["class_names"]
+        arrays, names = self.arrays, np.array(self.report["data"]["class_names"])
         shown = self._targets("query")[arrays["shown_queries"]]  # (S, C)
-        first = [rows[0] for rows in (np.flatnonzero(column) for column in shown.T) if len(rows)]  # one of each class
+        first = [np.flatnonzero(column)[0] for column in shown.T if column.any()]  # one of each class
         chosen = list(dict.fromkeys([*first, *range(len(shown))]))[:most]
         nearest = self._targets("database")[arrays["nearest"][chosen]]  # (S, R, C)
-        labels = [", ".join(np.array(names)[row > 0]) for row in shown[chosen]]
-        queries, items = (arrays[f"{kind}_thumbnails"][chosen] for kind in ("query", "nearest"))
-        return (
-            arrays["thumbnails"][queries],
-            arrays["thumbnails"][items],
-            (nearest & shown[chosen][:, None]).any(2),
-            labels,
-        )
+        queries, items = (arrays["thumbnails"][arrays[f"{kind}_thumbnails"][chosen]] for kind in ("query", "nearest"))
+        relevant = (nearest & shown[chosen][:, None]).any(2)
+        return queries, items, relevant, [", ".join(names[row > 0]) for row in shown[chosen]]
 
 
 @contextmanager
@@ -188,16 +260,7 @@ def named(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise ValueError("not a regular file")
         yield path
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        RecursionError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: damaged ({clean(error)[:200]})") from None
 
 
@@ -207,28 +270,20 @@ def read_run(folder: Path) -> Run | None:
         return None
     with named(folder / "run.json") as path:
         report = json.loads(path.read_text(encoding="utf-8"))
-        names = report["data"].get("class_names", [])
-        report["data"]["class_names"] = [clean(name) for name in names]  # earlier versions wrote them as they were
-        Report.model_validate(report)
-        RunConfig.from_saved(report["config"])
         if report["run_id"] != folder.name:
             raise ValueError(f"of run {report['run_id']}")
         if not 1 <= report.get("schema", report.get("format", 0)) <= SCHEMA:
             raise ValueError(f"schema {report.get('schema')} given; allowed: 1 to {SCHEMA}")
+        if not all(isinstance(report.get(part), dict) for part in PARTS):
+            raise ValueError(f"not all of {', '.join(PARTS)} are there")
+        RunConfig.from_saved(report["config"])
+        for name in SCORES:
+            if not 0 <= report["scores"][name] <= 1:  # so is NaN
+                raise ValueError(f"{name}: {report['scores'][name]} given; allowed: 0 to 1")
+        float(report["scores"]["quantization_error"]), sum(report["seconds"].values()), report["data"]["fingerprint"]
+        # Earlier versions wrote the names as they were.
+        report["data"]["class_names"] = [clean(name) for name in report["data"].get("class_names", [])]
     return Run(folder, report)
-
-
-def read_runs(results_dir: Path | str) -> list[Run]:
-    """The finished runs by name; a damaged one is left out, and named once on stderr."""
-    runs = []
-    for folder in sorted(project_path(results_dir).glob("runs/*")):
-        try:
-            runs.append(read_run(folder))
-        except ValueError as error:
-            if str(error) not in SAID:
-                print(f"left out: {error}", file=sys.stderr)
-            SAID.add(str(error))
-    return [run for run in runs if run is not None]
 
 
 def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
@@ -246,41 +301,26 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
     for folder in (Path(run).absolute(), place / run):
         if (found := read_run(folder)) is not None:
             return found
-    ids = [path.parent.name for path in (*place.glob("*/run.json"), *Path(run).parent.glob("*/run.json"))]
-    close = difflib.get_close_matches(Path(run).name, set(ids), cutoff=0.4)
+    ids = {path.parent.name for one in (place, Path(run).parent) for path in one.glob("*/run.json")}
+    close = difflib.get_close_matches(Path(run).name, ids, cutoff=0.4)
     hint = f"; nearest: {', '.join(close)}" if close else ""
     raise ValueError(f"{clean(run)}: no finished run of this folder or id in {Path(results_dir, 'runs')}{hint}")
 
 
-def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
-    """The finished runs of a results folder by their ids, the last one finished first, or the one named `first`.
-
-    Raises:
-        ValueError: There is no finished run, and the message says which command makes one; or none of that name.
-    """
-    place = Path(results_dir, "runs")
-    runs = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
-    names = {run.folder.name: run for run in runs}
-    if not runs:
-        raise ValueError(f"no finished run in {place}; `relahash train` makes one, `make study` those of the study")
-    if first not in (None, *names):
-        raise ValueError(f"run_id: {first!r} given; finished in {place}: {', '.join(names)}")
-    return names if first is None else {first: names[first], **names}
-
-
 def find_run(config: RunConfig) -> Run | None:
     """The finished run of a config, or None: also where it kept fewer weights or scored at other epochs than asked."""
-    try:
+    run = None
+    with suppress(ValueError):  # a damaged one is run again
         run = read_run(run_folder(config))
-    except ValueError:
-        return None  # it is damaged, so it is run again
     if run is None:
         return None
     config, there = config.resolve(), run.config
     same = there.setting() == config.setting() and there.seed == config.seed
     if config.root is not None:  # two folders with one last name have one run id
         same &= Path(there.root).resolve() == Path(config.root).resolve()
-    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index(there.save_weights)
+    # Of a fine-tuned model, earlier versions kept the hash layer alone, which hashes no picture.
+    only_head = run.report["config"].get("save_weights") == "hash_layer" and config.finetune
+    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index("none" if only_head else there.save_weights)
     return run if same and config.eval_interval in (0, there.eval_interval) else None
 
 
@@ -301,12 +341,9 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> None:
     if there is not None and there.report["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{folder}: is a finished run on other data, and stays; use another results_dir, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".run.lock", is_singleton=True)  # a notebook that locks twice is let through
     try:
-        if not lock.is_locked:
-            lock.acquire(timeout=seconds)
+        is_locked = LOCKS.enter_context(lock_file(folder / ".run.lock", seconds))
     except Timeout:
         raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
-    except (OSError, NotImplementedError) as error:  # some mounted drives have no locks
-        print(f"{folder}: cannot be locked here ({error}); do not run it twice at a time")
-    LOCKED[folder] = lock
+    if not is_locked:  # some mounted drives have no locks
+        print(f"{folder}: cannot be locked here; do not run it twice at a time")

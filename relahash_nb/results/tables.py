@@ -5,35 +5,61 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import defaultdict
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS, project_path
+from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS, RunConfig, project_path
 from relahash_nb.files import write
-from relahash_nb.results.contents import clean
-from relahash_nb.results.runs import Run, load_run, read_runs
+from relahash_nb.results.runs import Run, clean, load_run, read_run
 
-SETTING = tuple(dict.fromkeys(("fingerprint", *SETTING_FIELDS, "eval_interval")))
-OPTIONS = (
-    "loss_options",
-    "beta",
-    "margin",
-    "centroids",
-)  # with bits and loss, what methods of one comparison may differ in
-SHARED = [name for name in SETTING if name not in ("bits", "loss", *OPTIONS)]
-PLACES = ("root", "folder", "device", "compile", "data_dir", "results_dir", "checkpoint_minutes", "fresh",
-          "max_megapixels", "cache_gigabytes")  # fmt: skip
-SCHEMA_1 = {"relahash": {"beta": 8, "margin": 0.5}, "orthohash": {"margin": 0.2}, "orthohash_arc": {"margin": 0.2},
-            "dpn": {"margin": 1}}  # written then for None, and still the default  # fmt: skip
+SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last is None where no epoch is chosen
+METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
+SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
 NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
+SAID: set[str] = set()  # damages that this process has already named
+
+
+def read_runs(results_dir: Path | str) -> list[Run]:
+    """The finished runs by name; a damaged one is left out, and named once on stderr."""
+    runs = []
+    for folder in sorted(project_path(results_dir).glob("runs/*")):
+        try:
+            runs.append(read_run(folder))
+        except ValueError as error:
+            if str(error) not in SAID:
+                print(f"left out: {error}", file=sys.stderr)
+            SAID.add(str(error))
+    return [run for run in runs if run is not None]
+
+
+def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
+    """The finished runs of a results folder by their ids, the last one finished first, or the one named `first`.
+
+    Raises:
+        ValueError: There is no finished run, and the message says which command makes one; or none of that name.
+    """
+    latest = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
+    runs, place = {run.folder.name: run for run in latest}, Path(results_dir, "runs")
+    if not runs:
+        raise ValueError(f"no finished run in {place}; `relahash train` makes one, `make study` those of the study")
+    if first not in (None, *runs):
+        raise ValueError(f"run_id: {first!r} given; finished in {place}: {', '.join(runs)}")
+    return runs if first is None else {first: runs[first], **runs}
+
+
+def describe_setting(config: RunConfig) -> dict[str, Any]:
+    """A config's data by name (of a folder, with its last name), and its setting as tables have it."""
+    root = "" if config.root is None else f" {clean(Path(config.root).name)}"
+    return {"data": f"{config.dataset}{root}", "eval_interval": None} | config.setting()
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
-    """All finished runs, one a row: run id, config, scores, seconds, hardware, versions, command, folder.
+    """All finished runs, one a row: run id, setting, seed, scores, seconds, hardware, versions, command, folder.
 
     Example:
         >>> load_runs("no/such/folder").empty
@@ -43,7 +69,8 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
         {
             "run_id": run.report["run_id"],
             "finished": run.report.get("finished"),
-            **run.config.to_dict(),
+            **describe_setting(run.config),
+            "seed": run.config.seed,
             **run.report["scores"],
             **{f"seconds_{stage}": value for stage, value in run.report["seconds"].items()},
             **run.report["hardware"],
@@ -60,16 +87,15 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs, at least one, without what names a place on this machine: `summary.csv`."""
 
     def portable(value: Any) -> Any:
+        value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
         return f".../{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
-    def command(text: str) -> str:
-        words = iter(shlex.split(text))
+    def command(line: str) -> str:
+        words = iter(shlex.split(line))
         return shlex.join(portable(w) for w in words if w not in ("--data-dir", "--results-dir") or not next(words, 1))
 
-    roots = runs["root"].map(lambda root: "" if pd.isna(root) else f" {clean(Path(root).name)}")
-    summary = runs.drop(columns=list(PLACES), errors="ignore").map(portable)
-    summary = summary.assign(data=runs["dataset"] + roots, command=runs["command"].map(command))
-    return summary.sort_values(["data", "loss", "bits", "seed"]).reset_index(drop=True)
+    summary = runs.drop(columns="folder").map(portable).assign(command=runs["command"].map(command))
+    return summary.sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
 
 
 def text(value: Any) -> str:
@@ -83,32 +109,25 @@ def text(value: Any) -> str:
 
 def distinct(runs: pd.DataFrame) -> pd.DataFrame:
     """The latest run of each setting and seed, the setting's fields as text; `method` names a loss and its options."""
-    runs = runs.assign(**{name: runs[name].map(text) if name in runs else "None" for name in SETTING if name != "bits"})
-    for name in ("beta", "margin"):
-        usual = [text(SCHEMA_1.get(loss, {}).get(name)) for loss in runs["loss"]]
-        runs[name] = runs[name].where(runs[name] != usual, "None")
-    if "validation_per_class" in runs:
-        runs["eval_interval"] = runs["eval_interval"].where(~runs["validation_per_class"].isin(["0", "None"]), "None")
-    if "finished" in runs:
-        runs = runs.sort_values("finished", kind="stable")
-    runs = runs.drop_duplicates([*SETTING, "seed"], keep="last").sort_index()
+    runs = runs.reindex(columns=list(dict.fromkeys([*runs, *SETTING, "finished"])))
+    runs = runs.assign(**{name: runs[name].map(text) for name in SETTING if name != "bits"})
+    runs = runs.sort_values("finished", kind="stable").drop_duplicates([*SETTING, "seed"], keep="last").sort_index()
     return runs.assign(method=[name_method(row) for row in runs.to_dict("records")])
 
 
-def name_method(run: Mapping[str, Any]) -> str:
+def name_method(run: Mapping[str, str]) -> str:
     """A loss by its name, with the options that were given.
 
     Example:
-        >>> name_method({"loss": "relahash", "beta": "None", "margin": "0.3", "loss_options": "None"})
-        'relahash (margin 0.3)'
+        >>> name_method({"loss": "csq", "margin": "None", "loss_options": '{"batch_norm": true}'})
+        'csq (batch_norm True)'
     """
-    usual = (
-        {"centroids": ("max_hamming", "None")}
-        if run["loss"] not in BASELINE_NAMES
-        else {"centroids": (run.get("centroids"),)}
-    )
-    given = [f"{name} {run[name]}" for name in OPTIONS if run.get(name, "None") not in usual.get(name, ("None",))]
-    return f"{run['loss']} ({', '.join(given)})" if given else run["loss"]
+    options = json.loads(run["loss_options"]) if run["loss_options"] != "None" else {}
+    options |= {name: run[name] for name in METHOD[2:] if run.get(name, "None") != "None"}
+    if run["loss"] in BASELINE_NAMES or options.get("centroids") == RunConfig.model_fields["centroids"].default:
+        options.pop("centroids", None)
+    given = ", ".join(f"{name} {text(value)}" for name, value in options.items())
+    return f"{run['loss']} ({given})" if given else run["loss"]
 
 
 def matching(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
@@ -124,22 +143,21 @@ def matching(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
 
 def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """The runs of the setting of these fields that has most of them; of several, of the one finished last."""
-    groups = [rows for _, rows in runs.groupby(list(fields), sort=False)]
-    return max(groups, key=lambda rows: (len(rows), str(rows["finished"].max()) if "finished" in rows else ""))
+    groups = runs.groupby(list(fields), sort=False)
+    return max((rows for _, rows in groups), key=lambda rows: (len(rows), str(rows["finished"].max())))
 
 
 def left_out(found: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
     """A line for each way in which runs differ from the chosen ones, with the first field that would choose them."""
-    counts: dict[str, list[str]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    names = ["data", *(name for name in SETTING if name not in ("bits", "loss"))]
     for row in found[~found["run_id"].isin(chosen["run_id"])].to_dict("records"):
         alike = chosen[chosen["loss"] == row["loss"]] if row["loss"] in set(chosen["loss"]) else chosen
-        fields = [
-            name for name in ("data", *SETTING) if name not in ("bits", "loss") and row[name] not in set(alike[name])
-        ]
-        fields = fields or [name for name in SETTING if row[name] != alike.iloc[0][name]]
+        fields = [name for name in names if row[name] not in set(alike[name])]
+        fields = fields or [name for name in names if row[name] != alike.iloc[0][name]]
         words = [f"{name}={row[name]}" for name in (fields[:1] if fields[0] == "data" else fields)]
-        counts[f"{', '.join(words)}; choose with {words[0].replace('data=', 'dataset=')}"].append(row["run_id"])
-    return [f"left out: {len(runs)} run{'s' * (len(runs) > 1)} with {clean(words)}" for words, runs in counts.items()]
+        counts[f"{', '.join(words)}; choose with {words[0].replace('data=', 'dataset=')}"] += 1
+    return [f"left out: {count} run{'s' * (count > 1)} with {clean(words)}" for words, count in counts.items()]
 
 
 def select_runs(
@@ -170,8 +188,7 @@ def select_runs(
     """
     wanted = {"dataset": dataset, "bits": bits, "loss": losses, "seed": seeds}
     filters = {name: value for name, value in wanted.items() if value is not None} | setting
-    runs = load_runs(results_dir)
-    known = ""
+    runs, known = load_runs(results_dir), ""
     if len(runs):
         runs = distinct(summarize(runs).merge(runs[["run_id", "folder"]], on="run_id"))
         known = f" (there are runs on {', '.join(runs['data'].unique())})"
@@ -181,13 +198,12 @@ def select_runs(
         raise ValueError(f"{Path(results_dir, 'runs')}: no finished run to look at{known}; this makes it: {command}")
     chosen = most_complete(runs, SHARED)
     if not variants:
-        chosen = pd.concat([most_complete(rows, OPTIONS) for _, rows in chosen.groupby("loss", sort=False)])
-    for line in left_out(runs, chosen):
-        print(line)
+        chosen = pd.concat([most_complete(rows, METHOD) for _, rows in chosen.groupby("loss", sort=False)])
+    print(*left_out(runs, chosen), sep="\n", end="\n" * (len(chosen) < len(runs)))
     order = [losses] if isinstance(losses, str) else list(losses or [])
     order += ["relahash", *sorted(chosen["loss"].unique())]
-    chosen = chosen.assign(place=chosen["loss"].map(order.index)).sort_values(["place", "method", "bits", "seed"])
-    return chosen.drop(columns="place").reset_index(drop=True)
+    chosen = chosen.assign(place=chosen["loss"].map(order.index))
+    return chosen.sort_values(["place", "method", "bits", "seed"], ignore_index=True).drop(columns="place")
 
 
 def make_command(filters: Mapping[str, Any]) -> str:
@@ -196,12 +212,9 @@ def make_command(filters: Mapping[str, Any]) -> str:
     for name, value in filters.items():
         if name == "dataset" and " " in value:
             value = [value.split()[0], "--root", f"path/to/{value.split(' ', 1)[1]}"]
-        values = value if isinstance(value, list | tuple | range) else [value]
-        words += (
-            []
-            if (name, str(value)) == ("results_dir", "results")
-            else [f"--{name.replace('_', '-')}", *map(str, values)]
-        )
+        if (name, str(value)) != ("results_dir", "results"):
+            values = value if isinstance(value, list | tuple | range) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
 
 
@@ -219,17 +232,16 @@ def load_shown(runs: pd.DataFrame, bits: int | None = None) -> dict[str, Run]:
     if bits is None and shared:
         bits = 64 if 64 in shared else max(shared)
     rows = runs[runs["bits"] == bits].drop_duplicates("method")  # the seeds rise
-    if not len(rows):
+    if rows.empty:
         raise ValueError(f"shown_bits: {bits} given; allowed: {', '.join(map(str, sorted(runs['bits'].unique())))}")
     return {row.method: load_run(row.folder) for row in rows.itertuples()}
 
 
 def load_histories(runs: pd.DataFrame) -> pd.DataFrame:
     """All epochs of the runs as one table, with `run_id`, `loss`, `bits` and `seed`; a baseline adds its one record."""
-    names = ["run_id", "loss", "bits", "seed"]
-    return pd.concat(
-        [load_run(row["folder"]).history.assign(**row[names]) for _, row in runs.iterrows()], ignore_index=True
-    )
+    rows = runs[["run_id", "loss", "bits", "seed"]].to_dict("records")
+    histories = (load_run(folder).history for folder in runs["folder"])
+    return pd.concat([history.assign(**row) for history, row in zip(histories, rows, strict=True)], ignore_index=True)
 
 
 def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[str]) -> Path:
@@ -251,23 +263,35 @@ def average(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return means.join(groups[NUMBERS].mean()).reset_index()
 
 
+def format_mean(rows: pd.DataFrame) -> pd.Series:
+    """What `average` gives, as text: mean ± deviation; the mean alone of one seed."""
+    spread = rows["deviation"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
+    return rows["mean"].map("{:.4f}".format) + spread
+
+
+def format_markdown(table: pd.DataFrame) -> str:
+    """A table of texts in Markdown, without its index."""
+    lines = [list(table), ["---"] * table.shape[1], *table.map(lambda cell: cell.replace("|", "\\|")).values]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def report(results_dir: Path | str = "results", format: str = "markdown", **filters: Any) -> str:
     """Mean ± deviation over the seeds: a row for each data set and loss and what else differs, bits as columns.
 
     Args:
         results_dir: The folder that holds `runs/`.
         format: `markdown`, `latex`, or `csv` with a row for each number of bits, and the bounds of ties.
-        **filters: Any field of a setting, or `seed`: a value or a list of them.
+        **filters: Any field of a setting, or `seed`: a value or a list of them; None: any.
 
     Raises:
         ValueError: The format or a field is unknown, or no run is left.
     """
     runs = load_runs(results_dir)
+    filters = {name: wanted for name, wanted in filters.items() if wanted is not None}
     runs = matching(distinct(summarize(runs)), filters) if len(runs) else runs
     if runs.empty:
-        raise ValueError(
-            f"no finished run{' like these' * bool(filters)} in {results_dir}/runs; relahash train makes one"
-        )
+        like = " like these" * bool(filters)
+        raise ValueError(f"no finished run{like} in {results_dir}/runs; relahash train makes one")
     return table(runs, format)
 
 
@@ -277,13 +301,13 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
         raise ValueError(f"format: {format!r} given; allowed: markdown, csv, latex")
     runs = distinct(runs)
     keys = ["data", "backbone", "image_size", "epochs", "loss"]
-    hidden = [name for name in SETTING if name not in (*keys, "bits", "dataset")]
+    hidden = [name for name in SETTING if name not in (*keys, "bits", "dataset", "fingerprint")]
     keys += [name for name in hidden if (runs.groupby("data")[name].nunique() > 1).any()]
+    keys += ["fingerprint"] if (runs.groupby(keys)["fingerprint"].nunique() > 1).any() else []
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"])
     if format == "csv":
         return rows.map(lambda value: clean(value) if isinstance(value, str) else value).to_csv(index=False)
-    spread = rows["deviation"].map(lambda value: "" if pd.isna(value) else f" ± {value:.4f}")
-    cells = rows.assign(cell=rows["mean"].map("{:.4f}".format) + spread, bits=rows["bits"].map("{} bits".format))
+    cells = rows.assign(cell=format_mean(rows), bits=rows["bits"].map("{} bits".format))
     counts = rows.groupby(keys, sort=False)["seeds"].agg(["min", "max"]).astype(str)
     seeds = counts["min"].where(counts["min"] == counts["max"], counts["min"] + "–" + counts["max"]).rename("seeds")
     order = [f"{bits} bits" for bits in sorted(rows["bits"].unique())]
@@ -291,9 +315,4 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     wide = seeds.to_frame().join(wide).reset_index().map(clean)
     if format == "latex":
         return wide.to_latex(index=False, escape=True).replace("±", r"$\pm$").replace("–", "--")
-    lines = [
-        list(wide),
-        ["---"] * wide.shape[1],
-        *([cell.replace("|", "\\|") for cell in row] for row in wide.values),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return format_markdown(wide)

@@ -15,14 +15,13 @@ from PIL import Image
 
 from relahash_nb.datasets.images import FORMATS
 from relahash_nb.files import write
-from relahash_nb.search import Hasher, HashIndex, load_hasher
+from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher
+from relahash_nb.search.index import HashIndex
 
-BASELINE = ("backbone", "bits", "loss")  # options that name a baseline
 
-
-def run_hash(options: Any) -> int:
+def run_hash(options: Any, **settings: Any) -> int:
     """Writes packed codes, paths and the model's card to a file.npz; 1 where a picture was skipped."""
-    hasher, paths, codes, skipped = _load(options), [], [], 0
+    hasher, paths, codes, skipped = _load(options, settings), [], [], 0
     for pictures, part in hasher.hash_folder(options.folder):
         paths += [picture.path for picture in pictures if picture.image is not None]
         codes.append(part)
@@ -34,25 +33,25 @@ def run_hash(options: Any) -> int:
     return int(skipped > 0)
 
 
-def run_index(options: Any) -> int:
+def run_index(options: Any, **settings: Any) -> int:
     """Adds a folder's pictures to an index, which a run or a backbone begins; 1 where a picture was skipped."""
     try:
         card = HashIndex(options.index).card
     except ValueError:
         card = {}
-    asked = {"run": None} | {name: getattr(options, name) for name in BASELINE}
-    begin = options.run or (options.backbone and {**card, **asked} != card)  # a baseline is fitted once
-    index = HashIndex(options.index, _load(options) if begin else None)
+    asked = {"run": None, **BASELINE, **settings}
+    fitted = all(card.get(name) == asked.get(name) for name in ("run", "backbone", "bits", "loss"))
+    begin = options.run or ("backbone" in settings and not fitted)  # a baseline is fitted once
+    index = HashIndex(options.index, _load(options, settings) if begin else None)
     counts = index.add(options.folder)
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
     return int(counts["skipped"] > 0)
 
 
-def _load(options: Any) -> Hasher:
-    if not options.run and not options.backbone:
+def _load(options: Any, settings: dict[str, Any]) -> Hasher:
+    if not options.run and "backbone" not in settings:
         raise ValueError("run, backbone: not given; needed: a finished run, or a backbone for a baseline")
-    settings = {name: getattr(options, name) for name in (*BASELINE, "image_size", "weights", "folder", "device")}
-    return load_hasher(options.run, **settings)
+    return load_hasher(options.run, folder=options.folder, **settings)
 
 
 def run_search(options: Any) -> int:

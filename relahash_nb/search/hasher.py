@@ -30,7 +30,7 @@ from relahash_nb.training import find_device
 BATCH = 16  # images of every forward pass: another shape may round a number near 0 to the other sign
 COMMIT = 32  # pictures that are read, and then kept in an index, at a time
 FIT = 20_000  # pictures, at most, that a baseline is fitted to
-BASELINES = ("itq", "pcah", "lsh")
+BASELINE = {"loss": "itq", "bits": 64, "image_size": 224}  # unless others are given
 
 
 class Picture(NamedTuple):
@@ -104,7 +104,7 @@ def load_hasher(
         ValueError: The run keeps no model, a value is not allowed, or the pictures are too few for so many bits.
     """
     if run is None:
-        return _fit_baseline(folder, device, {"loss": "itq", "weights": weights or "imagenet"} | settings)
+        return _fit_baseline(folder, device, BASELINE | {"weights": weights or "imagenet"} | settings)
     path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
     path = path / "model.safetensors" if path.is_dir() else path
     model = HashModel.load(path, weights)
@@ -113,9 +113,9 @@ def load_hasher(
 
 def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, Any]) -> Hasher:
     """A frozen backbone, and a hash layer that is fitted to its features of a folder's pictures."""
-    if settings["loss"] not in BASELINES or folder is None:
-        allowed = f"without a run: {', '.join(BASELINES)}, and a folder"
-        raise ValueError(f"loss: {settings['loss']!r}, folder: {folder!r} given; {allowed}")
+    if settings["loss"] not in ("itq", "pcah", "lsh") or folder is None:
+        given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
+        raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
     paths, features = list_pictures(folder), []
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()

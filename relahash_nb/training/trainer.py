@@ -17,6 +17,7 @@ from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import autocast, pool_features
+from relahash_nb.metrics.statistics import cosine_to_sign
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device, watch
@@ -46,12 +47,10 @@ def fit(
 
 
 class Trainer:
-    """Trains a model, and the loss where it has parameters, in place, one epoch a call.
+    """Trains a model, and the loss where it has parameters, in place, one epoch per call.
 
-    Adam at `lr` for the hash layer, the loss and what of the backbone was drawn anew; at `lr × backbone_lr_scale` for
-    the backbone's pretrained tensors. On a CPU the same config gives the same weights, bit for bit, also where the run
-    was killed: a new trainer continues from the checkpoint in the run's folder. It keeps a random state of its own, so
-    that code between two epochs may draw numbers. A baseline has no epochs: it is solved at once.
+    A new trainer continues from the checkpoint in the run's folder. On a CPU the same config gives the same weights,
+    bit for bit, also after a kill; code between two epochs may draw random numbers. A baseline is solved at once.
 
     Args:
         model: Moved to the config's device.
@@ -65,7 +64,7 @@ class Trainer:
         history: One record per epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest
             centroid is one of their own; `quantization_error` 1 − cos(z, sign z), and `quantization_error_centred`, of
             z − μ, all of them means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`.
-            A baseline has one record, over all training images, whose loss is NaN.
+            A baseline has one record, whose loss is NaN.
 
     Raises:
         CheckpointError: The run's folder has a checkpoint that cannot be read, or is of another run.
@@ -151,7 +150,9 @@ class Trainer:
         statistics = torch.zeros(self.steps, len(STATISTICS), device=self.device)
         with self.own_state():
             for step, (images, targets) in enumerate(watch(self.batches(), self.steps, f"epoch {self.epoch + 1}")):
-                self.set_learning_rate((self.epoch + step / self.steps) / self.config.epochs)
+                progress = (self.epoch + step / self.steps) / self.config.epochs
+                for group in self.optimizer.param_groups:
+                    group["lr"] = group["base_lr"] * SCHEDULES[self.config.schedule](progress)
                 statistics[step] = self.step(images, targets)
                 if (step + 1) % CHECK_INTERVAL == 0 or step + 1 == self.steps:
                     self.check(statistics[:, 0])
@@ -187,11 +188,6 @@ class Trainer:
         order = torch.randperm(len(targets), generator=self.order)[: self.steps * size].to(self.device)
         for rows in order.split(size):
             yield self.train_features[rows], targets[rows]
-
-    def set_learning_rate(self, progress: float) -> None:
-        """By the schedule, at a progress of the run from 0 to 1."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * SCHEDULES[self.config.schedule](progress)
 
     def check(self, losses: Tensor) -> None:
         """Stops at the epoch's first loss that is not finite: all that follows would be noise."""
@@ -322,11 +318,7 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
     """Centroid accuracy, and quantization error of z and of z − μ, of codes (B, K), as scalars on the device."""
     nearest = (codes @ centroids.to(codes.dtype).T).argmax(1, keepdim=True)  # (B, 1)
     accuracy = (targets.gather(1, nearest) > 0).float().mean()
-    # cos(z, sign z) is the 1-norm over √K times the 2-norm.
-    errors = (
-        1 - (z.norm(1, dim=1) / z.norm(2, dim=1)).mean() / z.shape[1] ** 0.5 for z in (codes, codes - codes.mean())
-    )
-    return accuracy, *errors
+    return accuracy, *(1 - cosine_to_sign(z).mean() for z in (codes, codes - codes.mean()))
 
 
 def median_seconds(work: Callable[[], Tensor | tuple[Tensor, ...]], times: int) -> float:
