@@ -11,6 +11,7 @@
 | frozen | features of a fixed backbone, a hash layer on them, fp32 against bf16 | 7 |
 | metrics | mean average precision against the published algorithm | 3 |
 | growth | seconds and memory against database, bits and classes | 4 |
+| search | an index of a million codes: FAISS, PostgreSQL, NumPy; build, size, latency | 8 |
 
 Run them where nothing else runs: how busy the machine was before one began stands in its result.
 """

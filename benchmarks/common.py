@@ -23,7 +23,7 @@ from relahash_nb.files import write
 from relahash_nb.results.runs import describe_hardware
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("finetuning", "scores", "frozen", "metrics", "growth")
+NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "search")
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "timm", "faiss-cpu")
 OUR_SETTINGS = ("GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE")  # that `import relahash_nb` makes
 QUIET = 10  # percent of the cores at work for others, below which a machine is called so

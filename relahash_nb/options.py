@@ -17,7 +17,9 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch takes
 
 
-def option(default: Any, meaning: str, kind: Literal["identity", "setting", "bookkeeping", "flag"] = "setting") -> Any:
+def option(
+    default: Any, meaning: str, kind: Literal["identity", "setting", "bookkeeping", "flag", "positional"] = "setting"
+) -> Any:
     """A field of `Options`: its default, its meaning, and its kind (`RunConfig` says what the kinds are)."""
     return Field(default, description=meaning, json_schema_extra={"kind": kind})
 
