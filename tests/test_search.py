@@ -241,13 +241,6 @@ def test_the_page_escapes_names_and_holds_its_pictures(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 2 and "http" not in page
 
 
-def test_the_docs_hold_the_numbers_of_the_benchmark():
-    root = Path(__file__).parents[1]
-    report = json.loads((root / "benchmarks" / "results" / "search.json").read_text())
-    text = (root / "docs" / "search.md").read_text()
-    assert all(markdown_table(table) in text for table in report["tables"])
-
-
 def start(model: Path, folder: Path, index: Path) -> subprocess.Popen:
     """A writer in a process of its own, which waits for a line."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
