@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.common import markdown_table
 from relahash_nb.cli import main
 from relahash_nb.search import HashIndex, list_pictures, load_hasher
 from relahash_nb.search import hasher as hashing
