@@ -97,4 +97,4 @@ def draw(points: dict[str, dict[int, dict]]):
     ]  # fmt: skip
     facets = dict(row="what", col="grows", height=2.3, facet_kws=dict(sharex="col", sharey="row"))
     grid = sns.relplot(pd.DataFrame(rows), x="to", y="amount", hue="work", kind="line", marker="o", **facets)
-    return grid.set(xscale="log", yscale="log", xlabel="").set_titles("{row_name} against {col_name}").figure
+    return grid.set(xscale="log", yscale="log", xlabel="", ylabel="").set_titles("{row_name} against {col_name}").figure
