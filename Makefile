@@ -11,7 +11,7 @@ BITS ?= 16 32 64 128
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)
-	$(VENV)/bin/relahash look --dataset fashion_mini
+	$(VENV)/bin/relahash figures --dataset fashion_mini
 
 explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost, over the runs in results/
 	@ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study

@@ -138,6 +138,8 @@ class RunConfig(Options):
     def resolve(self) -> Self:
         """Fills every None that the recipe or the data set has a value for; resolving again changes nothing.
 
+        A `beta` or `margin` that is the loss's own default becomes None: both are one setting.
+
         Example:
             >>> RunConfig(dataset="cifar10", batch_size=64).resolve().lr
             0.0001
@@ -147,7 +149,8 @@ class RunConfig(Options):
         values = dict(top_k="all", drop_self_matches=False, finetune=True) | RECIPES[recipe] | own | {"recipe": recipe}
         values |= {"finetune": False} if self.loss in BASELINE_NAMES else {}
         values |= {"weights": "none"} if (self.backbone or values["backbone"]) == "small_cnn" else {}
-        return self.replace(**{name: value for name, value in values.items() if getattr(self, name) is None})
+        changes = {name: value for name, value in values.items() if getattr(self, name) is None}
+        return self.replace(**changes, **_as_none(self.loss, self.to_dict()))
 
     def setting(self) -> dict[str, Any]:
         """The resolved options that change what comes out; two runs with one setting and data differ by the seed.
@@ -238,12 +241,9 @@ class RunConfig(Options):
             known["save_weights"] = "trained"
         if "holdout" not in values and known.get("dataset") == "folder":
             known["holdout"] = 0.0
-        if "compile" in values:  # as long as there was this field, a loss's defaults stood in the config
-            for name, default in _FORMER_DEFAULTS.get(values.get("loss", ""), {}).items():
-                known[name] = None if known.get(name) == default else known.get(name)
-            if values.get("loss") in _FORMERLY_NORMALIZED:
-                known["loss_options"] = {"batch_norm": True} | (known.get("loss_options") or {})
-        return cls(**known)
+        if "compile" in values and values.get("loss") in _FORMERLY_NORMALIZED:  # a field of then
+            known["loss_options"] = {"batch_norm": True} | (known.get("loss_options") or {})
+        return cls(**known | _as_none(known.get("loss", ""), known))
 
     @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
@@ -274,12 +274,17 @@ class RunConfig(Options):
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
 BOOKKEEPING_FIELDS = RunConfig.of_kind("bookkeeping")
-# What stood for None in the runs of then: loss defaults that still hold, and losses that all had a batch norm.
+# Losses that all had a batch norm as long as the field `compile` was there.
 _FORMERLY_NORMALIZED = ("csq", "dpn", "hashnet", "greedyhash", "jmlh", "dpsh", "dtsh", "sdh_c", "cross_entropy_plain")
-_FORMER_DEFAULTS = {
+LOSS_DEFAULTS = {  # as in the losses' constructors, which a test compares: no torch is loaded for a run's name
     "relahash": dict(beta=8.0, margin=0.5), "orthohash": dict(margin=0.2), "orthohash_arc": dict(margin=0.2),
-    "dpn": dict(margin=1.0),
+    "dpn": dict(margin=1.0), "dtsh": dict(margin=2.5),
 }  # fmt: skip
+
+
+def _as_none(loss: str, values: Mapping[str, Any]) -> dict[str, None]:
+    """The options that were given, and are the loss's defaults."""
+    return {name: None for name, default in LOSS_DEFAULTS.get(loss, {}).items() if values.get(name) == default}
 
 
 def package_file(path: str) -> Path:

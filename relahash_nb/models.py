@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as V
 
@@ -142,7 +142,8 @@ class HashModel(nn.Module):
             "weights": config.weights,
             "weights_digest": self.weights_digest if left else "",  # of the tensors that are not in the file
         }
-        write(Path(path), lambda temporary: save_file(tensors, temporary, {"relahash_nb": json.dumps(facts)}))
+        content = save(tensors, {"relahash_nb": json.dumps(facts)})
+        write(Path(path), lambda temporary: temporary.write_bytes(content))  # readable as other files are
 
     @classmethod
     def load(cls, run: Path | str, weights: Path | str | None = None) -> HashModel:
@@ -155,7 +156,10 @@ class HashModel(nn.Module):
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
+        is_name = len(Path(run).parts) == 1 and not Path(run).exists()
+        path = project_path("results") / "runs" / run if is_name else Path(run)
+        if not path.exists():
+            raise ValueError(f"model: {str(run)!r} given; there is no such run or file")
         path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt") as file:

@@ -223,8 +223,9 @@ def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
         total, unknown = total + (seconds or 0), unknown + (seconds is None)
         lines.append(f"{config.run_id}: to do" + ("" if seconds is None else f", about {seconds:.0f} s"))
     to_do = sum(": to do" in line for line in lines)
-    more = f", and {unknown} of which nothing like them has been run" if unknown else ""
-    return "\n".join([*lines, f"{len(lines) - to_do} done, {to_do} to do: about {total:.0f} s{more}"])
+    estimate = f": about {total:.0f} s" if unknown < to_do else ""
+    estimate += f"; no time is known for {unknown} of them, as no run like them has finished" if unknown else ""
+    return "\n".join([*lines, f"{len(lines) - to_do} done, {to_do} to do{estimate}"])
 
 
 def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:

@@ -63,7 +63,10 @@ def relahash(*arguments, cwd):
         (["train", "--dataset", "lists"], "root: None given; lists needs the folder that holds the images"),
         (["train", "--dataset", "folder", "--root", "nowhere"], "root: 'nowhere' given, and there is no such folder"),
         (["train", "--weights", "x.safetensors"], "weights: 'x.safetensors' given, and there is no such file"),
-        (["trian"], "'trian' given; allowed: train, sweep, check, report, figures (did you mean train?)"),
+        (
+            ["trian"],
+            "'trian' given; allowed: train, sweep, check, report, figures, hash, index, search, duplicates (did",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Every option is checked, resolved once, and named; each is of one kind."""
 
+import inspect
 import json
 import os
 import sys
@@ -9,12 +10,14 @@ import pytest
 
 from relahash_nb.config import (
     BOOKKEEPING_FIELDS,
+    LOSS_DEFAULTS,
     RECIPES,
     SETTING_FIELDS,
     RunConfig,
     load_attribute,
     project_path,
 )
+from relahash_nb.losses import LOSSES
 
 
 @pytest.mark.parametrize(
@@ -291,3 +294,13 @@ def test_environment_yml_agrees_with_pyproject():
             assert str(requirement.specifier).split(",")[-1] in (project["requires-python"], "<3.14")
         elif name != "pip":
             assert str(requirement.specifier) == floors[name], name
+
+
+def test_a_given_default_of_the_loss_is_the_same_run_as_none_given():
+    for loss, defaults in LOSS_DEFAULTS.items():
+        parameters = inspect.signature(LOSSES[loss]).parameters
+        assert defaults == {name: parameters[name].default for name in defaults}
+        assert RunConfig(loss=loss, **defaults).run_id == RunConfig(loss=loss).run_id
+    assert RunConfig(beta=8.0).run_id != RunConfig(beta=9.0).run_id
+    missing = {loss for loss, kind in LOSSES.items() if "margin" in inspect.signature(kind).parameters}
+    assert missing <= set(LOSS_DEFAULTS)

@@ -98,9 +98,9 @@ def test_the_plan_knows_what_is_done_and_what_the_rest_takes(configs):
     assert lines[1] == f"{configs[1].run_id}: to do, about 21 s"
     assert lines[3] == "1 done, 2 to do: about 42 s"
     other = expand({"epochs": [3], "results_dir": [configs[0].results_dir]})
-    assert "and 1 of which nothing like them has been run" in plan(other, pd.DataFrame([row]))
+    assert "no time is known for 1 of them" in plan(other, pd.DataFrame([row]))
     elsewhere = pd.DataFrame([row | {"processor": "another"}])
-    assert "and 2 of which nothing like them has been run" in plan(configs, elsewhere)
+    assert "no time is known for 2 of them" in plan(configs, elsewhere)
 
 
 def test_a_kernel_does_not_inherit_the_memory_setting_of_a_dask_worker(configs, monkeypatch):
