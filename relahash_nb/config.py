@@ -273,7 +273,6 @@ class RunConfig(Options):
 
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
-BOOKKEEPING_FIELDS = RunConfig.of_kind("bookkeeping")
 # Losses that all had a batch norm as long as the field `compile` was there.
 _FORMERLY_NORMALIZED = ("csq", "dpn", "hashnet", "greedyhash", "jmlh", "dpsh", "dtsh", "sdh_c", "cross_entropy_plain")
 LOSS_DEFAULTS = {  # as in the losses' constructors, which a test compares: no torch is loaded for a run's name

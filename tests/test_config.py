@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from relahash_nb.config import (
-    BOOKKEEPING_FIELDS,
     LOSS_DEFAULTS,
     RECIPES,
     SETTING_FIELDS,
@@ -144,10 +143,10 @@ def test_every_option_is_of_one_kind_and_says_what_it_means():
     kinds = {name: field.json_schema_extra["kind"] for name, field in RunConfig.model_fields.items()}
     assert all(field.description for field in RunConfig.model_fields.values())
     assert [name for name, kind in kinds.items() if kind == "identity"] == ["seed"]
-    assert set(BOOKKEEPING_FIELDS) == {
+    assert set(RunConfig.of_kind("bookkeeping")) == {
         *("recipe", "device", "root", "data_dir", "results_dir", "checkpoint_minutes", "save_weights", "eval_interval")
     }
-    assert {*BOOKKEEPING_FIELDS, *SETTING_FIELDS, "seed"} == set(kinds)
+    assert {*RunConfig.of_kind("bookkeeping"), *SETTING_FIELDS, "seed"} == set(kinds)
 
 
 def test_the_setting_has_the_epochs_between_scores_where_one_of_them_is_chosen():
