@@ -27,6 +27,7 @@ HELP = """usage: relahash COMMAND [options]
 
   train    train and score one hash model
   sweep    the same for every combination of several values
+  tune     search for the options of each loss, with the same budget
   check    what is wrong with a data set, before anything is trained
   report   the finished runs as a table
   figures  the finished runs as figures: executes the analysis notebooks
@@ -52,8 +53,15 @@ class SweepOptions(Options):
     workers: Annotated[int, Field(ge=1, le=10_000)] | None = option(
         None, "processes of a local Dask cluster; default: one run after another, without a cluster"
     )
+    tuned: str | None = option(None, "folder that relahash tune wrote; its best options replace those of each run")
     scheduler: str | None = option(None, "address of a running Dask scheduler, such as tcp://host:8786")
     minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
+
+
+class TuneOptions(Options):
+    """Of `relahash tune`, beside those of a run."""
+
+    trials: Count = option(24, "trials for each loss and number of bits")
 
 
 class CheckOptions(Options):
@@ -160,7 +168,7 @@ def parse(
         if name in kind.of_kind("flag"):
             values |= {name: True} if texts else {}
         elif texts != (NOT_GIVEN,):
-            several = (command == "sweep" and kind is RunConfig) or "array" in str(kind.schema_of(name))
+            several = (command in ("sweep", "tune") and kind is RunConfig) or "array" in str(kind.schema_of(name))
             if not texts or (len(texts) > 1 and not several):
                 typed = " ".join(texts) or "no value"
                 raise ValueError(f"{name}: {typed} given; allowed: {kind.describe_allowed(name)}")
@@ -212,6 +220,10 @@ def sweep(arguments: Sequence[str]) -> int:
     from relahash_nb.sweep import sweep as run_all
 
     configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
+    if options.tuned:
+        from relahash_nb.tuning import tuned
+
+        configs = [tuned(config, options.tuned) for config in configs]
     configs = [config.check() for config in configs]
     place = project_path(configs[0].results_dir)
     if options.plan:
@@ -230,6 +242,31 @@ def sweep(arguments: Sequence[str]) -> int:
     for outcome in failed:
         print(outcome.config.command, *outcome.error.splitlines(), sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
+
+
+def tune(arguments: Sequence[str]) -> int:
+    """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
+    given = parse("tune", "Search for the options of each loss.", arguments, RunConfig, TuneOptions)
+    trials = given.pop("trials", 24)
+    from relahash_nb.sweep import expand
+    from relahash_nb.tuning import search_space
+
+    configs = [config.check() for config in expand(given)]
+    for config in configs:
+        search_space(config.loss)  # refuses a baseline before anything is loaded
+    if len({config.replace(loss="relahash", bits=64).run_id for config in configs}) > 1:
+        raise ValueError("tune: of several values only those of loss and bits are allowed")
+    from relahash_nb.datasets import load_dataset
+    from relahash_nb.features import decode_images, pool_features
+    from relahash_nb.models import build_model
+    from relahash_nb.tuning import tune as search
+
+    first = configs[0].resolve()
+    data = decode_images(load_dataset(first), first)
+    features = None if first.finetune else pool_features(build_model(first), data, first)
+    for config in configs:
+        print(search(config, data, features, trials))
+    return 0
 
 
 def check(arguments: Sequence[str]) -> int:
@@ -340,7 +377,7 @@ def search(command: str, arguments: Sequence[str]) -> int:
 
 SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    **{"train": train, "sweep": sweep, "check": check, "report": report},
+    **{"train": train, "sweep": sweep, "tune": tune, "check": check, "report": report},
     **{"figures": figures, "look": figures},
     **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},
 }
