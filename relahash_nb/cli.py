@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from relahash_nb.config import RECIPES, RunConfig, project_path
+from relahash_nb.config import BASELINE_NAMES, RECIPES, RunConfig, project_path
 from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
@@ -62,6 +62,7 @@ class TuneOptions(Options):
     """Of `relahash tune`, beside those of a run."""
 
     trials: Count = option(24, "trials for each loss and number of bits")
+    file: str | None = option(None, "YAML file with names and values, as for a sweep; its baselines are passed over")
 
 
 class CheckOptions(Options):
@@ -223,7 +224,7 @@ def sweep(arguments: Sequence[str]) -> int:
     if options.tuned:
         from relahash_nb.tuning import tuned
 
-        configs = [tuned(config, options.tuned) for config in configs]
+        configs = [config if config.loss in BASELINE_NAMES else tuned(config, options.tuned) for config in configs]
     configs = [config.check() for config in configs]
     place = project_path(configs[0].results_dir)
     if options.plan:
@@ -247,15 +248,17 @@ def sweep(arguments: Sequence[str]) -> int:
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
     given = parse("tune", "Search for the options of each loss.", arguments, RunConfig, TuneOptions)
-    trials = given.pop("trials", 24)
-    from relahash_nb.sweep import expand
+    options = TuneOptions(**{name: given.pop(name) for name in TuneOptions.model_fields if name in given})
+    from relahash_nb.sweep import expand, read_grid
     from relahash_nb.tuning import search_space
 
-    configs = [config.check() for config in expand(given)]
+    grid = (read_grid(Path(options.file)) if options.file else {}) | given
+    grid |= {"seed": grid.get("seed", [0])[:1]}  # that of the search
+    configs = [config.check() for config in expand(grid) if config.loss not in BASELINE_NAMES or not options.file]
     for config in configs:
-        search_space(config.loss)  # refuses a baseline before anything is loaded
+        search_space(config.loss)  # refuses what cannot be tuned before anything is loaded
     if len({config.replace(loss="relahash", bits=64).run_id for config in configs}) > 1:
-        raise ValueError("tune: of several values only those of loss and bits are allowed")
+        raise ValueError("tune: several values are given; allowed: of loss and bits alone")
     from relahash_nb.datasets import load_dataset
     from relahash_nb.features import decode_images, pool_features
     from relahash_nb.models import build_model
@@ -265,7 +268,7 @@ def tune(arguments: Sequence[str]) -> int:
     data = decode_images(load_dataset(first), first)
     features = None if first.finetune else pool_features(build_model(first), data, first)
     for config in configs:
-        print(search(config, data, features, trials))
+        print(search(config, data, features, options.trials))
     return 0
 
 

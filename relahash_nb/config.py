@@ -126,7 +126,7 @@ class RunConfig(Options):
         0, "epochs between scores during training; 0: only after the last epoch", "bookkeeping")
     seed: Seed = option(0, "seed of the initial weights, the batches and the augmentation", "identity")
     split_seed: Seed = option(0, "seed of the split into query, database and train")
-    centroid_seed: Seed = option(0, "seed of the centroids")
+    centroid_seed: Seed | None = option(0, "seed of the centroids; None: that of the run")
     tuned: str | None = option(
         None, "budget of the search that chose the options; `sweep --tuned` sets it, and tables keep such runs apart")
     save_weights: Literal["trained", "all", "none"] = option(
@@ -162,6 +162,11 @@ class RunConfig(Options):
         names = self.of_kind("setting") + (("eval_interval",) if self.validation_per_class else ())
         values = self.resolve().to_dict()
         return {name: values[name] for name in names}
+
+    @property
+    def seed_of_centroids(self) -> int:
+        """`centroid_seed`, or the run's own seed."""
+        return self.seed if self.centroid_seed is None else self.centroid_seed
 
     @property
     def run_id(self) -> str:

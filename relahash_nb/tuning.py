@@ -76,7 +76,7 @@ def score_values(config: RunConfig, data: Dataset, features: torch.Tensor | None
     """Mean average precision of a config on a `hold_out` data set; 0 where the training diverges."""
     config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0).resolve()
     model = build_model(config)
-    centroids = make_centroids(len(data.class_names), config.bits, config.centroids, config.centroid_seed)
+    centroids = make_centroids(len(data.class_names), config.bits, config.centroids, config.seed_of_centroids)
     try:
         fit(model, build_loss(config, centroids), data, config, features)
     except FloatingPointError:
@@ -121,9 +121,10 @@ def tune(config: RunConfig, data: Dataset, features: torch.Tensor | None = None,
     storage = JournalStorage(JournalFileBackend(str(path.with_suffix(".journal"))))
     study = optuna.create_study(storage=storage, study_name=path.stem, direction="maximize", load_if_exists=True)
     if not study.trials:
+        may_be = lambda one, value: value in one.choices if hasattr(one, "choices") else one.low <= value <= one.high
         usual = vars(build_loss(config, torch.ones(2, config.bits))) | {"batch_norm": wants_batch_norm(config)}
         usual = {name: usual.get(name, getattr(config, name, None)) for name in space}
-        study.enqueue_trial({name: value for name, value in usual.items() if space[name]._contains(value)})
+        study.enqueue_trial({name: value for name, value in usual.items() if may_be(space[name], value)})
     while len(done := [trial for trial in study.trials if trial.state.is_finished()]) < trials:
         # Seeded by what is finished, so that a trial that a kill cut off is drawn again.
         study.sampler = optuna.samplers.TPESampler(seed=1_000 * config.seed + len(done))
