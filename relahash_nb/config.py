@@ -24,7 +24,7 @@ ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they
 DATASET_NAMES = ("fashion_mini", *TORCHVISION_DATASETS, *ROOT_DATASETS)
 LOSS_NAMES = (
     *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
-    *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c"),
+    *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c", "bihalf", "dch", "average_precision"),
 )
 BASELINE_NAMES = ("lsh", "pcah", "itq", "cosine", "class_index", "random")  # in place of a loss, without training
 CENTROID_NAMES = ("max_hamming", "hadamard", "bernoulli", "normal", "uniform")

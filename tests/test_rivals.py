@@ -131,8 +131,40 @@ def sdh_c(z, y, loss):
     return value
 
 
+def dch(z, y, loss):
+    def distance(first, second):
+        cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+        return 4 * (1 - min(cosine, 0.99))
+
+    kinds, rows = {True: [], False: []}, [i for i in range(len(z)) if y[i].any()]
+    for i in rows:
+        for j in rows:
+            d, similar = distance(z[i], z[j]) / loss.gamma, bool(y[i] @ y[j])
+            kinds[similar].append(similar * math.log(d) + math.log(1 + 1 / d))
+    near = sum(math.log(1 + distance(np.abs(z[i]), np.ones(8)) / loss.gamma) for i in rows) / len(z)
+    return sum(sum(values) / len(values) for values in kinds.values()) + loss.quantization * near
+
+
+def average_precision(z, y, loss):
+    u, scores = np.tanh(loss.scale * z), []
+    for query in (i for i in range(len(z)) if y[i].any()):
+        found, relevant = np.zeros(9), np.zeros(9)
+        for i in (i for i in range(len(z)) if y[i].any() and i != query):
+            d = (8 - u[query] @ u[i]) / 2
+            for bin, share in ((math.floor(d), 1 - d % 1), (math.floor(d) + 1, d % 1)):
+                found[bin] += share
+                relevant[bin] += share * bool(y[query] @ y[i])
+        if relevant.sum():
+            before = lambda counts, d: counts[:d].sum()  # noqa: E731
+            parts = [relevant[d] * (before(relevant, d) + before(relevant, d + 1) + 1)
+                     / (before(found, d) + before(found, d + 1) + 1) for d in range(9)]  # fmt: skip
+            scores.append(sum(parts) / relevant.sum())
+    return 1 - sum(scores) / len(scores)
+
+
 LOOPS = dict(orthohash=orthohash, orthohash_arc=orthohash_arc, cross_entropy=cross_entropy, csq=csq, dpn=dpn)
 LOOPS |= dict(cross_entropy_plain=cross_entropy, hashnet=hashnet, dtsh=dtsh, sdh_c=sdh_c)
+LOOPS |= dict(dch=dch, average_precision=average_precision)
 HEAVY = dict(csq=dict(quantization=0.7), sdh_c=dict(quantization=0.3, variance=0.2, independence=0.5))
 
 
@@ -224,8 +256,32 @@ def test_jmlh_draws_bits_and_its_gradient_passes_through_their_probabilities(y, 
     assert np.abs(gradient - by_hand).max() < 1e-12
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("y", [ONE_LABEL, SEVERAL_AND_NONE], ids=["one label", "several"])
+def test_bihalf_splits_each_bit_in_halves_and_its_gradient_passes_through_them(y, training):
+    loss, z = make("bihalf", gamma=5.0).train(training), draw()
+    value, gradient = value_and_gradient(loss, z, y)
+    rows = z[y.any(1)]
+    middle = np.sort(rows, axis=0)[(len(rows) - 1) // 2] if training else 0
+    bits = np.where(z > middle, 1.0, -1.0)
+    assert not training or (np.abs(bits[y.any(1)].sum(0)) <= 1).all()
+    assert value == pytest.approx(soft_cross_entropy(head(loss, bits), y), abs=1e-9)
+    by_hand = head_gradient(loss, bits, y) + 5 * (z - bits) / z.size * y.any(1, keepdims=True)
+    assert np.abs(gradient - by_hand).max() < 1e-12
+
+
+def test_the_average_precision_loss_is_the_score_where_no_two_items_tie():
+    codes, targets = torch.ones(4, 8, dtype=torch.float64), torch.eye(3)[[0, 1, 0, 1]]
+    for row, flipped in enumerate((0, 1, 4, 6)):  # no item is as far from another as from a third
+        codes[row, :flipped] = -1
+    scores = retrieval_scores(codes, codes, targets, targets, self_matches=np.arange(4))
+    assert scores.worst == scores.best
+    loss = make("average_precision", scale=50.0)(codes, targets)
+    assert loss.item() == pytest.approx(1 - scores.mean_average_precision, abs=1e-9)
+
+
 def test_every_rival_was_shown():
-    assert {*LOOPS, "dpsh", "greedyhash", "jmlh"} == set(RIVALS)
+    assert {*LOOPS, "dpsh", "greedyhash", "jmlh", "bihalf"} == set(RIVALS)
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -255,7 +311,8 @@ def test_it_drives_the_codes_of_a_toy_set_to_separation(name):
     targets = torch.eye(4)[torch.arange(32) % 4]
     codes = torch.randn(32, 16, generator=torch.Generator().manual_seed(5)).requires_grad_()
     torch.manual_seed(0)
-    loss = LOSSES[name](make_centroids(4, 16))
+    options = {"gamma": 0.1} if name == "bihalf" else {}  # free codes stay where the published pull finds them
+    loss = LOSSES[name](make_centroids(4, 16), **options)
     optimizer = torch.optim.Adam([codes, *loss.parameters()], lr=0.1)
     score = lambda: retrieval_scores(codes, codes, targets, targets, self_matches=np.arange(32)).worst
     assert score() < 0.5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.losses import centers, classification, pairwise
+from relahash_nb.losses import centers, classification, pairwise, ranking
 from relahash_nb.losses.common import HashLoss
 from relahash_nb.losses.relahash import RelaHashLoss
 
@@ -34,6 +34,9 @@ LOSSES = {
     "dtsh": pairwise.DTSHLoss,
     "jmlh": classification.JMLHLoss,
     "sdh_c": classification.SDHCLoss,
+    "bihalf": classification.BiHalfLoss,
+    "dch": pairwise.DCHLoss,
+    "average_precision": ranking.AveragePrecisionLoss,
 }
 
 

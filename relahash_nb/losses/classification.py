@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from relahash_nb.losses.common import HashLoss, labelled, quantization_term, soft_cross_entropy
+from relahash_nb.losses.common import HashLoss, labelled, mean_of_rows, quantization_term, soft_cross_entropy
 
 
 class HeadLoss(HashLoss):
@@ -72,6 +72,43 @@ class GreedyHashLoss(HeadLoss):
         binary = codes + (signs - codes).detach()  # (B, K) ±1, with the gradient of the codes
         far = quantization_term(codes, targets, power=3)
         return soft_cross_entropy(self.head(binary), targets) + self.quantization * far
+
+
+class BiHalfLoss(HeadLoss):
+    """Cross-entropy of a linear head on bits of which each is +1 for half of the batch; in evaluation mode on signs.
+
+    The gradient goes through the half-and-half bits b as if they were the codes z, plus γ (z − b)/(B K), which draws
+    the two together. The paper's own loss is unsupervised; here its layer stands below a classifier.
+
+    "Deep Unsupervised Image Hashing by Maximizing Bit Entropy", Li and van Gemert, AAAI 2021, arXiv 2012.12334.
+
+    Args:
+        gamma: γ, from 0 up; 6 in the authors' code.
+
+    Example:
+        >>> loss, codes = BiHalfLoss(torch.ones(2, 1)), torch.tensor([[1.0], [2], [3], [9]])
+        >>> loss.bits(codes, targets=torch.ones(4, 2)).T  # the upper half
+        tensor([[-1., -1.,  1.,  1.]])
+    """
+
+    batch_norm = False
+    SEARCH: ClassVar = {"gamma": (0.1, 100.0, "log")}
+
+    def __init__(self, centroids: Tensor, gamma: float = 6.0) -> None:
+        super().__init__(centroids, gamma=gamma)
+
+    def bits(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """(B, K) ±1: +1 above each bit's lower median of the labelled rows; in evaluation mode the sign."""
+        if not self.training:
+            return torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)
+        counted = codes.where(labelled(targets)[:, None] > 0, math.nan)
+        return torch.where(codes > counted.nanmedian(dim=0).values, 1.0, -1.0).to(codes.dtype)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+        bits = self.bits(codes.detach(), targets)  # (B, K)
+        binary = codes + (bits - codes).detach()  # (B, K) ±1, with the gradient of the codes
+        pull = self.gamma * mean_of_rows((codes - bits).square() / 2, targets)
+        return soft_cross_entropy(self.head(binary), targets) + pull - pull.detach()  # a gradient and no value
 
 
 class JMLHLoss(HeadLoss):

@@ -130,6 +130,43 @@ class DTSHLoss(HashLoss):
         return triplets + self.quantization * quantization_term(codes, targets)
 
 
+class DCHLoss(HashLoss):
+    """Cauchy likelihood of pairs, which is steep at small distances: made for a search within a Hamming radius.
+
+    With d = K/2 · (1 − cos): the mean over all pairs of a batch of w (S ln(d/γ) + ln(1 + γ/d)), where the weights w give
+    similar and other pairs the same sum, plus λ · mean ln(1 + d(|z|, 1)/γ). As in DeepHash-pytorch, an item and itself
+    are a pair, and the cosine is at most .99.
+
+    "Deep Cauchy Hashing for Hamming Space Retrieval", Cao et al., CVPR 2018.
+
+    Args:
+        gamma: γ, in bits, above 0.
+        quantization: λ, from 0 up.
+
+    Example:
+        >>> # Two similar codes at 1 bit of 4, γ 1, no others: the mean of ln d + ln(1 + 1/d), d 1 for two of four pairs.
+        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, -1]])
+        >>> round(DCHLoss(torch.ones(1, 4), gamma=1.0, quantization=0.0)(codes, torch.ones(2, 1)).item(), 4)  # ½ (ln 2 + ln 1.02)
+        0.3565
+    """
+
+    batch_norm = False
+    SEARCH: ClassVar = {"gamma": (1.0, 50.0, "log"), "quantization": (1e-3, 1.0, "log")}
+
+    def __init__(self, centroids: Tensor, gamma: float = 20.0, quantization: float = 0.1) -> None:
+        super().__init__(centroids, {"gamma": gamma}, quantization=quantization)
+
+    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+        half, rows = codes.shape[1] / 2, F.normalize(codes)  # (B, K)
+        distances = half * (1 - (rows @ rows.T).clamp_max(0.99))  # (B, B)
+        similar, others = pairs(targets, targets)
+        near = (distances / self.gamma).log() + (1 + self.gamma / distances).log()
+        far = (1 + self.gamma / distances).log()
+        to_binary = half * (1 - F.normalize(codes.abs()).sum(dim=1).div(codes.shape[1] ** 0.5).clamp_max(0.99))  # (B,)
+        quantization = ((1 + to_binary / self.gamma).log() * labelled(targets)).mean()
+        return mean_where(near, similar) + mean_where(far, others) + self.quantization * quantization
+
+
 def pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Which pairs of labelled items share a label and which do not, (A, B) bool, of targets (A, C) and (B, C)."""
     similar = first @ second.T > 0

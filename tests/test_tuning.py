@@ -1,0 +1,125 @@
+"""The search for options: what it sees, that it repeats itself, goes on after a kill, and what a sweep makes of it."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+import torch
+
+from relahash_nb import tuning
+from relahash_nb.cli import main
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import load_dataset
+from relahash_nb.losses import LOSSES, build_loss
+
+pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
+FIXED = dict(bits=16, finetune=False, checkpoint_minutes=0.0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_dataset(RunConfig())
+
+
+@pytest.fixture(scope="module")
+def features(data):
+    generator = torch.Generator().manual_seed(0)
+    classes = data.pool.targets.float() @ torch.randn(10, 64, generator=generator)
+    return classes + torch.randn(len(classes), 64, generator=generator)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setitem(tuning.COMMON, "epochs", [1, 2])
+    monkeypatch.setitem(tuning.COMMON, "batch_size", [64, 128])
+
+
+def search(folder, data, features, loss="csq", trials=3):
+    config = RunConfig(loss=loss, results_dir=str(folder), **FIXED)
+    return json.loads(tuning.tune(config, data, features, trials).read_text())
+
+
+def outcomes(found):
+    return [(trial["values"], trial["score"]) for trial in found["trials"]]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_is_searched_over_its_own_options_and_begins_at_its_defaults(name):
+    loss = build_loss(RunConfig(loss=name), torch.ones(10, 64))
+    for option, (low, high, scale) in LOSSES[name].SEARCH.items():
+        assert low <= getattr(loss, option) <= high and scale in ("log", "linear")
+    values = {option: low for option, (low, *_) in LOSSES[name].SEARCH.items()}
+    build_loss(tuning.with_values(RunConfig(loss=name), values | {"batch_norm": True}), torch.ones(10, 64))
+
+
+def test_neither_a_query_nor_an_untrained_database_image_is_seen(data):
+    within, train = tuning.hold_out(data, seed=0), set(data.train.indices.tolist())
+    learned, held = (set(split.indices.tolist()) for split in (within.train, within.query))
+    assert learned | held == train and not learned & held and len(held) == len(train) // 5
+    assert within.database is within.query and not len(within.validation)
+
+
+def test_the_best_of_the_trials_is_kept_and_the_same_seed_finds_it_again(tmp_path, data, features):
+    first, second = (search(tmp_path / name, data, features) for name in ("first", "second"))
+    assert outcomes(first) == outcomes(second) and len(first["trials"]) == 3
+    best = max(first["trials"], key=lambda trial: trial["score"])
+    assert first["best"] == best["values"] and first["budget"]["trials"] == 3
+    assert first["trials"][0]["values"] | {"quantization": 0.05, "batch_norm": False} == first["trials"][0]["values"]
+    assert search(tmp_path / "first", data, features) == first  # nothing was left to do
+
+
+def run_and_die(folder, data, features):
+    seen = iter(range(9))
+    score = tuning.score_values
+    tuning.score_values = lambda *given: os.kill(os.getpid(), signal.SIGKILL) if next(seen) == 1 else score(*given)
+    search(folder, data, features)
+
+
+def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, data, features):
+    process = multiprocessing.get_context("fork").Process(target=run_and_die, args=(tmp_path / "cut", data, features))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL and not list((tmp_path / "cut" / "tuned").glob("*.json"))
+    assert outcomes(search(tmp_path / "cut", data, features)) == outcomes(search(tmp_path / "whole", data, features))
+
+
+def test_two_processes_share_one_search(tmp_path, data, features):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=search, args=(tmp_path, data, features, "dpn", 6)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = search(tmp_path, data, features, "dpn", 6)
+    assert len(found["trials"]) == 6 and found["best"] in [trial["values"] for trial in found["trials"]]
+
+
+def test_a_training_that_diverges_is_a_trial_with_score_0(data, features):
+    config = RunConfig(loss="greedyhash", lr=1e30, epochs=1, **FIXED)
+    assert tuning.score_values(config, tuning.hold_out(data, 0), features) == 0.0
+
+
+def test_a_tuned_run_says_so_and_of_which_budget(tmp_path, data, features):
+    found = search(tmp_path, data, features)
+    config = RunConfig(loss="csq", seed=3, centroid_seed=None, **FIXED)
+    chosen = tuning.tuned(config, tmp_path / "tuned")
+    assert (chosen.tuned, chosen.seed, chosen.lr) == ("3 trials", 3, found["best"]["lr"])
+    assert chosen.loss_options == {name: found["best"][name] for name in ("quantization", "batch_norm")}
+    with pytest.raises(ValueError, match=r"has no search for csq at 32 bits .*relahash tune --bits 32 --loss csq"):
+        tuning.tuned(config.replace(bits=32), tmp_path / "tuned")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--loss", "itq"], "loss: itq given; allowed: relahash, "),
+        (["--lr", "0.1", "0.2"], "several values are given; allowed: of loss and bits alone"),
+        (["--trials", "0"], "trials: 0 given; allowed: an integer from 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_a_line(words, said, capsys):
+    assert main(["tune", *words]) == 2
+    assert said in capsys.readouterr().err
