@@ -155,7 +155,7 @@ def average_precision(z, y, loss):
                 found[bin] += share
                 relevant[bin] += share * bool(y[query] @ y[i])
         if relevant.sum():
-            before = lambda counts, d: counts[:d].sum()  # noqa: E731
+            before = lambda counts, d: counts[:d].sum()
             parts = [relevant[d] * (before(relevant, d) + before(relevant, d + 1) + 1)
                      / (before(found, d) + before(found, d + 1) + 1) for d in range(9)]  # fmt: skip
             scores.append(sum(parts) / relevant.sum())

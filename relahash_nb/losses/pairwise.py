@@ -133,9 +133,9 @@ class DTSHLoss(HashLoss):
 class DCHLoss(HashLoss):
     """Cauchy likelihood of pairs, which is steep at small distances: made for a search within a Hamming radius.
 
-    With d = K/2 · (1 − cos): the mean over all pairs of a batch of w (S ln(d/γ) + ln(1 + γ/d)), where the weights w give
-    similar and other pairs the same sum, plus λ · mean ln(1 + d(|z|, 1)/γ). As in DeepHash-pytorch, an item and itself
-    are a pair, and the cosine is at most .99.
+    With d = K/2 · (1 − cos): the mean over the similar pairs of a batch of ln(d/γ) + ln(1 + γ/d), plus the mean over the
+    others of ln(1 + γ/d), plus λ · mean ln(1 + d(|z|, 1)/γ). As in DeepHash-pytorch, an item and itself are a pair, and
+    the cosine is at most .99.
 
     "Deep Cauchy Hashing for Hamming Space Retrieval", Cao et al., CVPR 2018.
 
@@ -144,9 +144,9 @@ class DCHLoss(HashLoss):
         quantization: λ, from 0 up.
 
     Example:
-        >>> # Two similar codes at 1 bit of 4, γ 1, no others: the mean of ln d + ln(1 + 1/d), d 1 for two of four pairs.
-        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, -1]])
-        >>> round(DCHLoss(torch.ones(1, 4), gamma=1.0, quantization=0.0)(codes, torch.ones(2, 1)).item(), 4)  # ½ (ln 2 + ln 1.02)
+        >>> codes = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, -1]])  # two similar codes, 1 bit apart
+        >>> loss = DCHLoss(torch.ones(1, 4), gamma=1.0, quantization=0.0)
+        >>> round(loss(codes, torch.ones(2, 1)).item(), 4)  # ½ (ln 2 + ln 1.02)
         0.3565
     """
 
