@@ -71,7 +71,7 @@ def describe_ties(comparison: pd.DataFrame) -> list[str]:
 
 
 def load_published() -> pd.DataFrame:
-    """Scores from papers and their repositories, one per row, with the setting as far as it is stated, and the source."""
+    """Scores from papers and their repositories, one per row, with what is stated of the setting, and the source."""
     table = pd.read_csv(package_file("data/published.csv"), dtype=str)
     return table.astype({"bits": int, "mean_average_precision": float})
 
