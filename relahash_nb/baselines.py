@@ -19,13 +19,9 @@ RIDGE = 0.1  # of the features' mean variance, added to each variance
 
 
 def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
-    """Give a model the hash layer of the baseline that a config names.
+    """Give a `HashModel` the hash layer of the baseline that a config names, from features (N, F) and targets (N, C).
 
-    Args:
-        model: A `HashModel`; its `hash_layer` is replaced.
-        features: (N, F) of the training images, from its backbone.
-        targets: (N, C) multi-hot; only `class_index` uses them.
-        config: Its `loss`, `loss_options`, `bits` (ValueError if the baseline cannot give as many) and `seed` are used.
+    ValueError: the baseline cannot give as many bits.
 
     Example:
         >>> model, features = nn.Module(), torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
@@ -67,9 +63,8 @@ def cosine(features: Tensor, targets: Tensor, bits: int, generator: Generator) -
     orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012).
     """
     if bits < ENOUGH_FOR_COSINE:
-        raise ValueError(
-            f"bits: {bits} given; cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
-        )
+        allowed = f"cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
+        raise ValueError(f"bits: {bits} given; {allowed}")
     size = features.shape[1]
     draws = (torch.randn(size, min(size, bits - start), generator=generator) for start in range(0, bits, size))
     return projection(torch.cat([torch.linalg.qr(draw)[0].T for draw in draws]), torch.zeros(size))
@@ -81,7 +76,15 @@ def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generat
     A supervised hash that retrieves no better than this has learned to classify (Sablayrolles et al., ICASSP 2017). The
     classifier is linear, by ridge regression; of several labels it gives the likeliest.
     """
-    return ClassIndex(ridge_classifier(features, targets), bits)
+    mean, share = features.mean(dim=0).double(), targets.double().mean(dim=0)
+    centred = features.double() - mean  # (N, F)
+    products = centred.T @ centred  # (F, F)
+    products.diagonal().add_(RIDGE * products.trace() / len(products))
+    weight = torch.linalg.solve(products, centred.T @ (targets.double() - share)).T  # (C, F)
+    classifier = nn.Linear(weight.shape[1], weight.shape[0])
+    classifier.weight.data.copy_(weight)
+    classifier.bias.data.copy_(share - weight @ mean)
+    return ClassIndex(classifier, bits)
 
 
 def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
@@ -96,14 +99,7 @@ BASELINES: dict[str, Callable[..., nn.Module]] = {
 
 
 class ClassIndex(nn.Module):
-    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits.
-
-    Example:
-        >>> ClassIndex(nn.Identity(), bits=5)(torch.eye(3))
-        tensor([[-1., -1., -1., -1., -1.],
-                [ 1., -1.,  1., -1.,  1.],
-                [-1.,  1., -1.,  1., -1.]])
-    """
+    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits."""
 
     def __init__(self, classifier: nn.Module, bits: int) -> None:
         super().__init__()
@@ -158,16 +154,3 @@ def rotate(values: Tensor, generator: Generator, iterations: int) -> Tensor:
         left, _, right = torch.linalg.svd(values.T @ signs)
         rotation = left @ right  # the nearest to signs of all rotations of the values (Procrustes)
     return rotation
-
-
-def ridge_classifier(features: Tensor, targets: Tensor) -> nn.Linear:
-    """The linear classifier of least squares on features (N, F) and targets (N, C), with a little ridge."""
-    mean, share = features.mean(dim=0).double(), targets.double().mean(dim=0)
-    centred = features.double() - mean  # (N, F)
-    products = centred.T @ centred  # (F, F)
-    products.diagonal().add_(RIDGE * products.trace() / len(products))
-    weight = torch.linalg.solve(products, centred.T @ (targets.double() - share)).T  # (C, F)
-    classifier = nn.Linear(weight.shape[1], weight.shape[0])
-    classifier.weight.data.copy_(weight)
-    classifier.bias.data.copy_(share - weight @ mean)
-    return classifier

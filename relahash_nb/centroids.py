@@ -1,7 +1,6 @@
 """Centroids: one fixed code of K bits for each of C classes, far from the others in Hamming distance.
 
-`make_centroids` draws them, `describe_centroids` says how good they are, `vote_centroids` merges those of an item
-with several labels. A further method is one function `(num_classes, bits, rng) -> (C, K) array` in `CENTROIDS`.
+A further method is one function `(num_classes, bits, rng) -> (C, K) array` in `CENTROIDS`.
 """
 
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ MOST_CLASSES = 2048  # that max_hamming improves: the time grows with C², and t
 def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", seed: int = 0) -> torch.Tensor:
     """Draw one centroid of ±1 for each class, as compared in RelaHash (doi 10.1109/ACCESS.2023.3259104).
 
-    A seed means the same centroids on every machine: all that decides are sums of whole numbers, exact in float64.
+    A seed means the same centroids on every machine: all that decides are sums of whole numbers, exact in float64. No
+    global random state is read or changed.
 
     Args:
         num_classes: C, at least 1.
         bits: K, at least 1; it need not be a power of two.
         method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H; another one is a ValueError.
-        seed: At least 0. It feeds a generator of its own; no global random state is read or changed.
+        seed: At least 0.
 
     Returns:
         (C, K) float32 on the CPU, every entry −1 or +1.
@@ -111,7 +111,6 @@ class CentroidDescription:
     minimum_distance: int
     plotkin_bound: int  # no C codes of K bits have a larger minimum
     mean_distance: float
-    histogram: tuple[int, ...]  # (K + 1,) pairs of classes at distance 0 … K
     constant_bits: int  # the same in all classes
     duplicate_bits: int  # equal or opposite to an earlier one; a second constant bit counts here too
 
@@ -124,10 +123,7 @@ class CentroidDescription:
 
 
 def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
-    """Describe the pairwise Hamming distances and the bits of centroids.
-
-    Args:
-        centroids: (C, K), C at least 2, every entry −1 or +1, any signed dtype and device; others are a ValueError.
+    """Describe the pairwise Hamming distances and the bits of centroids (C ≥ 2, K) of ±1; others are a ValueError.
 
     Example:
         >>> print(describe_centroids(torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1]])))
@@ -140,18 +136,16 @@ def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
     codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
     constant, duplicate = redundant_bits(codes)
     distances = (pdist(codes, "cityblock") / 2).astype(int)  # (C(C − 1)/2,)
-    histogram = tuple(np.bincount(distances, minlength=codes.shape[1] + 1).tolist())
     least, bound, mean = int(distances.min()), plotkin_bound(*codes.shape), float(distances.mean())
-    return CentroidDescription(*codes.shape, least, bound, mean, histogram, len(constant), len(duplicate))
+    return CentroidDescription(*codes.shape, least, bound, mean, len(constant), len(duplicate))
 
 
 def plotkin_bound(num_classes: int, bits: int) -> int:
-    """Bound the minimum distance of C codes of K bits (Plotkin 1960; MacWilliams & Sloane 1977, chapter 2).
+    """Bound the minimum distance of C ≥ 2 codes of K ≥ 1 bits (Plotkin 1960; MacWilliams & Sloane 1977, chapter 2).
 
     A bit differs in at most ⌊C/2⌋⌈C/2⌉ of the C(C−1)/2 pairs, so the mean distance, and the minimum with it, is at
     most K ⌊C/2⌋⌈C/2⌉ / (C(C−1)/2). Of the codes, ⌈C/2^s⌉ or more agree in s bits and differ only in the K − s
     others: the bound for these holds as well, and the smallest over s is returned (0 … K, not always attained).
-    `num_classes` is C ≥ 2, `bits` is K ≥ 1; others are a ValueError.
 
     Example:
         >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
@@ -165,28 +159,19 @@ def plotkin_bound(num_classes: int, bits: int) -> int:
     return min(bounds)
 
 
-def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor, seed: int = 0) -> torch.Tensor:
+def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Give each item the majority, bit by bit, of its classes' centroids (CSQ, Yuan et al., CVPR 2020).
 
-    Args:
-        targets: (N, C) multi-hot, any dtype, on the centroids' device; shapes that do not fit are a ValueError.
-        centroids: (C, K) of ±1, float.
-        seed: At least 0. It draws the one vector of ±1 that decides ties, the same for all items.
-
-    Returns:
-        (N, K) of ±1, dtype and device of the centroids. An item without a label is all ties.
+    Targets are (N, C) multi-hot, centroids (C, K) of ±1; the votes (N, K) of ±1 have the dtype and device of these. One
+    random vector decides ties, the same for all items; an item without a label is all ties.
 
     Example:
         >>> vote_centroids(torch.tensor([[1, 1, 1], [0, 0, 1]]), torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, -1, 1]]))
         tensor([[ 1., -1.,  1.],
                 [-1., -1.,  1.]])
     """
-    rng = np.random.default_rng(_whole("seed", seed, least=0))
-    shapes = tuple(targets.shape), tuple(centroids.shape)
-    if targets.ndim != 2 or centroids.ndim != 2 or shapes[0][1] != shapes[1][0]:
-        raise ValueError(f"targets and centroids have shapes {shapes[0]} and {shapes[1]}; allowed: (N, C) and (C, K)")
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
-    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], rng)).to(centroids)  # (1, K)
+    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(0))).to(centroids)  # (1, K)
     return torch.where(votes == 0, tie, votes.sign())
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from relahash_nb.config import BASELINE_NAMES, RECIPES, RunConfig, project_path
+from relahash_nb.config import BASELINE_NAMES, RECIPES, SETTING_FIELDS, RunConfig, project_path
 from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
@@ -22,6 +22,7 @@ PUBLISHED_VALUES = {
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
 BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # that hashes your own pictures
 NOT_GIVEN = "(not given)"
+SEVERAL = ("sweep", "tune", "report")  # commands that take lists of values of a run's options
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -79,13 +80,10 @@ class FiguresOptions(Options):
 
 
 class ReportOptions(Options):
-    """Of `relahash report`."""
+    """Of `relahash report`, beside the settings that choose runs."""
 
     results_dir: str = option("results", "folder that holds runs/")
     format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table")
-    dataset: str | None = option(None, "only this data set, as the table names it")
-    bits: list[int] | None = option(None, "only these lengths of code")
-    loss: list[str] | None = option(None, "only these losses")
     out: str | None = option(None, "file to write the table to, instead of printing it")
 
 
@@ -130,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(
     command: str, description: str, arguments: Sequence[str], *kinds: type[Options], only: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The values that are given on the command line, by name; those of a sweep's runs as lists.
+    """The values that are given on the command line, by name; those of several runs' options as lists.
 
     Args:
         command: Its name.
@@ -151,7 +149,8 @@ def parse(
     }
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, kind in owner.items():
-        meaning = f"{explain(kind, name)} (default: {kind.model_fields[name].default})"
+        is_filter = command == "report" and kind is RunConfig  # of values that runs have: none is the default
+        meaning = explain(kind, name) + ("" if is_filter else f" (default: {kind.model_fields[name].default})")
         aliases = [ALIASES[name]] if name in ALIASES else None
         argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar="VALUE", aliases=aliases)
         hint, default = (bool, False) if name in kind.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
@@ -169,7 +168,7 @@ def parse(
         if name in kind.of_kind("flag"):
             values |= {name: True} if texts else {}
         elif texts != (NOT_GIVEN,):
-            several = (command in ("sweep", "tune") and kind is RunConfig) or "array" in str(kind.schema_of(name))
+            several = (command in SEVERAL and kind is RunConfig) or "array" in str(kind.schema_of(name))
             if not texts or (len(texts) > 1 and not several):
                 typed = " ".join(texts) or "no value"
                 raise ValueError(f"{name}: {typed} given; allowed: {kind.describe_allowed(name)}")
@@ -293,12 +292,13 @@ def check(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """`relahash report`: the finished runs as a table."""
-    options = ReportOptions(**parse("report", "Print the finished runs as a table.", arguments, ReportOptions))
+    what = "Print the finished runs as a table: all of them, or those with the given values."
+    given = parse("report", what, arguments, ReportOptions, RunConfig, only=(*SETTING_FIELDS, "seed"))
+    options = ReportOptions(**{name: given.pop(name) for name in ReportOptions.model_fields if name in given})
     from relahash_nb.files import write
     from relahash_nb.results import report as render
 
-    filters = options.model_dump(include={"dataset", "bits", "loss"}, exclude_none=True)
-    text = render(options.results_dir, format=options.format, **filters).rstrip("\n")
+    text = render(options.results_dir, format=options.format, **given).rstrip("\n")
     if options.out is None:
         print(text)
     else:

@@ -73,7 +73,7 @@ def write(path: Path, writer: Callable[[Path], Any]) -> None:
             path.unlink()
             temporary.rename(path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.filename in (None, str(temporary)) and error.errno is not None:
             error.filename = str(path)  # a full disk does not say which file it was
         raise
     finally:

@@ -271,7 +271,8 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
                 RunConfig(**{name: one})
         return values
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise ValueError(f"{path}: {reason}") from None
 
 
 def describe_run(run: Run) -> str:

@@ -178,8 +178,7 @@ def test_describe_a_case_worked_by_hand():
     centroids = torch.tensor([[1, 1, 1, 1, -1], [1, 1, -1, -1, 1], [1, -1, 1, -1, -1], [1, -1, -1, 1, 1]])
     seen = describe_centroids(centroids)
     assert (seen.num_classes, seen.bits) == (4, 5)
-    assert seen.histogram == (0, 0, 2, 4, 0, 0)  # 3, 2, 3, 3, 2, 3
-    assert (seen.minimum_distance, seen.mean_distance) == (2, pytest.approx(16 / 6))
+    assert (seen.minimum_distance, seen.mean_distance) == (2, pytest.approx(16 / 6))  # 3, 2, 3, 3, 2, 3
     assert (seen.constant_bits, seen.duplicate_bits) == (1, 1)  # bit 0; bit 4 is bit 2 inverted
     assert seen.plotkin_bound == 3
     assert "minimum distance 2 (bound 3), mean 2.67, 1 constant and 1 duplicate bits" in str(seen)
@@ -190,7 +189,6 @@ def test_describe_a_case_worked_by_hand():
 def test_describe_agrees_with_counting_pair_by_pair(num_classes, bits, seed):
     centroids = make_centroids(num_classes, bits, "bernoulli", seed)
     seen, counted = describe_centroids(centroids), distances(centroids)
-    assert seen.histogram == tuple(counted.count(distance) for distance in range(bits + 1))
     assert (seen.minimum_distance, seen.mean_distance) == (min(counted), pytest.approx(np.mean(counted)))
     columns = centroids.T.tolist()
     canonical = {tuple(max(column, [-bit for bit in column])) for column in columns}
@@ -198,11 +196,9 @@ def test_describe_agrees_with_counting_pair_by_pair(num_classes, bits, seed):
     assert seen.constant_bits == sum(len(set(column)) == 1 for column in columns)
 
 
-def test_describe_more_rows_than_a_block():
-    every_code = torch.tensor(list(product([-1, 1], repeat=10)), dtype=torch.int8)
-    seen = describe_centroids(every_code)
-    assert seen.histogram[:3] == (0, 1024 * 10 // 2, 1024 * 45 // 2)  # C(10, d) neighbours at distance d
-    assert sum(seen.histogram) == 1024 * 1023 // 2
+def test_describe_every_code():
+    seen = describe_centroids(torch.tensor(list(product([-1, 1], repeat=10)), dtype=torch.int8))
+    assert (seen.minimum_distance, seen.mean_distance) == (1, pytest.approx(10 * 512 / 1023))
 
 
 @pytest.mark.parametrize(
@@ -256,13 +252,12 @@ def test_vote_of_one_label_is_its_centroid():
     assert torch.equal(vote_centroids(torch.eye(12), centroids), centroids)
 
 
-def test_vote_ties_come_from_one_vector_of_the_seed():
+def test_vote_ties_come_from_one_vector():
     opposite = torch.stack([torch.ones(64), -torch.ones(64)])
     both, none = torch.tensor([[1, 1], [1, 1], [0, 0]]), torch.zeros(1, 2)
-    ties = vote_centroids(both, opposite, seed=3)
+    ties = vote_centroids(both, opposite)
     assert ties.abs().eq(1).all() and ties.unique(dim=0).shape == (1, 64)
-    assert torch.equal(vote_centroids(none, opposite, seed=3)[0], ties[0])
-    assert not torch.equal(vote_centroids(both, opposite, seed=4), ties)
+    assert torch.equal(vote_centroids(none, opposite)[0], ties[0])
     assert 16 < ties[0].gt(0).sum() < 48  # a mixture, not all of one sign
 
 
@@ -281,8 +276,6 @@ def test_vote_ties_come_from_one_vector_of_the_seed():
         (lambda: describe_centroids(torch.ones(1, 8)), "(1, 8); allowed: (C, K) with C ≥ 2"),
         (lambda: describe_centroids(torch.ones(8)), "(8,); allowed: (C, K) with C ≥ 2"),
         (lambda: describe_centroids(torch.tensor([[1.0, -1], [1, 0.5]])), "hold 0.5; allowed: -1 and 1"),
-        (lambda: vote_centroids(torch.ones(4, 3), torch.ones(2, 8)), "(4, 3) and (2, 8); allowed: (N, C) and (C, K)"),
-        (lambda: vote_centroids(torch.ones(4, 2), torch.ones(2, 8), seed=-2), "seed is -2; allowed"),
     ],
 )
 def test_errors_say_in_one_line_what_was_given_and_what_is_allowed(call, said):

@@ -180,6 +180,9 @@ def test_report_is_of_all_runs_or_of_those_asked_for(tiny_results, capsys):
     out = capsys.readouterr().out
     assert "32 bits" in out and "16 bits" not in out and "math:sqrt" not in out
     assert main(["report", *place, "--bits", "64"]) == 2 and "no finished run like these" in capsys.readouterr().err
+    assert main(["report", *place, "--beta", "8", "--lr", "0.003", "--seed", "1", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and "| relahash | 1 | " in lines[2] and "32 bits" not in lines[0]
 
 
 def test_a_reader_that_has_enough_lines_is_no_error(tiny_results):
@@ -204,7 +207,9 @@ def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path
     assert main(["report", *options]) == 0 and not capsys.readouterr().out
     assert Path("table.tex").read_text() == "the table\n"
     assert asked[0] == ("results", dict(format="markdown"))
-    assert asked[1][1] == dict(format="latex", dataset="toy", bits=[16, 32], loss=["csq"])
+    assert asked[1][1] == dict(format="latex", dataset=["toy"], bits=[16, 32], loss=["csq"])
+    assert main(["report", "--out", "none/table.md"]) == 1
+    assert capsys.readouterr().err == "relahash report: [Errno 2] No such file or directory: 'none/table.md'\n"
 
 
 def test_figures_executes_the_analyses_that_are_older_than_the_runs(tiny_results, tmp_path, monkeypatch, capsys):

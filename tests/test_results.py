@@ -1,5 +1,6 @@
 """A run is there as a whole or not at all, and its files are enough to score it again."""
 
+import io
 import json
 import os
 import shlex
@@ -210,6 +211,22 @@ def test_of_several_settings_the_one_of_most_runs_is_taken(finished, capsys):
     with pytest.raises(ValueError, match="bitz: no such field; allowed: data, seed, fingerprint"):
         select_runs(folder.parent.parent, bitz=5)
     assert select_runs(folder.parent.parent, variants=True)["method"].nunique() == 2
+
+
+def test_a_constant_that_was_not_given_is_shown_as_the_one_that_was_used(finished):
+    """Of relahash β 8 and m .5; of csq, which has neither, none; another recorded value goes before the default."""
+    save, *_ = finished
+    folder = save()
+    save(beta=50.0, seed=1), save(loss="csq"), save(seed=2)
+    results = folder.parent.parent
+    rows = pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))
+    assert rows["beta"].tolist() == [50, 8] and "margin" not in rows and rows["seeds"].tolist() == [1, 2]
+    assert report(results, beta=8) == report(results, loss="relahash", beta=[8.0])
+    assert select_runs(results, variants=True)["method"].tolist() == ["relahash"] * 2 + ["relahash (beta 50)", "csq"]
+    text = json.loads((folder / "run.json").read_text())
+    text["loss_options"]["beta"] = 7.0  # as of a version with another default
+    (folder / "run.json").write_text(json.dumps(text))
+    assert pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))["beta"].tolist() == [50, 7, 8]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Arguments are PyTorch tensors on any device or NumPy arrays; scores and statisti
 floats. Ranks by Hamming distance are full of ties, and every score says how it treats them.
 """
 
-from relahash_nb.metrics.codes import PackedSearch, binarize, distance_histograms, hamming_distances, pack, unpack
+from relahash_nb.metrics.codes import binarize, distance_histograms, hamming_distances, pack, unpack
 from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_confusion, retrieval_scores
 from relahash_nb.metrics.statistics import (
     ClassDistances,

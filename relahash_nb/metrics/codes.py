@@ -1,14 +1,12 @@
-"""Binary codes: the sign, the packed form, Hamming distances, and the search that counts them.
+"""Binary codes: the sign, the packed form, and Hamming distances, each or counted.
 
 Tie-aware scores need no more than the number of items, and of relevant ones, at each Hamming distance: within one
-distance every order is equally likely, so nothing is sorted. All functions here raise a ValueError for codes that
-`binarize` refuses.
+distance every order is equally likely, so nothing is sorted. A ValueError says what is wrong with codes.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numba
@@ -21,14 +19,10 @@ BLOCK_PAIRS = 1 << 20  # distances that `hamming_distances` computes at a time
 
 
 def binarize(codes):
-    """Take the sign of codes; the sign of 0 is +1.
+    """Take the sign of codes (N, K), floating point or signed integers; the sign of 0 is +1.
 
-    Args:
-        codes: (N, K) floating point or signed integers, a PyTorch tensor or a NumPy array. A ValueError says what is
-            wrong with other shapes, NaN, and booleans or unsigned integers (bits of 0 and 1 have no sign).
-
-    Returns:
-        (N, K) of -1 and +1, in the library, on the device and of the dtype of `codes`.
+    A tensor or an array of -1 and +1, on the device and of the dtype of `codes`. NaN, other shapes, and booleans or
+    unsigned integers (bits of 0 and 1 have no sign) are a ValueError.
 
     Example:
         >>> print(binarize(np.array([[0.3, 0.0, -2.0]])))
@@ -48,10 +42,7 @@ def sign_bits(codes) -> np.ndarray:
 
 
 def pack(codes) -> np.ndarray:
-    """Pack the signs of codes (N, K), eight to a byte: the form that is stored and searched.
-
-    Returns:
-        (N, ⌈K/8⌉) uint8 NumPy array; the first bit is the highest of the first byte, spare bits are 0.
+    """Pack the signs of codes (N, K), eight to a byte, for storage and search: (N, ⌈K/8⌉) uint8, spare bits 0.
 
     Example:
         >>> print(pack(np.array([[1.0, -1, -1, -1, -1, -1, -1, 1, 1]])))
@@ -61,11 +52,7 @@ def pack(codes) -> np.ndarray:
 
 
 def unpack(packed, bits: int) -> np.ndarray:
-    """Undo `pack`: (N, K) float32 of -1 and +1.
-
-    Args:
-        packed: (N, ⌈K/8⌉) uint8; another dtype or width is a ValueError.
-        bits: K, the length of a code, at least 1.
+    """Undo `pack`: (N, K) float32 of -1 and +1, for K ≥ 1 bits; another width or dtype is a ValueError.
 
     Example:
         >>> print(unpack(np.array([[129, 128]], dtype=np.uint8), bits=9))
@@ -79,16 +66,9 @@ def unpack(packed, bits: int) -> np.ndarray:
 
 
 def hamming_distances(query_codes, database_codes):
-    """Count the bits in which each query differs from each database item.
+    """Count the bits in which each query (Q, K) differs from each database item (D, K), codes as for `binarize`.
 
-    Beside the result it takes memory for a million distances, or for one query's where these are more.
-
-    Args:
-        query_codes: (Q, K) floating point or -1 and +1, as `binarize` takes them.
-        database_codes: (D, K), likewise; another length of codes is a ValueError.
-
-    Returns:
-        (Q, D) int32, 0 to K, in the library and on the device of `query_codes`.
+    (Q, D) int32, 0 to K, in the library and on the device of `query_codes`.
 
     Example:
         >>> print(hamming_distances(np.array([[1, 1, -1]]), np.array([[1, 1, -1], [-1, 1, 1]])))
@@ -115,15 +95,10 @@ def to_words(packed: np.ndarray) -> np.ndarray:
 
 
 def distance_histograms(query_codes, database_codes, query_targets, database_targets, *, self_matches=None):
-    """Count relevant and all database items at each Hamming distance from each query.
+    """Count relevant and all database items at each Hamming distance from each query: two (Q, K + 1) int64.
 
-    Arguments (codes (Q, K) and (D, K), targets (Q, C) and (D, C)) are as for `retrieval_scores`.
-
-    Returns:
-        `relevant` and `total`, each (Q, K + 1) int64: the items at distance 0 to K.
-
-    Raises:
-        ValueError: shapes that do not match, targets with NaN, a self match outside the database.
+    Arguments are as for `retrieval_scores`; shapes that do not match, targets with NaN and a self match outside the
+    database are a ValueError.
 
     Example:
         >>> relevant, total = distance_histograms(
@@ -132,65 +107,35 @@ def distance_histograms(query_codes, database_codes, query_targets, database_tar
         >>> print(relevant, total)
         [[1 1 0]] [[1 2 0]]
     """
-    return PackedSearch.of(query_codes, database_codes, query_targets, database_targets, self_matches).count()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PackedSearch:
-    """Queries and a database as 64-bit words, an item's words in one column."""
-
-    bits: int
-    query_codes: np.ndarray  # (Q, W) uint64
-    database_codes: np.ndarray  # (W, D) uint64
-    query_labels: np.ndarray  # (Q, L) uint64
-    database_labels: np.ndarray  # (L, D) uint64
-    self_matches: np.ndarray  # (Q,) int64, -1 for none
-
-    @classmethod
-    def of(cls, query_codes, database_codes, query_targets, database_targets, self_matches=None) -> PackedSearch:
-        """Check and pack the arguments of `distance_histograms`."""
-        checks.width("codes", query_codes, database_codes)
-        checks.width("targets", query_targets, database_targets)
-        sides = (("query", query_codes, query_targets), ("database", database_codes, database_targets))
-        for name, codes, targets in sides:
-            if 0 in np.shape(codes) or len(codes) != len(targets):
-                shapes = f"{tuple(np.shape(codes))} and {tuple(np.shape(targets))}"
-                allowed = "(N, K) and (N, C) with N and K at least 1"
-                raise ValueError(f"{name} codes and targets have shapes {shapes}; allowed: {allowed}")
-        queries, items = len(query_codes), len(database_codes)
-        own = np.full(queries, -1) if self_matches is None else as_array(self_matches)
-        checks.integer("self_matches", own, least=-1)
-        if own.shape != (queries,) or own.max() >= items:
-            allowed = f"allowed: ({queries},) integers from -1 (none) to {items - 1}"
-            raise ValueError(f"self_matches have shape {own.shape} and reach {own.max()}; {allowed}")
-        words = [to_words(pack(codes)) for codes in (query_codes, database_codes)]
-        labels = [_label_words(targets) for targets in (query_targets, database_targets)]
-        columns = [np.ascontiguousarray(side[1].T) for side in (words, labels)]
-        return cls(np.shape(query_codes)[1], words[0], columns[0], labels[0], columns[1], own.astype(np.int64))
-
-    def count(self) -> tuple[np.ndarray, np.ndarray]:
-        """Count relevant and all items at each distance: two (Q, K + 1) int64."""
-        counts = np.zeros((len(self.query_codes), 2, self.bits + 1), np.int64)  # irrelevant and relevant items
-        # Narrow numbers let a core compare more items at a time.
-        narrow = np.uint16 if counts[0].size <= 1 << 16 else np.uint32
-        threads = numba.config.NUMBA_NUM_THREADS
-        parts = (np.array_split(rows, threads) for rows in (self.query_codes, self.query_labels, counts))
-        buffers = np.empty((threads, 2, BLOCK_ITEMS), narrow)
-        with ThreadPoolExecutor(threads) as pool:  # each thread counts for some of the queries
-            list(pool.map(partial(_count, self.database_codes, self.database_labels), *parts, buffers))
-        rows = np.flatnonzero(self.self_matches >= 0)
-        own = self.self_matches[rows]
-        distances = _distances(self.query_codes[rows].T, self.database_codes[:, own])
-        relevant = (self.query_labels[rows].T & self.database_labels[:, own]).any(0)
-        counts[rows, relevant.astype(int), distances] -= 1
-        return counts[:, 1], counts.sum(1)
-
-    def row(self, query: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distances (D,) and the relevance (D,) of one query's items, its own left out."""
-        distances = _distances(self.query_codes[query, :, None], self.database_codes)
-        relevant = (self.query_labels[query, :, None] & self.database_labels).any(0)
-        own = self.self_matches[query]
-        return (distances, relevant) if own < 0 else (np.delete(distances, own), np.delete(relevant, own))
+    checks.width("codes", query_codes, database_codes)
+    checks.width("targets", query_targets, database_targets)
+    sides = (("query", query_codes, query_targets), ("database", database_codes, database_targets))
+    for name, codes, targets in sides:
+        if 0 in np.shape(codes) or len(codes) != len(targets):
+            shapes = f"{tuple(np.shape(codes))} and {tuple(np.shape(targets))}"
+            allowed = "(N, K) and (N, C) with N and K at least 1"
+            raise ValueError(f"{name} codes and targets have shapes {shapes}; allowed: {allowed}")
+    own = np.full(len(query_codes), -1) if self_matches is None else as_array(self_matches)  # (Q,)
+    checks.integer("self_matches", own, least=-1)
+    if own.shape != (len(query_codes),) or own.max() >= len(database_codes):
+        allowed = f"allowed: ({len(query_codes)},) integers from -1 (none) to {len(database_codes) - 1}"
+        raise ValueError(f"self_matches have shape {own.shape} and reach {own.max()}; {allowed}")
+    queries, labels = to_words(pack(query_codes)), _label_words(query_targets)  # (Q, W), (Q, L) uint64
+    items = np.ascontiguousarray(to_words(pack(database_codes)).T)  # (W, D), an item in one column
+    item_labels = np.ascontiguousarray(_label_words(database_targets).T)  # (L, D)
+    counts = np.zeros((len(queries), 2, np.shape(query_codes)[1] + 1), np.int64)  # irrelevant and relevant items
+    # Narrow numbers let a core compare more items at a time.
+    narrow = np.uint16 if counts[0].size <= 1 << 16 else np.uint32
+    threads = numba.config.NUMBA_NUM_THREADS
+    parts = (np.array_split(rows, threads) for rows in (queries, labels, counts))
+    buffers = np.empty((threads, 2, BLOCK_ITEMS), narrow)
+    with ThreadPoolExecutor(threads) as pool:  # each thread counts for some of the queries
+        list(pool.map(partial(_count, items, item_labels), *parts, buffers))
+    rows = np.flatnonzero(own >= 0)
+    distances = np.bitwise_count(queries[rows].T ^ items[:, own[rows]]).sum(0, dtype=np.int64)
+    relevant = (labels[rows].T & item_labels[:, own[rows]]).any(0)
+    counts[rows, relevant.astype(int), distances] -= 1
+    return counts[:, 1], counts.sum(1)
 
 
 def _label_words(targets) -> np.ndarray:
@@ -198,11 +143,6 @@ def _label_words(targets) -> np.ndarray:
     if (targets != targets).any():
         raise ValueError("targets hold NaN; allowed: numbers")
     return to_words(np.packbits(targets != 0, axis=1))
-
-
-def _distances(words: np.ndarray, others: np.ndarray) -> np.ndarray:
-    narrow = np.min_scalar_type(64 * len(words))  # 8 or 16 bits, which NumPy sorts fastest
-    return np.bitwise_count(words ^ others).sum(0, dtype=narrow)
 
 
 @numba.njit

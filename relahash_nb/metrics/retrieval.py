@@ -1,7 +1,4 @@
-"""Retrieval scores of binary codes: one call, one object, every number the papers report.
-
-The scores follow from histograms of Hamming distances; see `ties` for how ties are treated.
-"""
+"""Retrieval scores of binary codes, from histograms of Hamming distances; see `ties` for how ties are treated."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from relahash_nb.metrics import checks
-from relahash_nb.metrics.codes import PackedSearch, as_array, distance_histograms, hamming_distances
-from relahash_nb.metrics.ties import DENOMINATORS, average_precision
+from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances
+from relahash_nb.metrics.ties import average_precision
 
-TIES = ("expected", "best", "worst", "index")
 EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # what a query counts as that has no item so near
 
 _QUERIES_AT_A_TIME = 1024  # scored together, so that the intermediate tables stay small
@@ -25,7 +21,6 @@ def retrieval_scores(
     query_targets,
     database_targets,
     top_k: int | None = None,
-    ties: str = "expected",
     denominator: str = "retrieved",
     *,
     self_matches=None,
@@ -38,15 +33,10 @@ def retrieval_scores(
         query_targets: (Q, C) multi-hot of any dtype; a value other than 0 is a label.
         database_targets: (D, C), likewise. An item is relevant when it shares a label with the query.
         top_k: ranks that average precision counts, at least 1; None or more than D: all.
-        ties: order of the items at one distance: "expected" (the exact mean over all orders), "best" or "worst"
-            (the orders with the highest and the lowest average precision), or "index" (as in the database).
         denominator: "retrieved" divides the sum of precisions by the relevant items within `top_k`, as published
             hashing code does; "relevant" by the smaller of `top_k` and all relevant items.
         self_matches: (Q,) integers, the index in the database of each query's own item, -1 for none; that item
             is left out of the ranking. None: no query is in the database.
-
-    Returns:
-        The scores, as NumPy arrays and floats. A query without a relevant item counts as 0.
 
     Raises:
         ValueError: a name that is not allowed, `top_k` below 1, or what `distance_histograms` refuses.
@@ -59,45 +49,34 @@ def retrieval_scores(
         >>> scores.mean_average_precision, scores.best, scores.worst
         (0.75, 1.0, 0.5)
     """
-    checks.integer("top_k", 1 if top_k is None else top_k, least=1)
-    checks.name("ties", ties, TIES)
-    checks.name("denominator", denominator, DENOMINATORS)
-    search = PackedSearch.of(query_codes, database_codes, query_targets, database_targets, self_matches)
-    relevant, total = search.count()  # (Q, K + 1)
-    blocks = [slice(start, start + _QUERIES_AT_A_TIME) for start in range(0, len(total), _QUERIES_AT_A_TIME)]
-    scores = [average_precision(relevant[rows], total[rows], top_k, denominator) for rows in blocks]
-    orders = dict(zip(TIES, np.hstack(scores), strict=False))  # each (Q,)
-    if ties == "index":
-        orders["index"] = _index_order(search, top_k, denominator)
-    means = (_mean(orders[order]) for order in (ties, "best", "worst"))
-    return RetrievalScores(*means, top_k, ties, denominator, orders[ties], relevant, total)
+    histograms = distance_histograms(
+        query_codes, database_codes, query_targets, database_targets, self_matches=self_matches
+    )
+    starts = range(0, len(query_codes), _QUERIES_AT_A_TIME)
+    blocks = [[counts[start : start + _QUERIES_AT_A_TIME] for counts in histograms] for start in starts]
+    scores = np.hstack([average_precision(*block, top_k, denominator) for block in blocks])  # (3, Q)
+    return RetrievalScores(*map(_mean, scores), scores[0], *histograms)
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalScores:
     """Scores of Q queries; its methods compute more from the stored histograms, when they are called.
 
-    What a method returns is a mean over the queries, 0 to 1, and exact whatever `ties` is: where a score depends on
-    the order of tied items it is the expectation over all orders. Ranks and radii may be an integer, which gives a
-    float, or a sequence of them, which gives an array; others, and names that are not allowed, are a ValueError.
+    What a method returns is a mean over the queries, 0 to 1; where it depends on the order of tied items, it is the
+    exact expectation over all orders. A query without a relevant item counts as 0. Ranks and radii may be an integer,
+    which gives a float, or a sequence, which gives an array; others are a ValueError.
 
     Example:
         >>> codes, targets = np.array([[1, 1], [1, 1], [1, -1]]), np.eye(2)[[0, 1, 0]]
         >>> scores = retrieval_scores(codes[:1], codes, targets[:1], targets)
         >>> scores.precision_at(1), scores.precision_within(0), scores.recall_within(0)
         (0.5, 0.5, 0.5)
-        >>> precision, recall = scores.precision_recall_curve()
-        >>> print(precision.round(4), recall)
-        [0.5    0.6667 0.6667] [0.5 1.  1. ]
     """
 
-    mean_average_precision: float  # 0 to 1, for the order of ties in `ties`
-    best: float  # the highest mean average precision of any order of tied items
+    mean_average_precision: float  # 0 to 1, the expectation over all orders of tied items
+    best: float  # the highest mean average precision of any order
     worst: float  # the lowest
-    top_k: int | None  # as given to `retrieval_scores`, like the next two
-    ties: str
-    denominator: str
-    average_precision: np.ndarray = field(repr=False)  # (Q,) float64, for the order of ties in `ties`
+    average_precision: np.ndarray = field(repr=False)  # (Q,) float64, likewise an expectation
     relevant: np.ndarray = field(repr=False)  # (Q, K + 1) int64, relevant items at Hamming distance 0 to K
     total: np.ndarray = field(repr=False)  # (Q, K + 1) int64, all items there
 
@@ -136,16 +115,9 @@ class RetrievalScores:
 def retrieval_confusion(query_codes, database_codes, query_targets, database_targets, top_k: int = 100) -> np.ndarray:
     """Share of each class among the nearest items of the queries of each class, as a mean over all orders of ties.
 
-    Args:
-        query_codes: (Q, K), as for `retrieval_scores`.
-        database_codes: (D, K), likewise.
-        query_targets: (Q, C) multi-hot. A query, or an item, of several classes is shared equally among them.
-        database_targets: (D, C), likewise.
-        top_k: nearest items that are looked at, at least 1, else a ValueError; more than D: all.
-
-    Returns:
-        (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a
-        class; the row of a class without a query is NaN.
+    Arguments are as for `retrieval_scores`; a query, or an item, of several classes is shared equally among them.
+    (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a class;
+    the row of a class without a query is NaN.
 
     Example:
         >>> database = np.array([[1, 1], [1, -1], [-1, 1]])
@@ -171,18 +143,6 @@ def retrieval_confusion(query_codes, database_codes, query_targets, database_tar
 def _shares(targets) -> np.ndarray:
     labels = (as_array(targets) != 0).astype(np.float64)
     return labels / np.maximum(labels.sum(1, keepdims=True), 1)
-
-
-def _index_order(search: PackedSearch, top_k: int | None, denominator: str) -> np.ndarray:
-    """Average precision (Q,) with tied items in the order of the database: the one case that needs a sort."""
-    scores = np.empty(len(search.query_codes))
-    for query in range(len(scores)):
-        distances, relevant = search.row(query)  # (D,), (D,)
-        ranked = relevant[np.argsort(distances, kind="stable")[:top_k]]
-        precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-        goal = ranked.sum() if denominator == "retrieved" else min(len(ranked), relevant.sum())
-        scores[query] = precision[ranked].sum() / max(goal, 1)
-    return scores
 
 
 def _mean(values: np.ndarray, like=0):

@@ -1,7 +1,7 @@
 """What codes look like: how far they are from binary, how well each bit is used, how classes lie apart.
 
-`codes` are (N, K): floating point before the sign where their size counts, else anything that `binarize` takes. All
-functions raise a ValueError for codes that `binarize` refuses.
+`codes` are (N, K): floating point before the sign where their size counts, else anything that `binarize` takes; what
+it refuses is a ValueError.
 """
 
 from __future__ import annotations
@@ -14,43 +14,28 @@ import scipy.stats
 from relahash_nb.metrics import checks
 from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances, pack, sign_bits
 
-_ERRORS = {
-    "cosine": lambda z: 1 - cosine_to_sign(z).mean(),
-    "l1": lambda z: np.abs(np.abs(z) - 1).mean(),
-    "l2": lambda z: np.square(np.abs(z) - 1).mean(),
-}
 
+def quantization_error(codes, centred: bool = False) -> float:
+    """How far codes before the sign are from their signs: the mean over the items of 1 - cos(z, sign z), 0 to 1.
 
-def quantization_error(codes, kind: str = "cosine", centred: bool = False) -> float:
-    """How far codes are from their own signs: 0 or more.
-
-    Args:
-        codes: (N, K) floating point, before the sign.
-        kind: with b = sign z, "cosine" is the mean over the items of 1 - cos(z, b), 0 to 1, and knows no scale;
-            "l1" is the mean over all entries of |z - b|, "l2" that of (z - b)²; another one is a ValueError.
-        centred: measure z - μ instead of z, where μ is the mean of all N·K entries.
+    It knows no scale. `centred` measures z - μ, where μ is the mean of all N·K entries.
 
     Example:
-        >>> codes = np.array([[3.0, -1.0], [1.0, -1.0]])
-        >>> [round(quantization_error(codes, kind), 4) for kind in ("cosine", "l1", "l2")]
-        [0.0528, 0.5, 1.0]
+        >>> round(quantization_error(np.array([[3.0, -1.0], [1.0, -1.0]])), 4)
+        0.0528
     """
-    checks.name("kind", kind, _ERRORS)
-    return float(_ERRORS[kind](_real(codes, centred)))
+    codes = _real(codes)
+    return float(1 - cosine_to_sign(codes - codes.mean() if centred else codes).mean())
 
 
-def code_cosine(codes, centred: bool = False) -> np.ndarray:
-    """Cosine between each item's code and its sign: (N,) float64, 0 to 1; 1 where all entries are equally large.
-
-    Args:
-        codes: (N, K) floating point, before the sign. A code of zeros has 0.
-        centred: measure z - μ instead of z, where μ is the mean of all N·K entries.
+def code_cosine(codes) -> np.ndarray:
+    """Cosine between each item's code before the sign and its sign: (N,) float64, 0 (a code of zeros) to 1.
 
     Example:
         >>> print(code_cosine(np.array([[3.0, -4.0], [2.0, 2.0]])).round(4))
         [0.9899 1.    ]
     """
-    return cosine_to_sign(_real(codes, centred))
+    return cosine_to_sign(_real(codes))
 
 
 def cosine_to_sign(codes):
@@ -147,11 +132,6 @@ class ClassDistances:
         return _histogram_mean(self.inter)
 
     @property
-    def separation(self) -> float:
-        """`mean_inter` - `mean_intra`, in bits: the larger, the farther apart the classes."""
-        return self.mean_inter - self.mean_intra
-
-    @property
     def overlap(self) -> float:
         """Area that the two distributions of distances have in common, 0 to 1; NaN where one has no pair."""
         if not self.intra.any() or not self.inter.any():
@@ -160,16 +140,12 @@ class ClassDistances:
 
 
 def class_distances(codes, targets) -> ClassDistances:
-    """Hamming distances of all N (N - 1) / 2 pairs of items, apart by whether they share a label.
-
-    Args:
-        codes: (N, K); the sign counts.
-        targets: (N, C) multi-hot of any dtype; others are a ValueError.
+    """Hamming distances of all N (N - 1) / 2 pairs of items, apart by whether their targets (N, C) share a label.
 
     Example:
         >>> distances = class_distances(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]]), np.eye(2)[[0, 0, 1]])
-        >>> distances.mean_intra, distances.mean_inter, distances.separation
-        (1.0, 2.5, 1.5)
+        >>> distances.mean_intra, distances.mean_inter
+        (1.0, 2.5)
     """
     intra, total = distance_histograms(codes, codes, targets, targets, self_matches=np.arange(len(codes)))
     return ClassDistances(intra.sum(0) // 2, (total - intra).sum(0) // 2)  # each pair was counted from both ends
@@ -178,13 +154,7 @@ def class_distances(codes, targets) -> ClassDistances:
 def centroid_distances(codes, targets, centroids) -> np.ndarray:
     """Hamming distance of each item to the centroid of its class, or the mean to those of its classes.
 
-    Args:
-        codes: (N, K); the sign counts.
-        targets: (N, C) multi-hot of any dtype; other shapes are a ValueError.
-        centroids: (C, K); the sign counts.
-
-    Returns:
-        (N,) float64, 0 to K; NaN for an item without a label.
+    Codes are (N, K), targets (N, C), centroids (C, K). (N,) float64, 0 to K; NaN for an item without a label.
 
     Example:
         >>> print(centroid_distances(np.array([[1, 1, -1]]), np.array([[0, 1]]), np.array([[1, 1, 1], [-1, -1, 1]])))
@@ -198,17 +168,10 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
 
 
 def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Density of each bit's codes before the sign, in units of the mean size of all entries.
+    """Density of each bit's codes before the sign: (K, bins) float64, each row with area 1, and the edges (bins + 1,).
 
-    Losses leave codes at different scales, which the sign does not see; in this unit binary codes are at -1 and +1.
-
-    Args:
-        codes: (N, K) floating point, before the sign.
-        bins: of equal width, at least 1, else a ValueError; an even number keeps 0 at an edge.
-        limit: the histogram's range is -limit to limit, above 0; what lies outside is counted in the outermost bins.
-
-    Returns:
-        Densities (K, bins) float64, each row with area 1, and the edges (bins + 1,).
+    Losses leave codes at different scales, which the sign does not see. So the unit is the mean size of all entries:
+    binary codes are at -1 and +1. What lies beyond ±limit is counted in the outermost bins.
 
     Example:
         >>> density, edges = bit_histograms(np.array([[3.0, -1.0], [1.0, -3.0]]), bins=4, limit=2.0)
@@ -216,43 +179,33 @@ def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarra
         [[0.  0.  0.5 0.5]
          [0.5 0.5 0.  0. ]] [-2. -1.  0.  1.  2.]
     """
-    checks.integer("bins", bins, least=1)
     codes, edges = _real(codes), np.linspace(-limit, limit, bins + 1)
     inside = (codes / (np.abs(codes).mean() or 1.0)).clip(-limit, limit)
     return np.stack([np.histogram(bit, edges, density=True)[0] for bit in inside.T]), edges
 
 
-def principal_components(codes, dimensions: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Principal component analysis of codes: the directions in which they vary most.
+def principal_components(codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two directions in which codes before the sign vary most.
 
-    Args:
-        codes: (N, K) floating point, before the sign, or -1 and +1.
-        dimensions: of the map, 1 to K, else a ValueError.
-
-    Returns:
-        `mean` (K,), so that a point is `(code - mean) @ directions.T`; `directions` (dimensions, K), orthonormal, each
-        with its largest entry positive; and the share of the variance along each, (dimensions,).
+    `mean` (K,), so that a point is `(code - mean) @ directions.T`; `directions` (2, K), orthonormal, each with its
+    largest entry positive; and the share of the variance along each, (2,).
 
     Example:
-        >>> codes = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0]])
-        >>> mean, directions, share = principal_components(codes, dimensions=1)
+        >>> mean, directions, share = principal_components(np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0]]))
         >>> print(mean, directions, share)
-        [1. 1.] [[0. 1.]] [1.]
+        [1. 1.] [[0. 1.]
+         [1. 0.]] [1. 0.]
     """
-    checks.integer("dimensions", dimensions, least=1)
     codes = _real(codes)
-    if dimensions > codes.shape[1]:
-        raise ValueError(f"dimensions is {dimensions}; allowed: 1 to {codes.shape[1]}")
-    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(codes.T, bias=True)))  # rising
-    directions = directions.T[::-1][:dimensions]  # (dimensions, K)
+    variances, directions = np.linalg.eigh(np.cov(codes.T, bias=True))  # rising
+    directions = directions.T[:-3:-1]  # (2, K)
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
-    return codes.mean(0), directions * np.sign(largest) + 0.0, variances[::-1][:dimensions] / (variances.sum() or 1.0)
+    return codes.mean(0), directions * np.sign(largest) + 0.0, variances[:-3:-1] / (variances.sum() or 1.0)
 
 
-def _real(codes, centred: bool = False) -> np.ndarray:
+def _real(codes) -> np.ndarray:
     checks.codes(codes := as_array(codes))
-    codes = codes.astype(np.float64)
-    return codes - codes.mean() if centred else codes
+    return codes.astype(np.float64)
 
 
 def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:

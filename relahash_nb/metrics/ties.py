@@ -21,20 +21,10 @@ _HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
 
 
 def average_precision(relevant, total, top_k: int | None = None, denominator: str = "retrieved"):
-    """Average precision of each query: expected, best and worst over all orders of tied items.
+    """Average precision of each query: expected, best and worst over all orders of tied items, each (Q,) float64.
 
-    Args:
-        relevant: (Q, K + 1) integers, the relevant items at Hamming distance 0 to K.
-        total: (Q, K + 1) integers, all items there.
-        top_k: ranks counted, at least 1; None or more than there are items: all.
-        denominator: what the sum of precisions is divided by: "retrieved", the relevant items within `top_k` (as
-            published hashing code does), or "relevant", the smaller of `top_k` and all relevant items.
-
-    Returns:
-        Three (Q,) float64 arrays, 0 to 1: expected, best, worst. A query without a relevant item has 0.
-
-    Raises:
-        ValueError: shapes that differ, `top_k` below 1, or another denominator.
+    `relevant` and `total` (Q, K + 1) count the relevant items and all items at Hamming distance 0 to K; `top_k` and
+    `denominator` are as for `retrieval_scores`. A query without a relevant item has 0.
 
     Example:
         One relevant item of two at distance 0 is ranked first or second:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,11 @@ COMPARED += ("selection",)
 
 
 def compare(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each method at each number of bits, over its seeds.
+    """Each method of `select_runs` at each number of bits, over its seeds; the best mean first.
 
-    Args:
-        runs: As `select_runs` gives them, with `variants`.
-
-    Returns:
-        A row each, the best mean first: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average
-        precision, the means of `worst`, `best`, `quantization_error` and `seconds_training`; and `place`, one more than
-        the number of methods that are better at these bits by more than both deviations together. It is <NA> where one
-        seed cannot tell, and where fewer than two methods have several seeds.
+    The columns: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average precision, the means of `worst`,
+    `best`, `quantization_error` and `seconds_training`; and `place`, one more than the number of methods that are
+    better at these bits by more than both deviations together. <NA>: one seed cannot tell, nor can one method alone.
 
     Example:
         >>> from relahash_nb.results.tables import NUMBERS
@@ -56,13 +50,7 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_ties(comparison: pd.DataFrame) -> list[str]:
-    """A sentence for each number of bits: which methods the best one is not clearly better than.
-
-    Example:
-        >>> row = {"bits": 16, "seeds": 3, "deviation": 0.01}
-        >>> describe_ties(pd.DataFrame([row | {"method": "a", "mean": 0.5}, row | {"method": "b", "mean": 0.49}]))
-        ['16 bits: a has the highest mean, and is not clearly better than b.']
-    """
+    """A sentence for each number of bits: which methods the best one is not clearly better than."""
     sentences = []
     for bits, rows in comparison.groupby("bits"):
         several = rows[rows["deviation"].notna()].sort_values("mean", ascending=False)
@@ -73,33 +61,26 @@ def describe_ties(comparison: pd.DataFrame) -> list[str]:
             clear = first["mean"] - rest["mean"] > first["deviation"] + rest["deviation"]
             names = ", ".join(rest[~clear]["method"])
             verdict = f"and is not clearly better than {names}" if names else "clearly"
-            parts.append(f"{first['method']} has the highest mean{' over several seeds' * bool(single)}, {verdict}")
-        parts += [f"one seed of {single}: cannot be told"] * bool(single)
-        sentences += [f"{bits} bits: {'; '.join(parts)}."] * (len(rows) > 1)
+            among = " over several seeds" if single else ""
+            parts.append(f"{first['method']} has the highest mean{among}, {verdict}")
+        if single:
+            parts.append(f"one seed of {single}: cannot be told")
+        if len(rows) > 1:
+            sentences.append(f"{bits} bits: {'; '.join(parts)}.")
     return sentences
 
 
 def load_published() -> pd.DataFrame:
-    """Figures from papers and their repositories, one a row, with the setting as far as it is stated, and the source.
-
-    Example:
-        >>> published = load_published()
-        >>> published[(published["loss"] == "relahash") & (published["data"] == "cifar10")].iloc[0]["source"]
-        'thaiminhpv/RelaHash README'
-    """
-    numbers = {"bits": int, "mean_average_precision": float}
-    return pd.read_csv(package_file("data/published.csv"), dtype=defaultdict(lambda: str, numbers))
+    """Scores from papers and their repositories, one per row, with what is stated of the setting, and the source."""
+    table = pd.read_csv(package_file("data/published.csv"), dtype=str)
+    return table.astype({"bits": int, "mean_average_precision": float})
 
 
 def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Each published figure on the same data beside ours of the same loss, and in words what differs.
+    """Each published score on the data of `select_runs` beside ours of the same loss, and what differs, in words.
 
-    Args:
-        runs: As `select_runs` gives them.
-
-    Returns:
-        `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits, `differs`, `source`; empty where
-        nothing is known to be published on these data. And what differs of all of them, which `differs` omits.
+    The columns: `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits, `differs`, `source`; no row
+    where nothing is known to be published. The text is what differs in every row, which `differs` omits.
     """
     published, own = load_published(), runs.iloc[0].to_dict()
     chosen = "last epoch" if own["validation_per_class"] == "0" else "best epoch on the validation images"
@@ -117,16 +98,11 @@ def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Where a published figure's setting is another than ours, and what is not stated of it.
-
-    Example:
-        >>> row = {"backbone": "alexnet", "batch_size": "16", "epochs": float("nan")}
-        >>> differences(row, {"backbone": "alexnet", "batch_size": 64, "epochs": 100})
-        ['batch_size 16 (ours 64)', 'not said: epochs']
-    """
-    stated = {name: published[name] for name in COMPARED if name in published}
-    unsaid = [name for name, value in stated.items() if pd.isna(value)]
-    parts = [f"{name} {value} (ours {own[name]})" for name, value in stated.items()
-             if name not in unsaid and value != str(own[name])]  # fmt: skip
-    unsaid = ", ".join(name for name in unsaid if name != "protocol")
-    return parts + [f"not said: {unsaid}"] * bool(unsaid)
+    """Where the setting of a published score is another than ours, and what is not stated of it."""
+    parts, unsaid = [], []
+    for name in COMPARED:
+        if not pd.isna(published[name]):
+            parts += [f"{name} {published[name]} (ours {own[name]})"] if published[name] != str(own[name]) else []
+        elif name != "protocol":
+            unsaid.append(name)
+    return [*parts, f"not said: {', '.join(unsaid)}"] if unsaid else parts

@@ -26,7 +26,6 @@ from relahash_nb.config import RunConfig, project_path
 from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
 
 SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"
-PARTS = ("config", "scores", "data", "seconds", "hardware", "versions")  # of `run.json`
 SCORES = ("mean_average_precision", "best", "worst")  # from 0 to 1
 PACKAGES = ("relahash-nb", "torch", "torchvision", "numpy", "pandas", "papermill", "timm")
 SAMPLE = 2_000  # database items whose codes before the sign are kept
@@ -40,12 +39,7 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zi
 
 
 def clean(text: Any) -> str:
-    r"""Text for files and tables: line breaks, control characters and lone surrogates are written as escapes.
-
-    Example:
-        >>> print(clean("a\nb"))
-        a\nb
-    """
+    """Text for files and tables: line breaks, control characters and lone surrogates are written as escapes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
@@ -59,20 +53,20 @@ def save_run(
     model: Any,
     seconds: Mapping[str, float] | None = None,
 ) -> Path:
-    """Writes a run to `<results_dir>/runs/<run_id>/`, `run.json` last: the run exists when that does.
+    """Writes a run to `<results_dir>/runs/<run_id>/` and gives this folder; the run exists when its `run.json` does.
 
     Args:
         config: What was run; the resolved values are written.
         data: The `Dataset`.
         codes: `query` (Q, K) and `database` (D, K) float, before the sign.
         scores: `RetrievalScores` of these codes.
-        history: A record an epoch, as `fit` gave it.
+        history: One record per epoch.
         centroids: (C, K) ±1.
         model: The `HashModel`; its `save` writes `model.safetensors`, as `save_weights` says.
         seconds: By stage; None: as `files.timed` measured them in this process.
 
-    Returns:
-        The folder. An OSError, as of a full disk, leaves no `run.json` there.
+    Raises:
+        OSError: The disk is full, say; `run.json` is not written.
     """
     from relahash_nb.losses import used_options
 
@@ -155,13 +149,11 @@ def collect_arrays(
 ) -> dict[str, np.ndarray]:
     """What the analysis notebooks need without the data set: `codes.npz`.
 
-    Returns:
-        For query and database: `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `centroids`
-        (C, K) int8. `query_raw` and `sample_raw` float16, codes before the sign of all queries and of a fixed sample of
-        the database at `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,)
-        are at `query_thumbnails` (S,), and those of their nearest items `nearest` (S, R), rows of the database in the
-        order of distance, then of the database, without their own with `drop_self_matches`, at `nearest_thumbnails`
-        (S, R).
+    Of query and database `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `centroids` (C, K)
+    int8. `query_raw` and `sample_raw` float16: codes before the sign of all queries, and of the database at
+    `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,) are at
+    `query_thumbnails` (S,), those of their nearest items `nearest` (S, R), rows of the database by distance, at
+    `nearest_thumbnails` (S, R).
     """
     from relahash_nb.metrics import hamming_distances, pack
 
@@ -238,10 +230,9 @@ class Run:
         return np.unpackbits(self.arrays[f"{split}_targets"], axis=1, count=len(self.report["data"]["class_names"]))
 
     def neighbours(self, most: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-        """At most `most` queries with the images nearest to them, from the thumbnails; one of each class first.
+        """At most `most` queries, one of each class first, with the images nearest to them, as thumbnails.
 
-        Returns:
-            Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the S queries' classes.
+        Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the S queries' classes.
         """
         arrays, names = self.arrays, np.array(self.report["data"]["class_names"])
         shown = self._targets("query")[arrays["shown_queries"]]  # (S, C)
@@ -274,23 +265,17 @@ def read_run(folder: Path) -> Run | None:
             raise ValueError(f"of run {report['run_id']}")
         if not 1 <= report.get("schema", report.get("format", 0)) <= SCHEMA:
             raise ValueError(f"schema {report.get('schema')} given; allowed: 1 to {SCHEMA}")
-        if not all(isinstance(report.get(part), dict) for part in PARTS):
-            raise ValueError(f"not all of {', '.join(PARTS)} are there")
         RunConfig.from_saved(report["config"])
-        for name in SCORES:
-            if not 0 <= report["scores"][name] <= 1:  # so is NaN
-                raise ValueError(f"{name}: {report['scores'][name]} given; allowed: 0 to 1")
-        float(report["scores"]["quantization_error"]), sum(report["seconds"].values()), report["data"]["fingerprint"]
+        if not all(0 <= report["scores"][name] <= 1 for name in (*SCORES, "quantization_error")):  # NaN is not
+            raise ValueError("a score is not from 0 to 1")
+        sum(report["seconds"].values()), report["hardware"] | report["versions"], report["data"]["fingerprint"]
         # Earlier versions wrote the names as they were.
         report["data"]["class_names"] = [clean(name) for name in report["data"].get("class_names", [])]
     return Run(folder, report)
 
 
 def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
-    """A finished run by its folder or its id.
-
-    Raises:
-        ValueError: There is none, with the nearest ids; or its `run.json` is damaged.
+    """A finished run by its folder or its id; a ValueError where there is none, or its `run.json` is damaged.
 
     Example:
         >>> load_run("none", "no/such/folder")
@@ -327,13 +312,9 @@ def find_run(config: RunConfig) -> Run | None:
 def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> None:
     """Makes this process the only one that may write a run, until it ends; the system releases the lock if it dies.
 
-    Args:
-        config: The run.
-        data: Its `Dataset`. A run's id has the last name of its root alone, so what is there may be of other data.
-        seconds: To wait for another process, such as the kernel of a sweep that was killed a moment ago.
-
     Raises:
-        ValueError: Another process is still writing the run, or a finished one on other data is there.
+        ValueError: After these `seconds` another process is still writing the run, or a finished one on other data is
+            there: a run's id has only the last name of its root.
     """
     folder, there = run_folder(config), None
     with suppress(ValueError):  # a damaged one may be written over

@@ -7,13 +7,13 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, SETTING_FIELDS, RunConfig, project_path
+from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, RunConfig, project_path
 from relahash_nb.files import write
 from relahash_nb.results.runs import Run, clean, load_run, read_run
 
@@ -24,24 +24,23 @@ NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
 SAID: set[str] = set()  # damages that this process has already named
 
 
-def read_runs(results_dir: Path | str) -> list[Run]:
+def read_runs(results_dir: Path | str) -> Iterator[Run]:
     """The finished runs by name; a damaged one is left out, and named once on stderr."""
-    runs = []
     for folder in sorted(project_path(results_dir).glob("runs/*")):
         try:
-            runs.append(read_run(folder))
+            if (run := read_run(folder)) is not None:
+                yield run
         except ValueError as error:
             if str(error) not in SAID:
                 print(f"left out: {error}", file=sys.stderr)
             SAID.add(str(error))
-    return [run for run in runs if run is not None]
 
 
 def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
     """The finished runs of a results folder by their ids, the last one finished first, or the one named `first`.
 
     Raises:
-        ValueError: There is no finished run, and the message says which command makes one; or none of that name.
+        ValueError: There is no finished run, and the line says which command makes one; or none of that name.
     """
     latest = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
     runs, place = {run.folder.name: run for run in latest}, Path(results_dir, "runs")
@@ -59,7 +58,9 @@ def describe_setting(config: RunConfig) -> dict[str, Any]:
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
-    """All finished runs, one a row: run id, setting, seed, scores, seconds, hardware, versions, command, folder.
+    """All finished runs, one per row: run id, setting, seed, scores, seconds, hardware, versions, command, folder.
+
+    A `beta` or `margin` that was not given is the loss's own, as the run recorded it.
 
     Example:
         >>> load_runs("no/such/folder").empty
@@ -70,17 +71,24 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
             "run_id": run.report["run_id"],
             "finished": run.report.get("finished"),
             **describe_setting(run.config),
+            **used_constants(run),
             "seed": run.config.seed,
             **run.report["scores"],
             **{f"seconds_{stage}": value for stage, value in run.report["seconds"].items()},
             **run.report["hardware"],
             **run.report["versions"],
-            "command": run.config.command,
+            "command": run.config.replace(data_dir="data", results_dir="results").command,
             "fingerprint": run.report["data"]["fingerprint"],
             "folder": str(run.folder),
         }
         for run in read_runs(results_dir)
     )
+
+
+def used_constants(run: Run) -> dict[str, float]:
+    """The β and margin of a run that were not given, as recorded in it; earlier versions recorded none."""
+    used = LOSS_DEFAULTS.get(run.config.loss, {}) | run.report.get("loss_options", {})
+    return {name: used[name] for name in ("beta", "margin") if name in used and getattr(run.config, name) is None}
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -90,11 +98,8 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
         return f".../{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
-    def command(line: str) -> str:
-        words = iter(shlex.split(line))
-        return shlex.join(portable(w) for w in words if w not in ("--data-dir", "--results-dir") or not next(words, 1))
-
-    summary = runs.drop(columns="folder").map(portable).assign(command=runs["command"].map(command))
+    commands = [shlex.join(map(portable, shlex.split(line))) for line in runs["command"]]
+    summary = runs.drop(columns="folder").map(portable).assign(command=commands)
     return summary.sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
 
 
@@ -116,15 +121,11 @@ def distinct(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_method(run: Mapping[str, str]) -> str:
-    """A loss by its name, with the options that were given.
-
-    Example:
-        >>> name_method({"loss": "csq", "margin": "None", "loss_options": '{"batch_norm": true}'})
-        'csq (batch_norm True)'
-    """
+    """A loss by its name, with the options that are not its defaults."""
     options = json.loads(run["loss_options"]) if run["loss_options"] != "None" else {}
-    options |= {name: run[name] for name in METHOD[2:] if run.get(name, "None") != "None"}
-    if run["loss"] in BASELINE_NAMES or options.get("centroids") == RunConfig.model_fields["centroids"].default:
+    usual = {"centroids": RunConfig.model_fields["centroids"].default} | LOSS_DEFAULTS.get(run["loss"], {})
+    options |= {name: run[name] for name in METHOD[2:] if run[name] not in ("None", text(usual.get(name)))}
+    if run["loss"] in BASELINE_NAMES:
         options.pop("centroids", None)
     given = ", ".join(f"{name} {text(value)}" for name, value in options.items())
     return f"{run['loss']} ({given})" if given else run["loss"]
@@ -174,14 +175,14 @@ def select_runs(
     Args:
         results_dir: The folder that holds `runs/`.
         dataset: As in the tables: the name, and for a folder its last name too, such as `lists corel5k`.
-        bits: Lengths of code.
+        bits: Code lengths.
         losses: Names, in the order wanted; None: all, `relahash` first.
         seeds: As given to the runs.
         variants: Keep a loss with several options as several methods; otherwise its most complete options are taken.
         **setting: Any other field of a setting, such as `lr=0.01`; a value or a list of them.
 
     Returns:
-        A run a row, as `summarize` has it, with `method` and `folder`; in the order of losses, bits and seeds.
+        One run per row, as `summarize` has it, with `method` and `folder`; sorted by loss, bits and seed.
 
     Raises:
         ValueError: There is no such run; the line says which command makes it.
@@ -219,14 +220,9 @@ def make_command(filters: Mapping[str, Any]) -> str:
 
 
 def load_shown(runs: pd.DataFrame, bits: int | None = None) -> dict[str, Run]:
-    """The run of least seed of each method: those whose codes are looked at.
+    """The run with the lowest seed of each method of `select_runs`; its codes are shown.
 
-    Args:
-        runs: As `select_runs` gives them.
-        bits: Length of code; None: 64 where all methods have it, else the longest that they share.
-
-    Raises:
-        ValueError: No run has so many bits.
+    `bits` None is 64 where all methods have it, else the longest that they share. ValueError: no run has so many bits.
     """
     shared = set.intersection(*(set(rows["bits"]) for _, rows in runs.groupby("method")))
     if bits is None and shared:
@@ -302,7 +298,8 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     runs = distinct(runs)
     keys = ["data", "backbone", "image_size", "epochs", "loss"]
     hidden = [name for name in SETTING if name not in (*keys, "bits", "dataset", "fingerprint")]
-    keys += [name for name in hidden if (runs.groupby("data")[name].nunique() > 1).any()]
+    compared = {"beta": ["data", "loss"], "margin": ["data", "loss"]}  # which are another thing in another loss
+    keys += [name for name in hidden if (runs.groupby(compared.get(name, "data"))[name].nunique() > 1).any()]
     keys += ["fingerprint"] if (runs.groupby(keys)["fingerprint"].nunique() > 1).any() else []
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"])
     if format == "csv":
