@@ -114,8 +114,12 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     if not isinstance(images, FileImages) or not config.resolve().finetune:
         return data
     path = _cache_path(config, "images", [pool_fingerprint(data.pool), FORMAT])
+
+    def blocks() -> Iterator[Tensor]:
+        return (images[rows] for rows in torch.arange(len(images)).split(BLOCK))
+
     try:
-        decoded = _cached(path, images.shape, torch.uint8, lambda: images.blocks(BLOCK))
+        decoded = _cached(path, images.shape, torch.uint8, blocks)
     except OSError as error:
         print(f"images: cannot be kept in {path.parent} ({error}); decoded whenever they are asked for")
         return data

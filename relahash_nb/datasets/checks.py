@@ -133,7 +133,7 @@ def _check_files(data: Dataset, everything: bool) -> list[Finding]:
     if not everything:
         rows = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
     look = dict(unit=" images", leave=False, delay=2, mininterval=1, disable=None if everything else True)
-    seen = list(tqdm(images.examine(rows.tolist()), "checking", len(rows), **look))
+    seen = list(tqdm(images.threads.map(images.examine, rows.tolist()), "checking", len(rows), **look))
     faults = [f"{shorten(fault, 300)}{_place(data, row)}" for row, (fault, _) in zip(rows, seen, strict=True) if fault]
     if faults:
         tried = f"{len(rows):,} images" + ("" if everything else " that were tried")
@@ -142,8 +142,9 @@ def _check_files(data: Dataset, everything: bool) -> list[Finding]:
     if not everything:
         return findings
     alike = defaultdict(list)  # positions in the pool, by the digest of the bytes
-    for row, (_, digest) in zip(rows.tolist(), seen, strict=True):
-        alike[digest].append(row)
+    for row, (fault, digest) in zip(rows.tolist(), seen, strict=True):
+        if not fault:
+            alike[digest].append(row)
     groups = [group for group in alike.values() if len(group) > 1]
     for name in ("train", "database"):
         members = set(getattr(data, name).indices.tolist())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from io import BytesIO
@@ -16,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -27,27 +27,20 @@ CROP_SHARE = 7 / 8  # of height and width, as in 224 of 256 pixels
 class FileImages:
     """Images in files, decoded when asked for: the shorter side resized to `size`, then the middle square.
 
-    Indexing with N positions gives (N, 3, size, size) uint8 RGB; see `to_rgb`. A JPEG of more than four times the
-    size is decoded at a half, a quarter or an eighth, which changes a pixel by a level or so.
-
-    Args:
-        root: The folder that every path must resolve under.
-        paths: Relative to the root.
-        size: Pixels, height and width.
-
-    Raises:
-        ValueError: When indexed: a path leads out of the root, or a file is missing or no readable image.
+    Indexing with N positions gives (N, 3, size, size) uint8 RGB; a ValueError names a file that is missing, no
+    readable image, or not below `root`. A JPEG of more than four times the size is decoded at a half, a quarter or an
+    eighth, which changes a pixel by a level or so.
     """
 
     def __init__(self, root: Path, paths: Sequence[str], size: int) -> None:
         self.root, self.paths, self.size = Path(os.path.realpath(root)), list(paths), size
-        self._threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
+        self.threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return torch.stack(list(self._threads.map(self._decode, torch.as_tensor(rows).tolist())))
+        return torch.stack(list(self.threads.map(self._decode, torch.as_tensor(rows).tolist())))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -59,13 +52,15 @@ class FileImages:
         """(N, 2) int64, bytes and time of change in ns of each file; −1 where there is none, −2 out of the root."""
         return np.array([self._stat(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
 
-    def blocks(self, length: int) -> Iterator[Tensor]:
-        """All images in order, decoded, in blocks (≤ length, 3, size, size) uint8."""
-        return (self[rows] for rows in torch.arange(len(self)).split(length))
-
-    def examine(self, rows: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-        """Decodes these files: for each, what is wrong with it ("" if nothing) and a digest of its bytes."""
-        return self._threads.map(self._examine, rows)
+    def examine(self, row: int) -> tuple[str, bytes]:
+        """Decodes a file: what is wrong with it ("" if nothing), and a digest of its bytes."""
+        try:
+            path = self._path(self.paths[row])
+            content = Path(path).read_bytes()
+            self._open(path, BytesIO(content))
+        except (OSError, ValueError) as error:
+            return str(error), b""
+        return "", hashlib.blake2b(content, digest_size=16).digest()
 
     def _path(self, path: str) -> str:
         full = os.path.realpath(self.root / path)  # unlike Path.resolve, no RuntimeError for a link loop
@@ -82,15 +77,6 @@ class FileImages:
         except ValueError:
             return -2, -2
         return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, -1)
-
-    def _examine(self, row: int) -> tuple[str, bytes]:
-        fault, content = "", b""
-        try:
-            path = self._path(self.paths[row])
-            self._open(path, BytesIO(content := Path(path).read_bytes()))
-        except (OSError, ValueError) as error:
-            fault = str(error)
-        return fault, hashlib.blake2b(content, digest_size=16).digest()
 
     def _open(self, path: str, source: str | BytesIO, least: int | None = None) -> Image.Image:
         """The image as RGB; of a large JPEG a smaller version, both sides at least `least` pixels where it had them."""
@@ -151,16 +137,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:
-    """A batch as the model wants it, on the device that it is on.
+    """A batch (B, 1 or 3, H, W) uint8 as the model wants it, on the device that it is on.
 
-    torchvision's transforms draw one set of numbers a batch from the global state; here one set an image is drawn on
-    the CPU from a generator, so that a seed means the same on every device.
-
-    Args:
-        images: (B, 1 or 3, H, W) uint8.
-        image_size: Pixels, height and width of the result.
-        augment: One of `AUGMENTATIONS`.
-        generator: Source of the random numbers; not needed by `none` and `centre`.
+    Each image has random numbers of its own, drawn on the CPU from the generator, so that a seed means the same on
+    every device; `none` and `centre` need none.
 
     Returns:
         (B, 3, image_size, image_size) float32 from 0 to 1. The model normalises, since that goes with the weights.
@@ -183,36 +163,36 @@ def prepare(images: Tensor, image_size: int, augment: str = "none", generator: G
     return (images.float() / 255).expand(-1, 3, -1, -1)
 
 
-def crop(images: Tensor, generator: Generator) -> Tensor:
-    """A square of 7/8 of each image's height, cut out anywhere."""
-    count, size = len(images), round(images.shape[-1] * CROP_SHARE)
-    top, left = torch.randint(0, images.shape[-1] - size + 1, (2, count), generator=generator).tolist()
-    return torch.stack([V.crop(image, *at, size, size) for image, *at in zip(images, top, left, strict=True)])
+def crop(images: Tensor, generator: Generator, size: list[int] | None = None) -> Tensor:
+    """A part of each image, cut out anywhere: of 7/8 of its sides, or of this height and width."""
+    sides, size = images.shape[-2:], size or kept_size(images)
+    top, left = (
+        torch.randint(0, side - kept + 1, (len(images),), generator=generator).tolist()
+        for side, kept in zip(sides, size, strict=True)
+    )
+    return torch.stack([V.crop(image, *corner, *size) for image, *corner in zip(images, top, left, strict=True)])
 
 
 def centre(images: Tensor, generator: Generator | None = None) -> Tensor:
-    """The middle square of 7/8 of each image's height: what a model trained on crops is tested on."""
-    return V.center_crop(images, [round(images.shape[-1] * CROP_SHARE)] * 2)
+    """The middle 7/8 of each image's sides: what a model trained on crops is tested on."""
+    return V.center_crop(images, kept_size(images))
 
 
 def resized_crop(images: Tensor, generator: Generator) -> Tensor:
-    """As torchvision's `RandomResizedCrop`, to 7/8 of the size: the first of ten draws that fits, or the whole."""
-    count, _, height, width = images.shape
-    area = height * width * torch.empty(count, 10).uniform_(0.08, 1, generator=generator)
-    ratio = torch.empty(count, 10).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
-    heights, widths = (area / ratio).sqrt().round().int(), (area * ratio).sqrt().round().int()  # (B, 10)
-    places = torch.rand(count, 2, generator=generator)
-    fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
-    chosen = fits.int().argmax(1, keepdim=True)  # the first, and also where there is none
-    none = ~fits.any(1)
-    h = heights.gather(1, chosen)[:, 0].masked_fill(none, height)  # (B,)
-    w = widths.gather(1, chosen)[:, 0].masked_fill(none, width)
-    top = (places[:, 0] * (height - h + 1)).int()
-    left = (places[:, 1] * (width - w + 1)).int()
-    boxes = torch.stack([top, left, h, w], 1).tolist()
-    size = [round(side * CROP_SHARE) for side in (height, width)]
-    cut = [V.resized_crop(image, *box, size, antialias=True) for image, box in zip(images, boxes, strict=True)]
-    return torch.stack(cut)  # (B, C, 7/8 H, 7/8 W)
+    """Torchvision's `RandomResizedCrop` of each image, to 7/8 of its sides."""
+    return transform_each(images, v2.RandomResizedCrop(kept_size(images), antialias=True), generator)
+
+
+def kept_size(images: Tensor) -> list[int]:
+    """Height and width of what a crop keeps."""
+    return [round(side * CROP_SHARE) for side in images.shape[-2:]]
+
+
+def transform_each(images: Tensor, transform: nn.Module, generator: Generator) -> Tensor:
+    """A transform of torchvision, drawn anew for each image; what it draws follows from the generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch.randint(2**62, (), generator=generator).item())
+        return torch.stack([transform(image) for image in images])
 
 
 def flip(batch: Tensor, generator: Generator) -> Tensor:
@@ -230,16 +210,9 @@ def jitter(batch: Tensor, generator: Generator, strength: float = 0.05) -> Tenso
 
 
 def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
-    """Each image moved by up to `share` of its size along both axes; the border repeats."""
-    count, _, height, width = batch.shape
-    reach = round(height * share)
-    padded = F.pad(batch, (reach,) * 4, mode="replicate")
-    down, right = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=generator).to(batch.device)  # (B, 1) each
-    rows = down + torch.arange(height, device=batch.device)  # (B, H)
-    columns = right + torch.arange(width, device=batch.device)  # (B, W)
-    item = torch.arange(count, device=batch.device)[:, None, None]
-    moved = padded.permute(0, 2, 3, 1)[item, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
-    return moved.permute(0, 3, 1, 2)
+    """Each image moved by up to `share` of its height along both axes; the border repeats."""
+    height, width = batch.shape[-2:]
+    return crop(F.pad(batch, (round(height * share),) * 4, mode="replicate"), generator, [height, width])
 
 
 # Of uint8 images, before anything else; "centre" is the evaluation's, and no choice of a config.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import torch
@@ -36,10 +38,7 @@ CHECK_INTERVAL = 50  # steps between looks at the loss: each look makes the host
 def fit(
     model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
 ) -> list[dict[str, float]]:
-    """Trains a model, and the loss where it has parameters, in place: the loop over `Trainer.train_epoch`.
-
-    Arguments, history and errors are those of `Trainer`.
-    """
+    """The loop over `Trainer.train_epoch`; arguments, history and errors are those of `Trainer`."""
     trainer = Trainer(model, loss, data, config, features)
     for _ in range(trainer.epoch, trainer.config.epochs):
         trainer.train_epoch()
@@ -55,16 +54,15 @@ class Trainer:
     Args:
         model: Moved to the config's device.
         loss: Called with codes (B, K) float32 and targets (B, C) uint8; moved too. It has `centroids` (C, K).
-        data: `train` is learned from; `validation`, where it has items, chooses the epoch whose weights are kept, by
-            its mean average precision. The queries never choose.
+        data: `train` is learned from; the mAP of `validation`, where it has items, chooses the epoch that is kept.
         config: Resolved or not. Without `finetune` only the hash layer learns, on features without augmentation.
         features: (M, F) of the pool, from `pool_features`; without `finetune` computed where they are not given.
 
     Attributes:
-        history: One record per epoch: `epoch` from 1; `loss`; `centroid_accuracy`, the share of codes whose nearest
-            centroid is one of their own; `quantization_error` 1 − cos(z, sign z), and `quantization_error_centred`, of
-            z − μ, all of them means over the batches; `seconds`; and, where evaluated, `validation_map` or `query_map`.
-            A baseline has one record, whose loss is NaN.
+        history: One record per epoch: `epoch` from 1; means over the batches of `loss` (NaN for a baseline),
+            `centroid_accuracy` (whether a code's nearest centroid is one of its own), `quantization_error`
+            1 − cos(z, sign z) and `quantization_error_centred`, of z − μ; `seconds`; and, where evaluated,
+            `validation_map` or `query_map`.
 
     Raises:
         CheckpointError: The run's folder has a checkpoint that cannot be read, or is of another run.
@@ -130,10 +128,7 @@ class Trainer:
         return self.config.epochs if self.is_baseline else len(self.history)
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the training images, then the scores and the checkpoint that are due.
-
-        Returns:
-            The epoch's record, now the last of `history`.
+        """One pass over the training images, then the scores and the checkpoint that are due; gives the epoch's record.
 
         Raises:
             FloatingPointError: The loss is not finite; the message says at which epoch and batch.
@@ -207,9 +202,9 @@ class Trainer:
 
     def evaluate(self) -> dict[str, float]:
         """The mAP after this epoch where it is due; where validation chooses, the best epoch's weights are kept."""
-        chooses, number, interval = len(self.data.validation) > 0, self.epoch + 1, self.config.eval_interval
-        is_due = interval > 0 and number % interval == 0
-        if not is_due and not (chooses and (not interval or number == self.config.epochs)):
+        chooses, number = len(self.data.validation) > 0, self.epoch + 1
+        interval = self.config.eval_interval or int(chooses)  # 0: never
+        if not interval or (number % interval and not (chooses and number == self.config.epochs)):
             return {}
         query, database = self.data.query, self.data.database
         if chooses:
@@ -228,19 +223,19 @@ class Trainer:
 
     def estimate_seconds(self) -> dict[str, float]:
         """Seconds that `training` from here on and `encoding` will take, from a few steps on copies."""
-        trial, seconds = copy.copy(self), {"training": 0.0}
-        for name, part in copy.deepcopy({name: getattr(self, name) for name in PARTS}).items():
-            setattr(trial, name, part)
+        trial, left = copy.copy(self), self.config.epochs - self.epoch
+        vars(trial).update(copy.deepcopy({name: getattr(self, name) for name in PARTS}))
         trial.order = self.order.clone_state()
         trial.model.train()
-        if self.epoch < self.config.epochs:
+        batches, steps = trial.batches(), [0.0]
+        if left:
             with trial.own_state():
-                batches = trial.batches()
-                step = median_seconds(lambda: trial.step(*next(batches)), min(6, self.steps))
-            seconds["training"] = step * self.steps * (self.config.epochs - self.epoch)
+                steps = timeit.repeat(lambda: trial.step(*next(batches)).cpu(), number=1, repeat=min(6, self.steps))
         few = Split(self.data.pool, self.data.database.indices[:256])
-        block = median_seconds(lambda: encode(trial.model, few, self.config.precision, features=self.pool_features), 3)
-        return seconds | {"encoding": block * (len(self.data.query) + len(self.data.database)) / len(few)}
+        items = len(self.data.query) + len(self.data.database)
+        block = lambda: encode(trial.model, few, self.config.precision, features=self.pool_features)
+        blocks = timeit.repeat(block, number=1, repeat=3)
+        return {"training": median(steps) * self.steps * left, "encoding": median(blocks) * items / len(few)}
 
     def solve(self) -> None:
         """Solves for the hash layer of a baseline; its record is of all training images."""
@@ -257,20 +252,17 @@ class Trainer:
 
         A step on fixed features runs on one thread: of many small operators, it took 3 times as long on two.
         """
-        threads, outside = torch.get_num_threads(), self.swap_random_state(self.random)
+        threads, outside = torch.get_num_threads(), [generator.get_state() for generator in self.generators]
         torch.set_num_threads(threads if self.config.finetune else 1)
         try:
+            for generator, state in zip(self.generators, self.random, strict=False):  # a checkpoint of a CPU has one
+                generator.set_state(state)
             yield
         finally:
-            self.random = self.swap_random_state(outside)
+            self.random = [generator.get_state() for generator in self.generators]
+            for generator, state in zip(self.generators, outside, strict=True):
+                generator.set_state(state)
             torch.set_num_threads(threads)
-
-    def swap_random_state(self, states: list[Tensor]) -> list[Tensor]:
-        """Sets the states of the generators, and gives those that they had."""
-        before = [generator.get_state() for generator in self.generators]
-        for generator, state in zip(self.generators, states, strict=False):  # a checkpoint of a CPU has one
-            generator.set_state(state)
-        return before
 
     def learned(self) -> dict[str, Tensor]:
         """The model's tensors, without those of a backbone that is not trained."""
@@ -319,13 +311,3 @@ def batch_statistics(codes: Tensor, targets: Tensor, centroids: Tensor) -> tuple
     nearest = (codes @ centroids.to(codes.dtype).T).argmax(1, keepdim=True)  # (B, 1)
     accuracy = (targets.gather(1, nearest) > 0).float().mean()
     return accuracy, *(1 - cosine_to_sign(z).mean() for z in (codes, codes - codes.mean()))
-
-
-def median_seconds(work: Callable[[], Tensor | tuple[Tensor, ...]], times: int) -> float:
-    """Of some calls, each waited for: its first tensor is copied to the CPU."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()[0].cpu()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[times // 2]
