@@ -280,6 +280,7 @@ class RunConfig(Options):
 
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
+TUNED_FIELDS = ("lr", "weight_decay", "epochs", "batch_size", "beta", "margin", "loss_options")  # by `relahash tune`
 # Losses that all had a batch norm as long as the field `compile` was there.
 _FORMERLY_NORMALIZED = ("csq", "dpn", "hashnet", "greedyhash", "jmlh", "dpsh", "dtsh", "sdh_c", "cross_entropy_plain")
 LOSS_DEFAULTS = {  # as in the losses' constructors, which a test compares: no torch is loaded for a run's name

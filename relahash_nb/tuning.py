@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from relahash_nb.centroids import make_centroids
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import TUNED_FIELDS, RunConfig, project_path
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.files import write
 from relahash_nb.losses import LOSSES, build_loss, wants_batch_norm
@@ -32,7 +32,6 @@ COMMON: dict[str, Any] = {
     "batch_size": [16, 32, 64, 128],
     "batch_norm": [True, False],
 }
-FIELDS = ("lr", "weight_decay", "epochs", "batch_size", "beta", "margin", "loss_options", "tuned")  # of a config
 HELD_OUT = 0.2  # of the training images
 
 
@@ -91,7 +90,7 @@ def tune(config: RunConfig, data: Dataset, features: torch.Tensor | None = None,
     NeurIPS 2011). A process alone finds the same values again from the same `config.seed`, also after a kill.
 
     Args:
-        config: Its options other than `FIELDS` are fixed.
+        config: Its options other than `TUNED_FIELDS` are fixed.
         data: As `load_dataset` gives it; only its train split is used.
         features: (M, F) of the pool, from `pool_features`; without `finetune`.
         trials: Those that are finished when the search ends.
@@ -158,7 +157,7 @@ def tuned(config: RunConfig, folder: Path | str) -> RunConfig:
     """The config with the values that a search has found for its method, bits and setting.
 
     Args:
-        config: Of any seed, split seed and centroid seed. A value that it gives for one of `FIELDS` is replaced.
+        config: Of any seed, split seed and centroid seed. A value that it gives for one of `TUNED_FIELDS` is replaced.
         folder: That `tune` wrote to, such as `results/tuned`.
 
     Raises:
@@ -167,17 +166,19 @@ def tuned(config: RunConfig, folder: Path | str) -> RunConfig:
     path = tuned_path(config, project_path(folder))
     if not path.is_file():
         where = f"{config.loss} at {config.bits} bits on these data"
-        command = config.replace(**dict.fromkeys(FIELDS)).command.replace("relahash train", "relahash tune")
+        command = config.replace(**dict.fromkeys(TUNED_FIELDS)).command.replace("relahash train", "relahash tune")
         raise ValueError(f"tuned: {folder} has no search for {where}; this makes it: {command}")
     content = json.loads(path.read_text(encoding="utf-8"))
     return with_values(config, content["best"] | {"tuned": f"{content['budget']['trials']} trials"})
 
 
 def key_of(config: RunConfig) -> dict[str, Any]:
-    """The options that a search holds fixed, but for seeds."""
+    """The options that a search holds fixed, without seeds, where they are not the defaults."""
     values = config.resolve().setting()
     values["weights"] = Path(values["weights"]).name
-    return {name: values[name] for name in values if name not in (*FIELDS, "split_seed", "centroid_seed")}
+    usual = {name: field.default for name, field in RunConfig.model_fields.items()}
+    free = (*TUNED_FIELDS, "tuned", "split_seed", "centroid_seed")
+    return {name: value for name, value in values.items() if name not in free and value != usual[name]}
 
 
 def tuned_path(config: RunConfig, folder: Path) -> Path:

@@ -65,7 +65,7 @@ def relahash(*arguments, cwd):
         (["train", "--weights", "x.safetensors"], "weights: 'x.safetensors' given, and there is no such file"),
         (
             ["trian"],
-            "'trian' given; allowed: train, sweep, check, report, figures, hash, index, search, duplicates (did",
+            "'trian' given; allowed: train, sweep, tune, check, report, figures, hash, index, search, duplicates (did",
         ),
     ],
 )

@@ -18,6 +18,7 @@ from relahash_nb.metrics import retrieval_scores
 from relahash_nb.results import (
     beside_published,
     compare,
+    comparison,
     describe_ties,
     format_comparison,
     load_published,
@@ -85,6 +86,39 @@ def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
     relahash = published[(published["loss"] == "relahash") & (published["source"] == "thaiminhpv/RelaHash README")]
     cifar10 = relahash[relahash["data"] == "cifar10"].set_index("bits")["mean_average_precision"]
     assert cifar10.to_dict() == {16: 0.820, 32: 0.835, 64: 0.852, 128: 0.854}  # DESIGN's, and the README's
+
+
+def with_query_scores(folder, **methods):
+    """Runs at 16 bits as folders that hold nothing but the score of each query; (S, Q) by method."""
+    rows = []
+    for method, scores in methods.items():
+        for seed, values in enumerate(scores):
+            place = folder / f"{method}{seed}"
+            place.mkdir()
+            np.savez(place / "codes.npz", average_precision=values)
+            rows.append({"method": method, "bits": 16, "seed": seed, "folder": str(place)})
+    return pd.DataFrame(rows)
+
+
+def test_differences_to_a_reference_are_paired_by_query_and_corrected_for_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "query_scores", lambda folder: np.load(f"{folder}/codes.npz")["average_precision"])
+    generator = np.random.default_rng(0)
+    hard = generator.uniform(0, 1, 400)  # of a query; far more than any method's gain
+    draw = lambda gain, spread=0.02: [hard + gain + generator.normal(0, spread, 400) for _ in range(4)]
+    noise = {f"noise{number}": draw(0.0, 0.2) for number in range(9)}
+    runs = with_query_scores(tmp_path, relahash=draw(0), up=draw(0.02), down=draw(-0.03), one=draw(0)[:1], **noise)
+    table = comparison.paired_differences(runs).set_index("method")
+    assert table.loc[["up", "down"], "verdict"].tolist() == ["better", "worse"]
+    assert table.loc["up", "low"] < 0.02 < table.loc["up", "high"] and table.loc["up", "low"] > 0.01
+    assert set(table.loc[list(noise), "verdict"]) == {"not told apart"} and "one" not in table.index
+    assert table.index[0] == "up" and table.index[-1] == "down" and "relahash" not in table.index
+
+
+def test_a_difference_that_one_seed_made_is_not_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "query_scores", lambda folder: np.load(f"{folder}/codes.npz")["average_precision"])
+    flat = [np.full(200, 0.5)] * 3
+    runs = with_query_scores(tmp_path, relahash=flat, lucky=[np.full(200, 0.9), *flat[1:]])
+    assert comparison.paired_differences(runs)["verdict"].tolist() == ["not told apart"]
 
 
 @pytest.fixture(scope="module")

@@ -133,9 +133,9 @@ class DTSHLoss(HashLoss):
 class DCHLoss(HashLoss):
     """Cauchy likelihood of pairs, which is steep at small distances: made for a search within a Hamming radius.
 
-    With d = K/2 · (1 − cos): the mean over the similar pairs of a batch of ln(d/γ) + ln(1 + γ/d), plus the mean over the
-    others of ln(1 + γ/d), plus λ · mean ln(1 + d(|z|, 1)/γ). As in DeepHash-pytorch, an item and itself are a pair, and
-    the cosine is at most .99.
+    With d = K/2 · (1 − cos): the mean over the similar pairs of a batch of ln(d/γ) + ln(1 + γ/d), plus the mean over
+    the others of ln(1 + γ/d), plus λ · mean ln(1 + d(|z|, 1)/γ). As in DeepHash-pytorch, an item and itself are a pair,
+    and the cosine is at most .99.
 
     "Deep Cauchy Hashing for Hamming Space Retrieval", Cao et al., CVPR 2018.
 

@@ -2,6 +2,8 @@
 # ruff: noqa: F401
 
 from relahash_nb.results.comparison import beside_published, compare, describe_ties, format_comparison, load_published
+
+from relahash_nb.results.comparison import paired_differences  # isort: skip
 from relahash_nb.results.runs import Run, describe_versions, find_run, load_run, lock_run, save_run
 from relahash_nb.results.tables import finished_runs, load_histories, load_runs, load_shown, report, save_figure
 

@@ -95,6 +95,7 @@ def save_run(
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     arrays = collect_arrays(config, data, codes, centroids)
+    arrays["average_precision"] = np.asarray(scores.average_precision, dtype=np.float32)
     write(folder / "config.json", lambda path: path.write_text(json.dumps(config.to_dict(), indent=1)))
     write(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
     write(folder / "codes.npz", lambda path: np.savez_compressed(path, **arrays))
@@ -153,7 +154,7 @@ def collect_arrays(
     int8. `query_raw` and `sample_raw` float16: codes before the sign of all queries, and of the database at
     `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,) are at
     `query_thumbnails` (S,), those of their nearest items `nearest` (S, R), rows of the database by distance, at
-    `nearest_thumbnails` (S, R).
+    `nearest_thumbnails` (S, R). `save_run` adds `average_precision` (Q,) float32, of each query.
     """
     from relahash_nb.metrics import hamming_distances, pack
 

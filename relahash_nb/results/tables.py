@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, RunConfig, project_path
+from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, TUNED_FIELDS, RunConfig, project_path
 from relahash_nb.files import write
 from relahash_nb.results.runs import Run, clean, load_run, read_run
 
@@ -116,12 +116,15 @@ def distinct(runs: pd.DataFrame) -> pd.DataFrame:
     """The latest run of each setting and seed, the setting's fields as text; `method` names a loss and its options."""
     runs = runs.reindex(columns=list(dict.fromkeys([*runs, *SETTING, "finished"])))
     runs = runs.assign(**{name: runs[name].map(text) for name in SETTING if name != "bits"})
+    runs.loc[runs["tuned"] != "None", list(TUNED_FIELDS)] = "tuned"  # a search's choices are one setting
     runs = runs.sort_values("finished", kind="stable").drop_duplicates([*SETTING, "seed"], keep="last").sort_index()
     return runs.assign(method=[name_method(row) for row in runs.to_dict("records")])
 
 
 def name_method(run: Mapping[str, str]) -> str:
     """A loss by its name, with the options that are not its defaults."""
+    if run.get("tuned", "None") != "None":
+        return run["loss"]
     options = json.loads(run["loss_options"]) if run["loss_options"] != "None" else {}
     usual = {"centroids": RunConfig.model_fields["centroids"].default} | LOSS_DEFAULTS.get(run["loss"], {})
     options |= {name: run[name] for name in METHOD[2:] if run[name] not in ("None", text(usual.get(name)))}
