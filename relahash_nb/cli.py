@@ -41,13 +41,13 @@ relahash COMMAND --help lists the options."""
 
 
 class TrainOptions(Options):
-    """Of `relahash train`, beside those of a run."""
+    """Train and score one hash model."""
 
     tag: str | None = option(None, "accepted as in the published command, and not used")
 
 
 class SweepOptions(Options):
-    """Of `relahash sweep`, beside those of a run."""
+    """Train and score every combination of the values."""
 
     plan: bool = option(False, "only print the runs, which are finished, and what the rest will take", "flag")
     file: str | None = option(None, "YAML file with names and values; an option on the command line goes before it")
@@ -67,20 +67,20 @@ class TuneOptions(Options):
 
 
 class CheckOptions(Options):
-    """Of `relahash check`, beside those of a run."""
+    """Say what is wrong with a data set."""
 
     images: bool = option(False, "decode every image, not only a few; this finds copies too", "flag")
 
 
 class FiguresOptions(Options):
-    """Of `relahash figures`."""
+    """Execute the analysis notebooks, where they are older than the runs."""
 
     results_dir: str = option("results", "folder that holds runs/; the figures go to figures/ beside it")
     dataset: str | None = option(None, "data set, as the table of results names it; default: the one with most runs")
 
 
 class ReportOptions(Options):
-    """Of `relahash report`, beside the settings that choose runs."""
+    """Print the finished runs as a table: all of them, or those with the given values."""
 
     results_dir: str = option("results", "folder that holds runs/")
     format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table")
@@ -88,14 +88,10 @@ class ReportOptions(Options):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Runs a command, with `arguments` instead of `sys.argv[1:]`.
 
-    Args:
-        arguments: Instead of `sys.argv[1:]`.
-
-    Returns:
-        Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data
-        are wrong and nothing was begun; 130 where it was interrupted.
+    Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data are
+    wrong and nothing was begun; 130 where it was interrupted.
     """
     sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -126,16 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(
-    command: str, description: str, arguments: Sequence[str], *kinds: type[Options], only: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The values that are given on the command line, by name; those of several runs' options as lists.
-
-    Args:
-        command: Its name.
-        description: For the help text.
-        arguments: After the command's name.
-        kinds: Whose fields are the options.
-        only: The fields of `RunConfig` that are options; empty: all.
+    command: str, arguments: Sequence[str], kind: type[Options], only: Sequence[str] = tuple(RunConfig.model_fields)
+) -> tuple[Any, dict[str, Any]]:
+    """A command's own options, whose docstring is its help; and those given of a run, as lists if of several runs.
 
     Raises:
         ValueError: There is no such option, or it has no value, or too many.
@@ -144,46 +133,39 @@ def parse(
 
     import tyro
 
-    owner = {
-        name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or name in (only or name)
-    }
+    owner = dict.fromkeys(kind.model_fields, kind) | dict.fromkeys(only, RunConfig)
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
-    for name, kind in owner.items():
-        is_filter = command == "report" and kind is RunConfig  # of values that runs have: none is the default
-        meaning = explain(kind, name) + ("" if is_filter else f" (default: {kind.model_fields[name].default})")
+    for name, of in owner.items():
+        is_filter = command == "report" and of is RunConfig  # of values that runs have: none is the default
+        meaning = explain(of, name) + ("" if is_filter else f" (default: {of.model_fields[name].default})")
         aliases = [ALIASES[name]] if name in ALIASES else None
         argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar="VALUE", aliases=aliases)
-        hint, default = (bool, False) if name in kind.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
-        hint = tyro.conf.Positional[hint] if name in kind.of_kind("positional") else hint
+        hint, default = (bool, False) if name in of.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
+        hint = tyro.conf.Positional[hint] if name in of.of_kind("positional") else hint
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": description})
+    options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": kind.__doc__})
     settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
     given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
         raise ValueError(f"{unknown[0]}: no such option{did_you_mean(name, owner).replace('_', '-')}")
-    values: dict[str, Any] = {}
+    values: dict[type[Options], dict[str, Any]] = {kind: {}, RunConfig: {}}
     for name, texts in vars(given).items():
-        kind = owner[name]
-        if name in kind.of_kind("flag"):
-            values |= {name: True} if texts else {}
+        of = owner[name]
+        if name in of.of_kind("flag"):
+            values[of][name] = texts
         elif texts != (NOT_GIVEN,):
-            several = (command in SEVERAL and kind is RunConfig) or "array" in str(kind.schema_of(name))
+            several = (command in SEVERAL and of is RunConfig) or "array" in str(of.schema_of(name))
             if not texts or (len(texts) > 1 and not several):
                 typed = " ".join(texts) or "no value"
-                raise ValueError(f"{name}: {typed} given; allowed: {kind.describe_allowed(name)}")
-            read = [kind.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
-            values[name] = read if several else read[0]
-    return values
+                raise ValueError(f"{name}: {typed} given; allowed: {of.describe_allowed(name)}")
+            read = [of.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
+            values[of][name] = read if several else read[0]
+    return kind(**values[kind]), values[RunConfig]
 
 
 def explain(kind: type[Options], name: str) -> str:
-    """An option in a help text: its meaning, what is allowed, what the recipes say.
-
-    Example:
-        >>> explain(RunConfig, "epochs").partition("; default: ")[2]
-        '100 with paper, 20 with quick, 20 with photos'
-    """
+    """An option in a help text: its meaning, what is allowed, what the recipes say."""
     allowed = kind.describe_allowed(name).removesuffix(", or None")
     is_plain = name in kind.of_kind("flag") or allowed in ("a text", "a list")
     usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
@@ -193,8 +175,8 @@ def explain(kind: type[Options], name: str) -> str:
 
 def train(arguments: Sequence[str]) -> int:
     """`relahash train`: one run, its lines printed as they come."""
-    given = parse("train", "Train and score one hash model.", arguments, RunConfig, TrainOptions)
-    if given.pop("tag", None) is not None:
+    options, given = parse("train", arguments, TrainOptions)
+    if options.tag is not None:
         print("tag: not used; a run's name says what was run", file=sys.stderr)
     config = RunConfig(**given).check()
     from relahash_nb.notebooks import RunFailed, check_runs
@@ -212,8 +194,7 @@ def train(arguments: Sequence[str]) -> int:
 
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
-    given = parse("sweep", "Train and score every combination of the values.", arguments, RunConfig, SweepOptions)
-    options = SweepOptions(**{name: given.pop(name) for name in SweepOptions.model_fields if name in given})
+    options, given = parse("sweep", arguments, SweepOptions)
     from relahash_nb.notebooks import check_runs
     from relahash_nb.results import load_runs, summarize, table
     from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
@@ -273,13 +254,12 @@ def tune(arguments: Sequence[str]) -> int:
 
 def check(arguments: Sequence[str]) -> int:
     """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
-    given = parse("check", "Say what is wrong with a data set.", arguments, RunConfig, CheckOptions, only=CHECKED)
-    all_images = given.pop("images", False)
+    options, given = parse("check", arguments, CheckOptions, only=CHECKED)
     config = RunConfig(**given).check()
     from relahash_nb.datasets import describe_dataset, inspect_dataset
 
     try:
-        data = inspect_dataset(config, all_images)
+        data = inspect_dataset(config, options.images)
     except ValueError as error:
         print(f"error: {error}\n1 error, 0 warnings")
         return 1
@@ -292,9 +272,7 @@ def check(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """`relahash report`: the finished runs as a table."""
-    what = "Print the finished runs as a table: all of them, or those with the given values."
-    given = parse("report", what, arguments, ReportOptions, RunConfig, only=(*SETTING_FIELDS, "seed"))
-    options = ReportOptions(**{name: given.pop(name) for name in ReportOptions.model_fields if name in given})
+    options, given = parse("report", arguments, ReportOptions, only=(*SETTING_FIELDS, "seed"))
     from relahash_nb.files import write
     from relahash_nb.results import report as render
 
@@ -308,8 +286,7 @@ def report(arguments: Sequence[str]) -> int:
 
 def figures(arguments: Sequence[str]) -> int:
     """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
-    what = "Execute the analysis notebooks, where they are older than the runs."
-    options = FiguresOptions(**parse("figures", what, arguments, FiguresOptions))
+    options, _ = parse("figures", arguments, FiguresOptions, only=())
     from relahash_nb.notebooks import ANALYSES, COMPARISON, RunFailed, execute_notebook, is_current
     from relahash_nb.results import select_runs
 
@@ -367,9 +344,8 @@ class DuplicatesOptions(Options):
 
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    kinds = (SEARCH[command], RunConfig) if "folder" in SEARCH[command].model_fields else (SEARCH[command],)
-    given = parse(command, kinds[0].__doc__, arguments, *kinds, only=BASELINE)
-    options = kinds[0](**{name: given.pop(name) for name in kinds[0].model_fields if name in given})
+    kind = SEARCH[command]
+    options, given = parse(command, arguments, kind, only=BASELINE if "folder" in kind.model_fields else ())
     for name in ("folder", "pictures", "index"):
         if not getattr(options, name, True):
             raise ValueError(f"{name}: not given; see relahash {command} --help")

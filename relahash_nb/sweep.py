@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,10 +39,7 @@ class Outcome:
 
 
 def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
-    """Every combination of the values, as configs; the first name varies slowest.
-
-    Args:
-        values: Names of `RunConfig`'s fields, each with a sequence of values.
+    """Every combination of values of `RunConfig`'s fields, as configs; the first name varies slowest.
 
     Raises:
         ValueError: A name is no field, a value is not allowed, there are more than 10,000 combinations, or two roots
@@ -80,7 +76,7 @@ def sweep(
         minutes: That one cell may take; None: no limit.
 
     Returns:
-        An outcome a config, in the order of the configs.
+        The outcomes, in the order of the configs.
     """
     outcomes = {config.run_id: Outcome(config, find_run(config)) for config in configs}
     missing = [config for config in configs if outcomes[config.run_id].run is None]
@@ -100,17 +96,17 @@ def sweep(
 
 def run_serial(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
     """The runs one after another in this process; what another process is writing is waited for at the end."""
-    waiting, passed = deque(configs), 0
+    waiting = list(configs)
     while waiting:
-        config = waiting.popleft()
-        if (outcome := attempt(config, minutes)) is not None:
-            passed = 0
-            yield outcome
-            continue
-        waiting.append(config)
-        passed += 1
-        if passed >= len(waiting):
+        taken = []
+        for config in waiting:
+            if (outcome := attempt(config, minutes)) is None:
+                taken.append(config)
+            else:
+                yield outcome
+        if len(taken) == len(waiting):
             time.sleep(POLL_SECONDS)
+        waiting = taken
 
 
 def on_cluster(
@@ -178,7 +174,7 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
 
     Raises:
         RunFailed: As there, or another process is at this run, or its folder cannot be written.
-        KeyboardInterrupt: Interrupted; the partial notebook is removed.
+        KeyboardInterrupt: The partial notebook is removed.
     """
     folder, defaults = run_folder(config), RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
@@ -241,11 +237,7 @@ def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
 
 
 def read_grid(path: Path) -> dict[str, list[Any]]:
-    """Names and values of a sweep from a YAML file: names of `RunConfig`'s fields, each with a value or a list of them.
-
-    Raises:
-        ValueError: There is no such file, or something in it is not allowed; one line that names the file.
-    """
+    """The fields of a sweep in a YAML file, each with its list of values; a ValueError names the file."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -276,13 +268,7 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
 
 
 def describe_run(run: Run) -> str:
-    """One line: the score with its tie bounds, and the seconds.
-
-    Example:
-        >>> scores = {"mean_average_precision": 0.82, "worst": 0.80, "best": 0.83}
-        >>> describe_run(Run(Path("r"), {"scores": scores, "seconds": {"training": 20.0, "encoding": 1.0}}))
-        'mAP 0.8200 (0.8000 to 0.8300 by the order of ties), 21 s'
-    """
+    """One line: the score with its tie bounds, and the seconds."""
     scores = run.report["scores"]
     bounds = f"{scores['worst']:.4f} to {scores['best']:.4f} by the order of ties"
     return f"mAP {scores['mean_average_precision']:.4f} ({bounds}), {sum(run.report['seconds'].values()):.0f} s"

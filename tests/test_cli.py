@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relahash_nb import notebooks, sweep
-from relahash_nb.cli import SweepOptions, main, parse
+from relahash_nb.cli import SweepOptions, TrainOptions, main, parse
 from relahash_nb.config import RunConfig
 from relahash_nb.results import Run, find_run, table
 from relahash_nb.sweep import RunFailed, expand
@@ -98,11 +98,11 @@ def test_a_data_set_that_is_not_to_be_had_is_said_before_a_kernel_starts(tmp_pat
 
 def test_the_published_command_s_names_are_understood(capsys, tmp_path):
     arguments = ["--ds", "nuswide", "--nbit=16", "--bs", "32", "--init-centroids-method", "H", "--lr", "1e-3"]
-    assert parse("train", "", arguments, RunConfig) == dict(
+    assert parse("train", arguments, TrainOptions)[1] == dict(
         dataset="nuswide_21", bits=16, batch_size=32, centroids="hadamard", lr=1e-3
     )
     for letter, name in zip("NUBMH", ("normal", "uniform", "bernoulli", "max_hamming", "hadamard"), strict=True):
-        assert parse("train", "", ["--init-centroids-method", letter], RunConfig) == {"centroids": name}
+        assert parse("train", ["--init-centroids-method", letter], TrainOptions)[1] == {"centroids": name}
     assert main(["train", "--tag", "mine", "--ds", "nuswide"]) == 2
     assert capsys.readouterr().err.startswith("tag: not used")
 
@@ -126,9 +126,9 @@ def test_what_is_given_goes_before_the_file_be_it_a_default(tmp_path, capsys):
 
 def test_a_sweep_knows_which_options_were_given():
     arguments = ["--loss", "relahash", "--bits", "64", "--beta", "None", "--finetune", "True", "--plan"]
-    assert parse("sweep", "", arguments, RunConfig, SweepOptions) == dict(
-        loss=["relahash"], bits=[64], beta=[None], finetune=[True], plan=True
-    )
+    options, given = parse("sweep", arguments, SweepOptions)
+    assert options == SweepOptions(plan=True)
+    assert given == dict(loss=["relahash"], bits=[64], beta=[None], finetune=[True])
 
 
 def test_help_lists_every_argument_with_its_default_range_and_meaning(tmp_path):

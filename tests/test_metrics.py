@@ -57,11 +57,9 @@ def test_sign_of_zero_is_plus_one():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int8])
-def test_binarize_keeps_library_and_dtype(dtype):
+def test_binarize_takes_tensors_of_any_dtype_that_has_a_sign(dtype):
     codes = torch.tensor([[3, -2]], dtype=dtype, requires_grad=dtype.is_floating_point)
-    signs = metrics.binarize(codes)
-    assert isinstance(signs, torch.Tensor) and signs.dtype == dtype and not signs.requires_grad
-    assert signs.tolist() == [[1, -1]]
+    assert metrics.binarize(codes).tolist() == [[1, -1]]
 
 
 @given(st.integers(1, 140), st.integers(0, 5), st.integers(0, 99))
@@ -78,14 +76,7 @@ def test_hamming_distances_count_differing_signs(bits):
     expected = (np.sign(queries)[:, None] != np.sign(database)).sum(2)
     np.testing.assert_array_equal(metrics.hamming_distances(queries, database), expected)
     tensors = metrics.hamming_distances(torch.tensor(queries), torch.tensor(database))
-    assert isinstance(tensors, torch.Tensor) and tensors.tolist() == expected.tolist()
-
-
-def test_hamming_distances_in_several_blocks(monkeypatch):
-    queries, database, *_ = random_set()
-    at_once = metrics.hamming_distances(queries, database)
-    monkeypatch.setattr("relahash_nb.metrics.codes.BLOCK_PAIRS", 2 * len(database) + 1)
-    np.testing.assert_array_equal(metrics.hamming_distances(queries, database), at_once)
+    np.testing.assert_array_equal(tensors, expected)
 
 
 # --- histograms ----------------------------------------------------------------------------------------------------

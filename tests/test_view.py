@@ -142,10 +142,12 @@ def test_the_plain_control_follows_its_class(view):
 
 def test_the_explorer_takes_another_run(runs):
     pytest.importorskip("anywidget")
-    menu, explorer = explore(runs, first=next(iter(runs))).children
+    box = explore(runs, first=next(iter(runs)))
+    menu, explorer = box.children
     view = View.of(runs[menu.value])
     assert (explorer.view["bits"], explorer.query, explorer.radius) == (16, *view.start)
     menu.value = list(runs)[1]
+    explorer = box.children[1]
     assert explorer.view["bits"] == 48 and "48 bits, relahash, seed 0: mAP 0." in explorer.view["name"]
     assert len(explorer.precision) == 17 * 49 * 4
     assert explore(runs).children[0].value == list(runs)[1]  # the one with the highest score
@@ -154,10 +156,10 @@ def test_the_explorer_takes_another_run(runs):
 def test_without_anywidget_there_is_the_plain_control_and_a_line(runs, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "anywidget", None)
     monkeypatch.delitem(sys.modules, "relahash_nb.explorer.widget", raising=False)
-    menu, shown = explore(runs, first=next(iter(runs))).children
-    assert shown.children[0].children[2].max == 16
-    menu.value = list(runs)[1]
-    assert shown.children[0].children[2].max == 48
+    box = explore(runs, first=next(iter(runs)))
+    assert box.children[1].children[2].max == 16
+    box.children[0].value = list(runs)[1]
+    assert box.children[1].children[2].max == 48
     assert "pip install 'relahash-nb[explorer]'" in capsys.readouterr().out
 
 

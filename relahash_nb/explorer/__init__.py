@@ -15,27 +15,25 @@ __all__ = ["View", "explore", "explore_plain", "export_html", "plot_view"]
 
 
 def explore(runs: Mapping[str, Run], first: str | None = None) -> ipywidgets.VBox:
-    """A menu of runs, and the explorer of the one chosen; without anywidget of ipywidgets alone, and a line says so.
+    """A menu of runs, as `finished_runs` gives them, and the explorer of the chosen one.
 
-    Args:
-        runs: As `finished_runs` gives them.
-        first: Run to begin with; None: the one with the highest mean average precision.
+    Without anywidget it is `explore_plain`, and a line says so. `first` None: the run with the highest mean average
+    precision.
     """
     first = first or max(runs, key=lambda name: runs[name].report["scores"]["mean_average_precision"])
     menu = ipywidgets.Dropdown(options=[(title_of(run), name) for name, run in runs.items()], description="run")
     menu.value, menu.layout.width = first, "auto"
     try:
-        from relahash_nb.explorer.widget import HammingExplorer
-
-        shown = HammingExplorer(View.of(runs[first]))
-        change = shown.show
+        from relahash_nb.explorer.widget import HammingExplorer as draw
     except ImportError:
         print("anywidget is not installed, so this is the plain control; pip install 'relahash-nb[explorer]' brings it")
-        shown = ipywidgets.VBox([explore_plain(View.of(runs[first]))])
+        draw = explore_plain
+    box = ipywidgets.VBox()
 
-        def change(view: View) -> None:
-            """Puts the controls of another run in place."""
-            shown.children = [explore_plain(view)]
+    def show(_) -> None:
+        """Shows the run that the menu names."""
+        box.children = [menu, draw(View.of(runs[menu.value]))]
 
-    menu.observe(lambda _: change(View.of(runs[menu.value])), "value")
-    return ipywidgets.VBox([menu, shown])
+    menu.observe(show, "value")
+    show(None)
+    return box

@@ -58,15 +58,9 @@ def draw_sheet(images: np.ndarray) -> tuple[bytes, int, int]:
 
 
 def export_html(views: View | Sequence[View], path: Path | str, links: Mapping[str, str] | None = None) -> Path:
-    """Writes the explorer as one page that needs no kernel, no server and no network; gives its path.
+    """Writes the explorer of one run, or of several with a menu, as a page that needs no kernel, server or network.
 
-    Args:
-        views: The run to show, or several for a menu.
-        path: Of the page, in a folder that exists.
-        links: Addresses of other pages by their titles.
-
-    Raises:
-        OSError: The page cannot be written; an older one is kept.
+    Its folder must exist; `links` are addresses of other pages by their titles. Gives the path.
     """
     states = [pack_state(view) for view in ([views] if isinstance(views, View) else views)]
     text = json.dumps(states, separators=(",", ":"), default=lambda data: {"base64": base64.b64encode(data).decode()})

@@ -15,11 +15,8 @@ from relahash_nb.plots.style import RIGHT, WRONG, plain
 def plot_view(view: View, group: int = 0, query: int | None = None, radius: int | None = None) -> Figure:
     """One position of the explorer as a figure: distances, precision and recall, and the nearest images.
 
-    Args:
-        view: What to show.
-        group: 0 to G − 1.
-        query: 1 is the group's first, 0 the mean of all its queries; None: where the explorer starts.
-        radius: Threshold, 0 to K; None: likewise.
+    `group` is 0 to G − 1; `query` 1 is the group's first, 0 the mean of all its queries; `radius` is the threshold, 0
+    to K. None: where the explorer starts.
     """
     query = view.start[0] if query is None else query
     radius = view.start[1] if radius is None else radius

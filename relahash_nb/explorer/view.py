@@ -20,7 +20,6 @@ class View:
     run, not only the S that have thumbnails. `View.of(run)` makes it from a run's files.
     """
 
-    name: str  # the run's id
     title: str  # the run in words, with its score
     start: tuple[int, int]  # query, counted from 1, and threshold to begin with; see `find_start`
     bits: int  # K
@@ -63,7 +62,6 @@ class View:
         words = [", ".join(names[row > 0]) or "no label" for row in [*query_targets[shown], *database_targets[items]]]
         labels, which = np.unique(words, return_inverse=True)
         return cls(
-            name=run.report["run_id"],
             title=title_of(run),
             start=find_start(tables["precision"], tables["recall"], len(shown)),
             bits=bits,

@@ -27,9 +27,3 @@ class HammingExplorer(anywidget.AnyWidget):
 
     def __init__(self, view: View):
         super().__init__(**pack_state(view))
-
-    def show(self, view: View) -> None:
-        """Shows another run."""
-        with self.hold_sync():  # one message, so that the browser never sees half of it
-            for name, value in pack_state(view).items():
-                setattr(self, name, value)

@@ -3,16 +3,6 @@
 import numpy as np
 
 
-def codes(values) -> None:
-    """Raise a ValueError unless codes are a matrix of numbers that have a sign."""
-    if len(np.shape(values)) != 2:
-        raise ValueError(f"codes have shape {tuple(np.shape(values))}; allowed: (N, K)")
-    if str(values.dtype).removeprefix("torch.").startswith(("bool", "uint")):
-        raise ValueError(f"codes are {values.dtype}; allowed: floating point or signed integers, such as ±1")
-    if (values != values).any():
-        raise ValueError("codes hold NaN; allowed: numbers")
-
-
 def width(name: str, first, second) -> None:
     """Raise a ValueError unless both are matrices of equally many columns."""
     one, other = tuple(np.shape(first)), tuple(np.shape(second))

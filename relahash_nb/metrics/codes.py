@@ -15,30 +15,35 @@ import numpy as np
 from relahash_nb.metrics import checks
 
 BLOCK_ITEMS = 16_384  # codes and labels of so many items stay in a core's cache while all queries pass over them
-BLOCK_PAIRS = 1 << 20  # distances that `hamming_distances` computes at a time
 
 
-def binarize(codes):
-    """Take the sign of codes (N, K), floating point or signed integers; the sign of 0 is +1.
+def as_codes(values) -> np.ndarray:
+    """Codes as a NumPy array (N, K) of numbers that have a sign."""
+    codes = as_array(values)
+    if codes.ndim != 2:
+        raise ValueError(f"codes have shape {codes.shape}; allowed: (N, K)")
+    if codes.dtype.kind in "bu":
+        raise ValueError(f"codes are {codes.dtype}; allowed: floating point or signed integers, such as ±1")
+    if (codes != codes).any():
+        raise ValueError("codes hold NaN; allowed: numbers")
+    return codes
 
-    A tensor or an array of -1 and +1, on the device and of the dtype of `codes`. NaN, other shapes, and booleans or
-    unsigned integers (bits of 0 and 1 have no sign) are a ValueError.
+
+def sign_bits(codes) -> np.ndarray:
+    """(N, K) booleans, true where `binarize` gives +1."""
+    return as_codes(codes) >= 0
+
+
+def binarize(codes) -> np.ndarray:
+    """Take the sign of codes (N, K), floating point or signed integers: (N, K) float32 of -1 and +1, which 0 gives.
+
+    NaN, other shapes, and booleans or unsigned integers (bits of 0 and 1 have no sign) are a ValueError.
 
     Example:
         >>> print(binarize(np.array([[0.3, 0.0, -2.0]])))
         [[ 1.  1. -1.]]
     """
-    if not hasattr(codes, "detach"):
-        codes = np.asarray(codes)
-    checks.codes(codes)
-    signs = 2 * (codes >= 0) - 1
-    return signs.astype(codes.dtype) if isinstance(codes, np.ndarray) else signs.to(codes.dtype)
-
-
-def sign_bits(codes) -> np.ndarray:
-    """(N, K) booleans, true where `binarize` gives +1."""
-    checks.codes(codes := as_array(codes))
-    return codes >= 0
+    return 2 * sign_bits(codes).astype(np.float32) - 1
 
 
 def pack(codes) -> np.ndarray:
@@ -65,28 +70,16 @@ def unpack(packed, bits: int) -> np.ndarray:
     return 2 * np.unpackbits(packed, axis=1, count=bits).astype(np.float32) - 1
 
 
-def hamming_distances(query_codes, database_codes):
-    """Count the bits in which each query (Q, K) differs from each database item (D, K), codes as for `binarize`.
-
-    (Q, D) int32, 0 to K, in the library and on the device of `query_codes`.
+def hamming_distances(query_codes, database_codes) -> np.ndarray:
+    """Count the bits in which each query (Q, K) differs from each database item (D, K): (Q, D) int32, 0 to K.
 
     Example:
         >>> print(hamming_distances(np.array([[1, 1, -1]]), np.array([[1, 1, -1], [-1, 1, 1]])))
         [[0 2]]
     """
     checks.width("codes", query_codes, database_codes)
-    queries, database = to_words(pack(query_codes)), to_words(pack(database_codes))  # (Q, W), (D, W)
-    distances = np.zeros((len(queries), len(database)), np.int32)
-    step = max(1, BLOCK_PAIRS // max(1, len(database)))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        for words, others in zip(queries[rows].T, database.T, strict=True):
-            distances[rows] += np.bitwise_count(words[:, None] ^ others)
-    if not hasattr(query_codes, "detach"):
-        return distances
-    import torch  # whoever has a tensor has loaded it; arrays do without
-
-    return torch.from_numpy(distances).to(query_codes.device)
+    agreeing = binarize(query_codes) @ binarize(database_codes).T  # (Q, D), less those that differ; exact in float32
+    return ((np.shape(query_codes)[1] - agreeing) / 2).astype(np.int32)
 
 
 def to_words(packed: np.ndarray) -> np.ndarray:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.stats
 
-from relahash_nb.metrics import checks
-from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances, pack, sign_bits
+from relahash_nb.metrics.codes import as_array, as_codes, distance_histograms, hamming_distances, pack, sign_bits
 
 
 def quantization_error(codes, centred: bool = False) -> float:
@@ -24,7 +23,7 @@ def quantization_error(codes, centred: bool = False) -> float:
         >>> round(quantization_error(np.array([[3.0, -1.0], [1.0, -1.0]])), 4)
         0.0528
     """
-    codes = _real(codes)
+    codes = as_codes(codes).astype(np.float64)
     return float(1 - cosine_to_sign(codes - codes.mean() if centred else codes).mean())
 
 
@@ -35,7 +34,7 @@ def code_cosine(codes) -> np.ndarray:
         >>> print(code_cosine(np.array([[3.0, -4.0], [2.0, 2.0]])).round(4))
         [0.9899 1.    ]
     """
-    return cosine_to_sign(_real(codes))
+    return cosine_to_sign(as_codes(codes).astype(np.float64))
 
 
 def cosine_to_sign(codes):
@@ -163,7 +162,7 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
     labels, expected = as_array(targets) != 0, (len(codes), len(centroids))
     if labels.shape != expected:
         raise ValueError(f"targets have shape {labels.shape}; allowed: {expected}")
-    distances = hamming_distances(as_array(codes), as_array(centroids))  # (N, C)
+    distances = hamming_distances(codes, centroids)  # (N, C)
     return (distances * labels).sum(1) / np.where(labels.any(1), labels.sum(1), np.nan)
 
 
@@ -179,7 +178,7 @@ def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarra
         [[0.  0.  0.5 0.5]
          [0.5 0.5 0.  0. ]] [-2. -1.  0.  1.  2.]
     """
-    codes, edges = _real(codes), np.linspace(-limit, limit, bins + 1)
+    codes, edges = as_codes(codes).astype(np.float64), np.linspace(-limit, limit, bins + 1)
     inside = (codes / (np.abs(codes).mean() or 1.0)).clip(-limit, limit)
     return np.stack([np.histogram(bit, edges, density=True)[0] for bit in inside.T]), edges
 
@@ -196,16 +195,11 @@ def principal_components(codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         [1. 1.] [[0. 1.]
          [1. 0.]] [1. 0.]
     """
-    codes = _real(codes)
+    codes = as_codes(codes).astype(np.float64)
     variances, directions = np.linalg.eigh(np.cov(codes.T, bias=True))  # rising
     directions = directions.T[:-3:-1]  # (2, K)
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
     return codes.mean(0), directions * np.sign(largest) + 0.0, variances[:-3:-1] / (variances.sum() or 1.0)
-
-
-def _real(codes) -> np.ndarray:
-    checks.codes(codes := as_array(codes))
-    return codes.astype(np.float64)
 
 
 def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:

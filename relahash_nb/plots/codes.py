@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relahash_nb.plots.style import GREY, PALETTE, looks, new_axes, plain, semantics
+from relahash_nb.plots.style import GREY, PALETTE, looks, new_axes, panels, plain
 
 UNIT = "code before the sign / mean size"
-
-
-@contextmanager
-def own_layout() -> Iterator[None]:
-    """Leaves the layout to seaborn; `rc_context` would also turn off that a notebook shows each figure by itself."""
-    name = "figure.constrained_layout.use"
-    before, plt.rcParams[name] = plt.rcParams[name], False
-    try:
-        yield
-    finally:
-        plt.rcParams[name] = before
 
 
 def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
@@ -42,38 +28,31 @@ def plot_bit_histograms(
     densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Sequence[int] = range(8)
 ) -> Figure:
     """Some bits (from 0) before the sign, a panel each; `bit_histograms` gives (K, bins) and edges (bins + 1,)."""
-    table = tabulate({name: density[list(bits)] for name, density in densities.items()}, edges, bits)
-    style = semantics(table["loss"]) | {"markers": False}
-    size = dict(col_wrap=4, height=1.8, aspect=1.2) if len(bits) > 1 else dict(height=3.4, aspect=1.8)
-    options = dict(kind="line", drawstyle="steps-mid", col="bit", errorbar=None, **style, **size)
-    with own_layout():
-        grid = sns.relplot(table, x=UNIT, y="density", hue="loss", style="loss", **options)
-    for ax in grid.axes.flat:
+    figure, axes = panels(len(bits), 4, 1.8) if len(bits) > 1 else panels(1, 1, 3.4)
+    for ax, bit in zip(axes, bits, strict=True):
+        for (name, density), look in zip(densities.items(), looks(densities).values(), strict=True):
+            style = dict(color=look["color"], dashes=look["dashes"], drawstyle="steps-mid", label=plain(name))
+            ax.plot((edges[:-1] + edges[1:]) / 2, density[bit], **style)
         ax.axvline(0, color="black", lw=0.6)
-    grid.set_titles("bit {col_name}").set(xlim=(edges[0], edges[-1]), xlabel="", xticks=[-2, 0, 2])
-    grid.figure.supxlabel(UNIT, fontsize=plt.rcParams["axes.labelsize"])
-    return grid.figure
+        ax.set(title=f"bit {bit + 1}", xlim=(edges[0], edges[-1]), xticks=[-2, 0, 2])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    figure.supxlabel(UNIT)
+    figure.supylabel("density")
+    return figure
 
 
 def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -> Figure:
     """All bits before the sign, one row per bit and one panel per loss; arguments as of `plot_bit_histograms`."""
-    bits = len(next(iter(densities.values())))
     # Beyond the 99th percentile all is black, so that one narrow bit does not bleach the others.
     most = np.quantile(np.concatenate(list(densities.values())), 0.99)
-    options = dict(col="loss", col_wrap=min(len(densities), 3), height=3.2, cmap="Blues", vmin=0, vmax=most)
-    table, cells = tabulate(densities, edges, range(bits)), (edges, np.arange(bits + 1) + 0.5)
-    with own_layout():
-        grid = sns.displot(table, x=UNIT, y="bit", weights="density", bins=cells, thresh=None, **options)
-    grid.set_titles("{col_name}").set(xticks=[-2, 0, 2], ylim=(bits + 0.5, 0.5))
-    return grid.figure
-
-
-def tabulate(densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Sequence[int]) -> pd.DataFrame:
-    """Histograms (bits, bins) by loss as a table for seaborn; bits are counted from 1."""
-    centres = (edges[:-1] + edges[1:]) / 2
-    rows = pd.MultiIndex.from_product([map(plain, densities), [bit + 1 for bit in bits], centres])
-    table = pd.DataFrame({"density": np.concatenate(list(densities.values())).ravel()}, index=rows)
-    return table.rename_axis(["loss", "bit", UNIT]).reset_index()
+    figure, axes = panels(len(densities), 3, 3.2)
+    for ax, (name, density) in zip(axes, densities.items(), strict=True):
+        rows = np.arange(len(density) + 1) + 0.5
+        ax.pcolormesh(edges, rows, density, cmap="Blues", vmin=0, vmax=most, rasterized=True)
+        ax.set(title=plain(name), xticks=[-2, 0, 2], ylim=(rows[-1], rows[0]))
+    figure.supxlabel(UNIT)
+    figure.supylabel("bit")
+    return figure
 
 
 def plot_shares(
@@ -107,28 +86,18 @@ def plot_positions(points: np.ndarray, labels: np.ndarray, centroids: np.ndarray
 def plot_map(
     points: np.ndarray, labels: np.ndarray, names: Sequence[str], centroids: np.ndarray, shares: Sequence[float]
 ) -> Figure:
-    """Codes in the plane: one panel for each of the first ten classes, its codes in colour, all others in grey.
+    """Codes (N, 2) in the plane: one panel for each of the first ten classes, its codes in colour, all others in grey.
 
-    Args:
-        points: (N, 2) float.
-        labels: (N,) class numbers.
-        names: C.
-        centroids: (C, 2), drawn as crosses.
-        shares: Of the variance along both axes, 0 to 1.
+    `labels` (N,) are numbers of the C classes in `names`, `centroids` (C, 2) are drawn as crosses, and `shares` are
+    those of the variance along both axes, 0 to 1.
     """
-    columns = min(len(names), 5)
-    rows = -(-min(len(names), 10) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 1.9 * rows + 0.3), sharex=True, sharey=True, squeeze=False)
-    for label, ax in enumerate(axes.flat):
-        if label >= len(names):
-            ax.remove()
-            continue
+    figure, axes = panels(min(len(names), 10), 5, 2.0)
+    for label, ax in enumerate(axes):
         own = np.asarray(labels) == label
         ax.scatter(*points[~own].T, s=2, color=GREY, alpha=0.3, lw=0, rasterized=True)
         ax.scatter(*points[own].T, s=5, color=PALETTE[0], lw=0, rasterized=True)
         ax.plot(*centroids[label], "X", color="black", mec="white", ms=8)
         ax.set_title(plain(names[label]))
-    for axis, write in enumerate((figure.supxlabel, figure.supylabel)):
-        share = f"{100 * shares[axis]:.0f} % of the variance"
-        write(f"component {axis + 1}, {share}", fontsize=plt.rcParams["axes.labelsize"])
+    figure.supxlabel(f"component 1, {100 * shares[0]:.0f} % of the variance")
+    figure.supylabel(f"component 2, {100 * shares[1]:.0f} % of the variance")
     return figure

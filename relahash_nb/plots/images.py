@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from relahash_nb.metrics import ClassDistances
-from relahash_nb.plots.style import RIGHT, WRONG, new_axes, plain
+from relahash_nb.plots.style import RIGHT, WRONG, new_axes, panels, plain
 
 GAP = 0.06  # between two images, in widths of one
 
@@ -71,16 +71,12 @@ def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None
 
 def plot_class_distances(distances: Mapping[str, ClassDistances]) -> Figure:
     """Distances of relevant and irrelevant pairs, one panel per name; `distances` as `class_distances` gives them."""
-    columns = min(len(distances), 3)
-    size = dict(sharex=True, sharey=True, figsize=(9 if columns > 1 else 7, 3.2 * -(-len(distances) // columns)))
-    figure, axes = plt.subplots(-(-len(distances) // columns), columns, squeeze=False, **size)
-    for ax, (name, pairs) in zip(axes.flat, distances.items(), strict=False):
+    figure, axes = panels(len(distances), 3, 3.2)
+    for ax, (name, pairs) in zip(axes, distances.items(), strict=True):
         plot_hamming(pairs.intra, pairs.intra + pairs.inter, ax)
         means = f"means {pairs.mean_intra:.1f} and {pairs.mean_inter:.1f} bits"
         ax.set_title(f"{plain(name)}: {means},\noverlap {100 * pairs.overlap:.1f} %", pad=18)
         ax.label_outer()
-    for ax in axes.flat[len(distances) :]:
-        ax.remove()
     return figure
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from relahash_nb.config import BASELINE_NAMES
@@ -27,6 +28,7 @@ def set_style() -> None:
     sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
     plt.rcParams.update({"figure.dpi": 110, "figure.figsize": SIZE, "figure.constrained_layout.use": True})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams["figure.labelsize"] = plt.rcParams["axes.labelsize"]
     plt.rcParams["svg.hashsalt"] = "relahash"  # the same bytes from the same data
 
 
@@ -53,6 +55,19 @@ def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
 def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
     """The axes that were given, or those of a new figure."""
     return ax or plt.subplots(figsize=size)[1]
+
+
+def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of several axes with common scales, row by row, each row so many inches high."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    size = (9 if columns > 1 else 7, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    for ax in axes.flat[count - columns : count]:  # the lowest of each column
+        ax.tick_params(labelbottom=True)
+    return figure, list(axes.flat[:count])
 
 
 def ours_first(names: Iterable[str]) -> list[str]:

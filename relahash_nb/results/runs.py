@@ -165,7 +165,7 @@ def collect_arrays(
         arrays |= {f"{name}_codes": pack(codes[name]), f"{name}_targets": targets, f"{name}_ids": split.ids}
         spread[name] = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
     shown, rows = spread.values()  # (S,), (M,)
-    distances = np.asarray(hamming_distances(codes["query"][shown], codes["database"]), dtype=np.int32)  # (S, D)
+    distances = hamming_distances(codes["query"][shown], codes["database"])  # (S, D)
     if config.drop_self_matches:
         own = data.query.positions_in(data.database)[shown]  # (S,)
         distances[own >= 0, own[own >= 0]] = config.bits + 1  # behind all others
