@@ -103,8 +103,9 @@ class RunConfig(Options):
     weights: str | None = option(None, "pretrained weights: imagenet, none, or a safetensors file")
     finetune: bool | None = option(None, "train the backbone too; if False, only the hash layer on fixed features")
     image_size: Annotated[int, Field(ge=8, le=4096)] | None = option(None, "height and width in pixels")
-    augment: Literal["none", "flip", "jitter", "shift", "crop", "resized_crop"] | None = option(
-        None, "random changes of training images; all but none flip them, jitter also changes brightness and contrast")
+    augment: Literal["none", "flip", "jitter", "shift", "crop", "resized_crop", "trivial"] | None = option(
+        None, "random changes of training images; all but none flip them, jitter also changes brightness and contrast, "
+        "trivial crops and takes one of torchvision's TrivialAugment")
     epochs: Count | None = option(None, "passes over the training images")
     batch_size: Annotated[int, Field(ge=2, le=10**9)] | None = option(
         None, "training images per step; an incomplete last batch is dropped")
@@ -113,6 +114,8 @@ class RunConfig(Options):
     weight_decay: NotNegative | None = option(None, "weight decay of Adam, on all parameters")
     schedule: Literal["step", "cosine", "one_cycle", "constant"] | None = option(
         None, "learning rate over the epochs; step multiplies it by 0.1 after 80 %")
+    ema: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.0, "decay at each step of an average of the weights, which is then scored; 0: no average")
     dropout: bool = option(False, "keep the backbone's dropout layers; the published code turns them off")
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "number format of the network; the loss uses fp32")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", "bookkeeping")

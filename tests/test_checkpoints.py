@@ -119,8 +119,8 @@ def left(tmp_path, monkeypatch):
 @pytest.mark.parametrize("step", [2, 2 * STEPS + 1, 4 * STEPS])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"validation_per_class": 4}, {"finetune": False, "validation_per_class": 4}],
-    ids=["plain", "validation", "fixed-validation"],
+    [{}, {"validation_per_class": 4, "ema": 0.8}, {"finetune": False, "validation_per_class": 4}],
+    ids=["plain", "validation-average", "fixed-validation"],
 )
 def test_an_interrupted_run_ends_in_the_same_bits(options, step, tmp_path, monkeypatch, capsys):
     undisturbed = results(*train(make_config(tmp_path / "undisturbed", **options)))

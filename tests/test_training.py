@@ -230,10 +230,25 @@ def test_self_matches_are_left_out_when_asked_for(data):
     assert dropped.mean_average_precision < kept.mean_average_precision
 
 
-@pytest.mark.parametrize("finetune", [True, False])
-def test_the_estimate_changes_nothing(data, finetune):
+def test_averaged_weights_are_the_decayed_sum_of_all_steps_and_are_what_is_left(data):
+    config = RunConfig(**QUICK, ema=0.9, checkpoint_minutes=0)
+    model, seen = build_model(config), []
+    training = Trainer(model, build_loss(config, make_centroids(10, 16)), data, config)
+    step = training.step
+    training.step = lambda *batch: (step(*batch), seen.append(model.hash_layer[0].weight.detach().clone()))[0]
+    for _ in range(config.epochs):
+        training.train_epoch()
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.9 * expected + 0.1 * weight
+    training.finish()
+    assert torch.allclose(model.hash_layer[0].weight, expected, atol=1e-6) and not torch.equal(expected, seen[-1])
+
+
+@pytest.mark.parametrize(("finetune", "ema"), [(True, 0.9), (False, 0.0)])
+def test_the_estimate_changes_nothing(data, finetune, ema):
     def train(estimates):
-        config = RunConfig(**QUICK | dict(finetune=finetune), loss="jmlh", checkpoint_minutes=0)
+        config = RunConfig(**QUICK | dict(finetune=finetune), ema=ema, loss="jmlh", checkpoint_minutes=0)
         model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
         features = None if finetune else torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
         training, seconds = Trainer(model, loss, data, config, features), []

@@ -149,8 +149,8 @@ def prepare(images: Tensor, image_size: int, augment: str = "none", generator: G
         >>> prepare(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8), 4).unique()
         tensor([0.2000])
     """
-    if augment in CROPS:
-        images = CROPS[augment](images, generator)
+    if augment in CHANGES:
+        images = CHANGES[augment](images, generator)
     if AUGMENTATIONS[augment]:
         batch = images.float() / 255  # (B, C, H, W)
         for step in AUGMENTATIONS[augment]:
@@ -215,10 +215,18 @@ def shift(batch: Tensor, generator: Generator, share: float = 1 / 14) -> Tensor:
     return crop(F.pad(batch, (round(height * share),) * 4, mode="replicate"), generator, [height, width])
 
 
+def trivial(images: Tensor, generator: Generator) -> Tensor:
+    """A part of half of each image's area or more, mirrored or not, and one change of TrivialAugment (ICCV 2021)."""
+    cut = v2.RandomResizedCrop(images.shape[-2:], scale=(0.5, 1.0), antialias=True)
+    steps = v2.Compose([cut, v2.RandomHorizontalFlip(), v2.TrivialAugmentWide()])
+    return transform_each(images, steps, generator)
+
+
 # Of uint8 images, before anything else; "centre" is the evaluation's, and no choice of a config.
 CROPS = {"crop": crop, "resized_crop": resized_crop, "centre": centre}
+CHANGES = CROPS | {"trivial": trivial}
 AUGMENTATIONS = {"none": (), "flip": (flip,), "jitter": (flip, jitter), "shift": (shift, flip, jitter)}
-AUGMENTATIONS |= {"crop": (flip,), "resized_crop": (flip,), "centre": ()}
+AUGMENTATIONS |= {"crop": (flip,), "resized_crop": (flip,), "centre": (), "trivial": ()}
 
 
 def _uniform(batch: Tensor, low: float, high: float, generator: Generator) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from relahash_nb.baselines import BASELINES, solve
@@ -31,7 +32,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # the learning rate's factor
     "one_cycle": lambda progress: min(progress / 0.2, (1 - progress) / 0.8),
 }
 STATISTICS = ("loss", "centroid_accuracy", "quantization_error", "quantization_error_centred")
-PARTS = ("model", "loss", "optimizer", "scaler")  # what changes in a step
+PARTS = ("model", "loss", "optimizer", "scaler", "average")  # what changes in a step
 CHECK_INTERVAL = 50  # steps between looks at the loss: each look makes the host wait for the device
 
 
@@ -107,6 +108,9 @@ class Trainer:
                 self.pool_features = pool_features(model, data, config)  # (M, F)
             self.train_features = self.pool_features[data.train.indices].to(self.device).float()  # (N, F)
         self.optimizer = make_optimizer(model, loss, config)
+        self.average = nn.Identity()
+        if config.ema:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.order = torch.Generator().manual_seed(config.seed)  # of the batches and their augmentation
         self.generators = [torch.default_generator]  # that dropout and losses draw from
@@ -169,6 +173,8 @@ class Trainer:
         self.scaler.scale(loss).backward()  # the scaler does nothing but in fp16
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.config.ema:
+            self.average.update_parameters(self.model)
         return torch.stack([loss.detach(), *batch_statistics(codes.detach(), targets, self.loss.centroids)])
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -209,17 +215,24 @@ class Trainer:
         query, database = self.data.query, self.data.database
         if chooses:
             query, database = self.data.validation, self.data.validation_database
-        value = float(evaluate(self.model, query, database, self.config, self.pool_features).mean_average_precision)
+        value = float(evaluate(self.scored, query, database, self.config, self.pool_features).mean_average_precision)
         if chooses and (self.best is None or value > self.best[0]):
-            self.best = value, copy.deepcopy(self.learned())
+            self.best = value, copy.deepcopy(self.learned(self.scored))
         return {"validation_map" if chooses else "query_map": value}
 
     def finish(self) -> list[dict[str, float]]:
-        """Leaves the model in evaluation mode, with the weights of the epoch that validation chose; gives `history`."""
-        self.model.eval()
-        if self.best is not None:
-            self.model.load_state_dict(self.best[1], strict=False)  # a fixed backbone is as it was
+        """Leaves the model in evaluation mode, with the weights that are scored; gives `history`.
+
+        They are those of the epoch that validation chose, and averaged where the config has `ema`.
+        """
+        weights = self.learned(self.scored) if self.best is None else self.best[1]
+        self.model.eval().load_state_dict(weights, strict=False)  # a fixed backbone is as it was
         return self.history
+
+    @property
+    def scored(self) -> HashModel:
+        """The model whose codes count: that of averaged weights, or the trained one itself."""
+        return self.average.module if self.config.ema else self.model
 
     def estimate_seconds(self) -> dict[str, float]:
         """Seconds that `training` from here on and `encoding` will take, from a few steps on copies."""
@@ -264,9 +277,9 @@ class Trainer:
                 generator.set_state(state)
             torch.set_num_threads(threads)
 
-    def learned(self) -> dict[str, Tensor]:
-        """The model's tensors, without those of a backbone that is not trained."""
-        tensors = self.model.state_dict()
+    def learned(self, model: HashModel | None = None) -> dict[str, Tensor]:
+        """A model's tensors, without those of a backbone that is not trained."""
+        tensors = (model or self.model).state_dict()
         return {name: tensors[name] for name in tensors if self.config.finetune or not name.startswith("backbone.")}
 
     def identity(self) -> dict[str, Any]:
