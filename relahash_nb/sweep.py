@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +20,7 @@ from filelock import Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
-from relahash_nb.results import Run, find_run
+from relahash_nb.results import Run, find_run, load_run, lock_run
 from relahash_nb.results.runs import describe_hardware
 from relahash_nb.results.tables import SHARED, describe_setting, matching
 
@@ -65,7 +67,11 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
 
 
 def sweep(
-    configs: Sequence[RunConfig], workers: int | None = None, scheduler: str | None = None, minutes: float | None = None
+    configs: Sequence[RunConfig],
+    workers: int | None = None,
+    scheduler: str | None = None,
+    minutes: float | None = None,
+    notebooks: bool = True,
 ) -> list[Outcome]:
     """Executes the runs that are not there yet, one after another or on a Dask cluster, and prints a line for each.
 
@@ -74,6 +80,7 @@ def sweep(
         workers: Processes of a local Dask cluster; None: this process alone.
         scheduler: Address of a Dask scheduler, such as `tcp://host:8786`, instead.
         minutes: That one cell may take; None: no limit.
+        notebooks: Execute a notebook for each run; without, runs share this process, their data and features.
 
     Returns:
         The outcomes, in the order of the configs.
@@ -85,7 +92,7 @@ def sweep(
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
     cluster = workers or scheduler
-    finished = on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes)
+    finished = on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes, notebooks)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -94,13 +101,13 @@ def sweep(
     return list(outcomes.values())
 
 
-def run_serial(configs: Sequence[RunConfig], minutes: float | None) -> Iterator[Outcome]:
+def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: bool = True) -> Iterator[Outcome]:
     """The runs one after another in this process; what another process is writing is waited for at the end."""
     waiting = list(configs)
     while waiting:
         taken = []
         for config in waiting:
-            if (outcome := attempt(config, minutes)) is None:
+            if (outcome := attempt(config, minutes, notebooks)) is None:
                 taken.append(config)
             else:
                 yield outcome
@@ -145,7 +152,7 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
         raise RunFailed(outcome.error)
 
 
-def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
+def attempt(config: RunConfig, minutes: float | None = None, notebook: bool = True) -> Outcome | None:
     """One run of a sweep, with `log.txt` and `failed.txt` beside the notebook; None where another process is at it."""
     folder = run_folder(config)
     try:
@@ -157,7 +164,10 @@ def attempt(config: RunConfig, minutes: float | None = None) -> Outcome | None:
             (folder / FAILURE).unlink(missing_ok=True)
             try:
                 with (folder / LOG).open("w", buffering=1) as log:
-                    return Outcome(config, execute(config, log, minutes))
+                    if notebook:
+                        return Outcome(config, execute(config, log, minutes))
+                    with redirect_stdout(log):
+                        return Outcome(config, train_here(config))
             except RunFailed as error:
                 lines = (folder / LOG).read_text().splitlines()[-LOG_LINES:]
                 text = "\n".join([str(error), "", "The last lines of its log:", *lines, ""])
@@ -194,6 +204,52 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
         raise RunFailed(f"{what}\nThe partial notebook: {folder / NOTEBOOK}")
     return run
+
+
+def train_here(config: RunConfig) -> Run:
+    """One run in this process, without a notebook; the data and fixed features of the last one serve again.
+
+    Raises:
+        RunFailed: The data or the options cannot be used, or the training diverged.
+    """
+    from relahash_nb import centroids, files, losses, models, results, training
+
+    free = (
+        "loss",
+        "loss_options",
+        "beta",
+        "margin",
+        "bits",
+        "centroids",
+        "centroid_seed",
+        "seed",
+        "lr",
+        "weight_decay",
+    )
+    usual = {name: RunConfig.model_fields[name].default for name in (*free, "epochs", "schedule", "ema", "tuned")}
+    files.SECONDS.clear()
+    try:
+        data, features = _load(json.dumps(config.replace(**usual | {"finetune": config.resolve().finetune}).to_dict()))
+        lock_run(config, data)
+        model, given = models.build_model(config), (len(data.class_names), config.bits)
+        goals = centroids.make_centroids(*given, config.centroids, config.seed_of_centroids)
+        history = training.fit(model, losses.build_loss(config, goals), data, config, features)
+        codes = training.encode_splits(model, data, config, features)
+        scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
+        return load_run(results.save_run(config, data, codes, scores, history, goals, model))
+    except (ValueError, FloatingPointError) as error:
+        raise RunFailed(str(error)) from None
+
+
+@functools.lru_cache(maxsize=1)
+def _load(text: str) -> tuple[Any, Any]:
+    """The data set of a config, as JSON, and the features of its pool where the backbone is fixed."""
+    from relahash_nb import datasets, features, models
+
+    config = RunConfig.from_dict(json.loads(text))
+    data = features.decode_images(datasets.load_dataset(config), config)
+    fixed = None if config.resolve().finetune else features.pool_features(models.build_model(config), data, config)
+    return data, fixed
 
 
 def discard(folder: Path) -> None:

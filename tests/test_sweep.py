@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
@@ -320,3 +321,20 @@ def test_failing_runs_do_not_stop_the_others(tmp_path):
         assert {"failed.txt", "log.txt", "01_train.ipynb"} <= {file.name for file in folders[name].iterdir()}
         assert not (folders[name] / "run.json").exists()
     assert isinstance(load_run(folders["own.works"]), Run)
+
+
+def test_runs_without_a_notebook_are_those_with_one_bit_for_bit(tmp_path, capsys):
+    """Two losses after one another in this process; the second of them also in a notebook."""
+    grid = dict(finetune=[False], epochs=[1], bits=[16], loss=["orthohash", "csq"])
+    direct = sweep.sweep(expand(grid | {"results_dir": [str(tmp_path / "direct")]}), notebooks=False)
+    assert [outcome.error for outcome in direct] == ["", ""]
+    assert not list(tmp_path.rglob("*.ipynb")) and "epoch   1/1" in (direct[1].run.folder / "log.txt").read_text()
+    (executed,) = sweep.sweep(expand(grid | {"loss": ["csq"], "results_dir": [str(tmp_path / "executed")]}))
+    one, other = direct[1].run.arrays, executed.run.arrays
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert direct[1].run.report["seconds"].keys() >= {"training", "encoding", "scoring"}
+
+
+def test_a_run_without_a_notebook_that_fails_says_why_in_a_line(tmp_path, capsys):
+    (outcome,) = sweep.sweep(expand(dict(lr=[1e30], epochs=[1], results_dir=[str(tmp_path)])), notebooks=False)
+    assert outcome.run is None and "the loss is nan at epoch 1" in outcome.error and "\n" not in outcome.error
