@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torchvision
 from torch import nn
 
 from relahash_nb.config import load_attribute
+from relahash_nb.options import did_you_mean
+
+TORCHVISION = torchvision.models.list_models(module=torchvision.models)  # classification models
 
 
 def build_backbone(name: str, weights: str) -> nn.Module:
-    """A network whose output is features, not classes.
+    """A network whose output is features, not classes; a ValueError: no such one, or its weights are not to be had.
 
     Args:
         name: In `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
             model of torchvision; else, where timm is installed, one of timm's.
         weights: `imagenet`, or anything else for none.
-
-    Raises:
-        ValueError: No such backbone, or its weights are not to be had.
 
     Example:
         >>> import torch
@@ -32,7 +30,7 @@ def build_backbone(name: str, weights: str) -> nn.Module:
             return BACKBONES[name](weights)
         if ":" in name:
             return load_attribute(name)(weights)
-        if name in torchvision_names():
+        if name in TORCHVISION:
             return from_torchvision(name, weights)
         return from_timm(name, weights)
     except OSError as error:
@@ -63,11 +61,6 @@ def small_cnn(weights: str) -> nn.Module:
     return network
 
 
-def torchvision_names() -> list[str]:
-    """Classification models of the installed torchvision."""
-    return torchvision.models.list_models(module=torchvision.models)
-
-
 def from_torchvision(name: str, weights: str) -> nn.Module:
     """A classification model of torchvision, under its own tensor names, without the layer that gives the classes."""
     model = torchvision.models.get_model(name, weights="DEFAULT" if weights == "imagenet" else None)
@@ -91,9 +84,7 @@ def from_timm(name: str, weights: str) -> nn.Module:
     except ImportError:
         timm = None
     if timm is None or not timm.is_model(name):
-        known = [*BACKBONES, *torchvision_names()]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(name, [*BACKBONES, *TORCHVISION])
         others = "or timm's" if timm else "or, with `pip install timm`, timm's"
         allowed = f"{', '.join(BACKBONES)}, torchvision's classification models, {others}"
         raise ValueError(f"backbone: {name!r} given; allowed: {allowed}{hint}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from relahash_nb.config import RunConfig, project_path
 
@@ -22,6 +24,13 @@ def timed(stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
+
+
+def watch(batches: Iterable, total: int, what: str) -> Iterable:
+    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
+    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+        return batches
+    return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -41,15 +50,22 @@ def remove_checkpoint(config: RunConfig) -> None:
 
 
 @contextmanager
-def lock_file(path: Path, seconds: float = 0.0) -> Iterator[bool]:
+def lock_file(path: Path, seconds: float = 0.0, waiting: str = "") -> Iterator[bool]:
     """Holds a lock on a file, which the same process may take again; False where a mounted drive has no locks.
 
-    Raises:
-        Timeout: Another process holds it for longer than `seconds`.
+    Where another process holds it for longer than `seconds`, `waiting` is printed and it is waited for; without such
+    a text a Timeout is raised.
     """
-    lock = FileLock(path, is_singleton=True)
-    with suppress(NotImplementedError):  # some mounted drives have no locks; there a run must not be started twice
+    lock = FileLock(path, is_singleton=True)  # the system releases it when its process dies
+    try:
         lock.acquire(timeout=seconds)
+    except NotImplementedError:
+        pass  # some mounted drives have no locks; there a run must not be started twice
+    except Timeout:
+        if not waiting:
+            raise
+        print(waiting)
+        lock.acquire()
     try:
         yield lock.is_locked
     finally:

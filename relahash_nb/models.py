@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -35,10 +36,6 @@ class HashModel(nn.Module):
         feature_size: F, of the flattened features.
         bits: K, from 1 up.
 
-    Attributes:
-        pretrained: Names of the backbone's tensors that came from weights, and were not drawn anew.
-        weights_digest: 16 hexadecimal digits of these tensors as they were at the start; empty without weights.
-
     Example:
         >>> model = HashModel(nn.AdaptiveAvgPool2d(1), feature_size=3, bits=16)
         >>> model(torch.rand(4, 3, 8, 8)).shape
@@ -53,8 +50,8 @@ class HashModel(nn.Module):
         mean, std = getattr(backbone, "mean", IMAGENET_MEAN), getattr(backbone, "std", IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.pretrained: frozenset[str] = frozenset()
-        self.weights_digest = ""
+        self.pretrained: frozenset[str] = frozenset()  # tensors of the backbone that came from weights
+        self.weights_digest = ""  # of these as they were at the start
         self.facts: dict[str, Any] = {}  # of a loaded model: what was saved beside its tensors
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,7 +66,7 @@ class HashModel(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, F) of images (B, 3, H, W) float from 0 to 1, which are normalised here.
+        """Features (B, F) of images (B, 3, H, W), which are normalised here.
 
         Raises:
             ValueError: The images are integers; or, where a loaded model is on the CPU, outside 0 to 1.
@@ -88,40 +85,29 @@ class HashModel(nn.Module):
         return self.hash_layer(features)
 
     def preprocess(self, image: Any) -> Tensor:
-        """A new image as the run's own images were prepared; for a model that `load` gave.
+        """A new image as the run's own were prepared, (3, S, S) float32 from 0 to 1; for a model that `load` gave.
 
         Args:
-            image: A PIL image of any mode, or a uint8 tensor (1 or 3, H, W).
-
-        Returns:
-            (3, S, S) float32 from 0 to 1, on the CPU. `forward` normalises it.
-
-        Raises:
-            ValueError: The image is neither of the two.
+            image: A PIL image of any mode, or a uint8 tensor (1 or 3, H, W); a ValueError refuses others.
         """
         size, kept = self.facts["image_size"], self.facts["decoded_size"]
-        if not isinstance(image, Tensor):
-            if not hasattr(image, "draft"):
-                raise ValueError(f"image: {type(image).__name__} given; allowed: a PIL image, a uint8 tensor (3, H, W)")
+        if isinstance(image, Image.Image):
             image.draft(None, (2 * kept, 2 * kept))  # as files of data sets are read; of an image in memory it is none
             image = middle_square(to_rgb(image), kept)
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-            raise ValueError(f"image: {image.dtype} {tuple(image.shape)} given; allowed: uint8 (3, H, W)")
-        return prepare(_square(image, kept)[None], size, "none" if kept == size else "centre")[0]
+        elif not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) not in (1, 3):
+            given = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+            raise ValueError(f"image: {given} given; allowed: a PIL image, a uint8 tensor (3, H, W)")
+        side = min(*image.shape[1:], kept)
+        if image.shape[1:] != (side, side):
+            image = V.center_crop(V.resize(image, [side], antialias=True), [side, side])
+        return prepare(image[None], size, "none" if kept == size else "centre")[0]
 
     def save(self, path: Path | str, config: RunConfig) -> None:
         """Writes what the run trained, and what else `load` needs, to a safetensors file; whole or not at all.
 
         With `save_weights` `trained` the tensors are all of a finetuned model; of a frozen one those that no weights
         can give again: the hash layer and what was drawn anew. `all` keeps all. No file is written with `none`, nor for
-        `class_index` and `random`, which are bounds and no hash layers.
-
-        Args:
-            path: Of the file, in a folder that exists; `model.safetensors` in a run.
-            config: That the model was built with.
-
-        Raises:
-            OSError: The file cannot be written.
+        `class_index` and `random`, which are bounds and no hash layers. An OSError says that it cannot be written.
         """
         config = config.resolve()
         if config.save_weights == "none" or not isinstance(self.hash_layer, nn.Sequential):
@@ -189,30 +175,15 @@ class HashModel(nn.Module):
         return model.requires_grad_(False).eval()
 
 
-def _square(image: Any, most: int) -> Any:
-    """The middle square of a tensor (C, H, W), of at most so many pixels."""
-    height, width = V.get_size(image)
-    side = min(height, width, most)
-    return image if height == width == side else V.center_crop(V.resize(image, [side], antialias=True), [side, side])
-
-
 def build_model(config: RunConfig) -> HashModel:
-    """The model that a config names, drawn from its seed alone; no global random state is used or changed.
-
-    Args:
-        config: Resolved or not. `backbone`, `weights`, `bits`, `image_size`, `dropout`, `finetune` and `seed` are used,
-            and whether `loss` wants a batch norm.
-
-    Returns:
-        On the CPU, in training mode.
+    """The model that a config names, on the CPU, in training mode; no global random state is used or changed.
 
     Raises:
         ValueError: No such backbone, an image size that it cannot take, or weights that are missing or fit nothing.
 
     Example:
-        >>> model = build_model(RunConfig(bits=32))
-        >>> model.hash_layer[0].weight.shape[0]
-        32
+        >>> build_model(RunConfig(bits=32)).hash_layer[0].weight.shape
+        torch.Size([32, 64])
     """
     config = config.resolve()
     with torch.random.fork_rng(devices=[]):
@@ -247,17 +218,13 @@ def _read_weights(backbone: nn.Module, path: str) -> dict[str, Tensor]:
         raise ValueError(f"weights: {path} is no safetensors file ({error})") from None
     own = backbone.state_dict()
     fitting = {name: found[name] for name in own if name in found and found[name].shape == own[name].shape}
+    few = lambda names: ", ".join(list(names)[:4]) + (", …" if len(names) > 4 else "")
     if not fitting:
-        raise ValueError(f"weights: nothing in {path} fits the backbone: it has {_few(found)}, expected {_few(own)}")
+        raise ValueError(f"weights: nothing in {path} fits the backbone: it has {few(found)}, expected {few(own)}")
     broken = [name for name, tensor in fitting.items() if not tensor.isfinite().all()]
     if broken:
-        raise ValueError(f"weights: {path}: not finite: {_few(broken)}")
+        raise ValueError(f"weights: {path}: not finite: {few(broken)}")
     return fitting
-
-
-def _few(names: Any, most: int = 4) -> str:
-    names = list(names)
-    return f"{', '.join(names[:most])}{', …' if len(names) > most else ''}"
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:

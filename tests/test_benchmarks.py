@@ -11,6 +11,7 @@ from benchmarks import common, growth, published
 from benchmarks.common import Process, Report, in_turns, median_ratio, readme_block, write_report
 from benchmarks.metrics import make
 from relahash_nb.centroids import make_centroids
+from relahash_nb.datasets import prepare
 from relahash_nb.losses import RelaHashLoss
 from relahash_nb.metrics import retrieval_scores
 
@@ -65,7 +66,8 @@ def test_both_sides_get_the_same_images_and_learn_the_same_tensors(arrays):
 
     theirs, ours = published.Published(arrays, None, 64), Ours(arrays, None, "fp32", 64)
     image, target = theirs.data["database"][3]
-    batch, targets = next(iter(ours.data.database.batches(40)))
+    rows = torch.arange(40)
+    batch, targets = prepare(ours.data.database.images(rows), 64), ours.data.database.targets[rows]
     normal = (batch[3] - ours.training.model.mean[0]) / ours.training.model.std[0]
     assert (image - normal).abs().max() < 0.05 and torch.equal(target, targets[3].long())  # within two levels of 255
     count = lambda optimizer: sum(p.numel() for group in optimizer.param_groups for p in group["params"])

@@ -140,9 +140,8 @@ def test_the_rows_of_a_split_are_found_by_its_indices_and_can_be_trained_on(mode
         dict(data=make_data(seed=1)),
         dict(data=make_data(image_size=12)),
         dict(precision="bf16"),
-        dict(dtype=torch.float32),
     ],
-    ids=["weights", "pool", "image size", "precision", "dtype"],
+    ids=["weights", "pool", "image size", "precision"],
 )
 def test_what_changes_the_features_has_a_file_of_its_own(change, model, data, config):
     pool_features(model, data, config)
@@ -198,9 +197,9 @@ def test_a_broken_file_is_made_anew(damage, model, data, config):
 
 
 def test_the_file_is_an_array_of_numpy(model, data, config):
-    pool_features(model, data, config, torch.float32)
+    pool_features(model, data, config)
     rows = np.load(files(config)[0], allow_pickle=False)
-    assert rows.shape == (ITEMS, 6) and rows.dtype == np.float32
+    assert rows.shape == (ITEMS, 6) and rows.dtype == np.float16
 
 
 def test_an_interrupted_call_leaves_no_file(model, data, config):
@@ -254,4 +253,3 @@ def test_features_that_are_not_finite_in_float16_are_refused(data, config):
     with pytest.raises(FloatingPointError, match=r"items 0 to 3 .*float16"):
         pool_features(model, data, config)
     assert not files(config)
-    assert pool_features(model, data, config, torch.float32).abs().max() > 65504

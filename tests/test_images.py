@@ -181,8 +181,8 @@ def test_images_are_decoded_once_whatever_the_epoch_and_the_run(config, decodes)
     for _ in range(2):
         data = decode_images(load_dataset(config), config)
         for _ in range(2):
-            epoch = torch.cat([images for images, _ in data.database.batches(5)])
-        assert torch.equal(epoch, prepare(direct[data.database.indices], 8))
+            epoch = torch.cat([data.database.images(rows) for rows in ALL(18).split(5)])
+        assert torch.equal(epoch, direct[data.database.indices])
     assert sorted(decodes) == list(range(24))
     assert torch.equal(data.pool.images[ALL(24)], direct)
     assert np.load(kept(config)[0], allow_pickle=False).shape == (24, 3, 8, 8)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool, Split
 from relahash_nb.features import autocast, fold_batch_norms, for_inference, forward_blocks
@@ -34,6 +35,11 @@ def split_of(count: int, size: int = 8) -> Split:
     images[:, 0, 0, 0] = torch.arange(count)
     pool = Pool(images, torch.ones(count, 1, dtype=torch.uint8), torch.arange(count).numpy(), size)
     return Dataset.from_pool("numbers", ["a"], pool, {"train": [0], "query": [0], "database": range(count)}).database
+
+
+def small_blocks(monkeypatch, block: int) -> None:
+    monkeypatch.setattr(features, "BLOCK", block)
+    monkeypatch.setattr(features, "CPU_BATCH", block - 1)
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet18", "mobilenet_v3_small", "googlenet", "timm:efficientnet"])
@@ -90,6 +96,8 @@ def test_batch_norms_are_folded_in_fp32_alone(precision, left):
 
 
 def test_outputs_come_in_order_whichever_worker_is_the_first(monkeypatch):
+    small_blocks(monkeypatch, 4)
+
     class Slow(nn.Module):
         mean, std = (0.0,) * 3, (1.0,) * 3
 
@@ -100,7 +108,7 @@ def test_outputs_come_in_order_whichever_worker_is_the_first(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # or three would stay for the tests that follow
     model = HashModel(Slow(), feature_size=1, bits=2)
-    blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32", block=4, batch_size=3))
+    blocks = list(forward_blocks(HashModel.features, model, split_of(22), "fp32"))
     assert torch.cat(blocks).flatten().round().tolist() == list(range(22))
     assert [len(block) for block in blocks[:-1]] == [4] * (len(blocks) - 1)
 
@@ -111,6 +119,7 @@ def test_a_worker_of_a_sweep_takes_its_share_of_the_cores_or_all(all_cores, work
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
+    small_blocks(monkeypatch, 4)
     meeting, met = threading.Barrier(workers), []
 
     def forward(network, images):
@@ -119,12 +128,13 @@ def test_a_worker_of_a_sweep_takes_its_share_of_the_cores_or_all(all_cores, work
         return images.flatten(1)
 
     model = build_model(RunConfig())
-    outputs = list(forward_blocks(forward, model, split_of(100, 28), "fp32", block=4, all_cores=all_cores))
+    outputs = list(forward_blocks(forward, model, split_of(100, 28), "fp32", all_cores=all_cores))
     assert sum(map(len, outputs)) == sum(met) == 100
 
 
-def test_no_more_is_read_than_a_block_a_worker_and_one():
+def test_no_more_is_read_than_a_block_a_worker_and_one(monkeypatch):
     """Whoever takes blocks slowly is not overtaken: of a folder of any size a few images are in memory."""
+    small_blocks(monkeypatch, 2)
     read = []
 
     class Counted:
@@ -136,7 +146,7 @@ def test_no_more_is_read_than_a_block_a_worker_and_one():
 
     pool = Pool(Counted(), torch.ones(100, 1, dtype=torch.uint8), torch.arange(100).numpy(), 8)
     model = HashModel(nn.AdaptiveAvgPool2d(1), feature_size=3, bits=2)
-    blocks = forward_blocks(HashModel.features, model, Split(pool, torch.arange(100)), "fp32", block=2)
+    blocks = forward_blocks(HashModel.features, model, Split(pool, torch.arange(100)), "fp32")
     next(blocks)
     time.sleep(0.1)
     assert 2 <= len(set(read)) <= 2 * (torch.get_num_threads() + 2)

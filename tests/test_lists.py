@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,7 +145,7 @@ def published(list_folder, monkeypatch):
         name: hashlib.sha256((list_folder / file).read_bytes()).hexdigest()
         for name, file in dict(train="train.txt", query="test.txt", database="database.txt").items()
     }
-    small = replace(PUBLISHED["coco"], classes=4, counts=dict(train=12, query=6, database=18), sha256=sums)
+    small = PUBLISHED["coco"] | dict(classes=4, counts=dict(train=12, query=6, database=18), sha256=sums)
     monkeypatch.setitem(PUBLISHED, "coco", small)
 
 

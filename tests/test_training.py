@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from relahash_nb import features
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
@@ -54,6 +55,18 @@ def test_training_leaves_the_global_random_state_alone(data):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("finetune", [True, False])
+def test_an_epoch_s_batches_are_shuffled_full_and_hold_an_item_once(data, finetune):
+    config = RunConfig(**QUICK | dict(batch_size=70, finetune=finetune, augment="none"))
+    fixed = None if finetune else torch.arange(7000.0)[:, None].expand(-1, 64)
+    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, fixed)
+    inputs, targets = map(torch.cat, zip(*training.batches(), strict=True))
+    assert len(targets) == 280 and not torch.equal(targets, data.train.targets[:280])
+    assert len(inputs.flatten(1).unique(dim=0)) == 280
+    if not finetune:  # whose rows say which items they are
+        assert torch.equal(targets, data.pool.targets[inputs[:, 0].long()])
+
+
 def test_a_record_an_epoch(data):
     _, history, _ = run(data)
     assert [record["epoch"] for record in history] == [1, 2]
@@ -64,10 +77,11 @@ def test_a_record_an_epoch(data):
     assert history[1]["centroid_accuracy"] > history[0]["centroid_accuracy"]
 
 
-def test_codes_do_not_depend_on_the_batch_that_they_are_encoded_in(data):
+def test_codes_do_not_depend_on_the_batch_that_they_are_encoded_in(data, monkeypatch):
     model, _, _ = run(data, epochs=1)
-    together, targets = encode(model, data.query, batch_size=256)
-    alone, _ = encode(model, data.query, batch_size=1)
+    together, targets = encode(model, data.query)
+    monkeypatch.setattr(features, "CPU_BATCH", 1)
+    alone, _ = encode(model, data.query)
     assert torch.allclose(together, alone, atol=1e-5)
     assert torch.equal(targets, data.query.targets)
     assert not together.is_inference()
@@ -250,8 +264,8 @@ def test_the_estimate_changes_nothing(data, finetune, ema):
     def train(estimates):
         config = RunConfig(**QUICK | dict(finetune=finetune), ema=ema, loss="jmlh", checkpoint_minutes=0)
         model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
-        features = None if finetune else torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
-        training, seconds = Trainer(model, loss, data, config, features), []
+        fixed = None if finetune else torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
+        training, seconds = Trainer(model, loss, data, config, fixed), []
         for _ in range(2):
             if estimates:
                 state = torch.get_rng_state()
@@ -303,14 +317,14 @@ def test_one_cycle_rises_and_falls():
 def test_one_thread_works_at_fixed_features_and_all_are_there_afterwards(data, finetune, monkeypatch):
     threads, seen = torch.get_num_threads(), []
     config = RunConfig(**QUICK | dict(finetune=finetune))
-    features = None if finetune else torch.rand(len(data.pool.ids), 64)
+    fixed = None if finetune else torch.rand(len(data.pool.ids), 64)
 
     def step(*_):
         seen.append(torch.get_num_threads())
         raise KeyError
 
     monkeypatch.setattr(Trainer, "step", step)
-    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, features)
+    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, fixed)
     with pytest.raises(KeyError):
         training.train_epoch()
     assert seen == [threads if finetune else 1] and torch.get_num_threads() == threads

@@ -9,30 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torchvision
 from filelock import FileLock
-from torch import Tensor
 
-from relahash_nb.config import RunConfig, load_attribute, package_file, project_path
-from relahash_nb.datasets.checks import LIST_FILES, RULES, DataError, Finding, check, shorten
-from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, decoded_size, prepare
-from relahash_nb.datasets.lists import (
-    PUBLISHED,
-    check_published,
-    describe_others,
-    read_class_names,
-    read_list,
-    read_lists,
-    scan_folder,
-)
-from relahash_nb.datasets.splits import PROTOCOLS, Dataset, Pool, Split, one_hot, split_pool
+from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
+from relahash_nb.datasets.checks import RULES, DataError, Finding, check
+from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
+from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
+from relahash_nb.datasets.splits import Dataset, Pool, Split, split_pool
 from relahash_nb.files import SECONDS, timed
 
 __all__ = [
-    "AUGMENTATIONS", "DATASETS", "PROTOCOLS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding",
-    "Pool", "Split", "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list",
-    "split_pool",
+    "AUGMENTATIONS", "DATASETS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
+    "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
 ]  # fmt: skip
 
 # The data set's class in torchvision, and what to put by hand where below `data_dir` when there is no network.
@@ -45,17 +34,11 @@ TORCHVISION = {
 
 @timed("data")
 def load_dataset(config: RunConfig) -> Dataset:
-    """The splits that a config names, on the CPU, checked; files are not yet decoded.
-
-    Args:
-        config: Resolved or not.
-
-    Returns:
-        The data set, with a validation split where the config asks for one, and with what the checks have to say.
+    """The splits that a config names, on the CPU, with what the checks have to say; files are not yet decoded.
 
     Raises:
         DataError: What is listed cannot be read, contradicts itself, or lets the model learn from the queries.
-        ValueError: The data are missing or do not fit the config; one line says which and where.
+        ValueError: The data are missing or do not fit the config.
 
     Example:
         >>> data = load_dataset(RunConfig(dataset="fashion_mini"))
@@ -79,24 +62,20 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
 
     With `augment` `crop` or `resized_crop` (imagenet100, coco, nuswide_21) files are kept at 8/7 of `image_size`, and
     a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. RelaHash's own code does so
-    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before.
-
-    Args:
-        config: As for `load_dataset`.
-        all_images: Read and decode every file, instead of a few.
-
-    Raises:
-        ValueError: There is nothing to inspect.
+    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before. `all_images` decodes
+    every file instead of a few. A ValueError says that there is nothing to inspect.
     """
     config = config.resolve()
+    if config.dataset in ROOT_DATASETS and not (config.root and Path(config.root).is_dir()):
+        raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
     data = (DATASETS.get(config.dataset) or load_attribute(config.dataset))(config)
     if not isinstance(data, Dataset):
         given = type(data).__name__
         raise ValueError(f"{config.dataset}: gave a {given}; expected a Dataset (see Dataset.from_arrays)")
     data = data.with_pool(replace(data.pool, image_size=config.image_size, centre=config.augment in CROPS))
     findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
-    for rule, note in PUBLISHED[config.dataset].notes.items() if config.dataset in PUBLISHED else ():
-        findings = [replace(one, text=f"{one.text} ({note})") if one.rule == rule else one for one in findings]
+    notes = PUBLISHED.get(config.dataset, {}).get("notes", {})
+    findings = [replace(one, text=f"{one.text} ({notes[one.rule]})") if one.rule in notes else one for one in findings]
     return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
 
 
@@ -125,10 +104,8 @@ def fashion_mini(config: RunConfig) -> Dataset:
 def from_torchvision(config: RunConfig) -> Dataset:
     """CIFAR-10, CIFAR-100 or Fashion-MNIST by torchvision, downloaded to `data_dir` where they are not there yet.
 
-    A CIFAR archive in `data_dir` or in the working directory is used instead of a download.
-
-    Raises:
-        ValueError: There is none and it cannot be downloaded; the line says which file to put where.
+    A CIFAR archive in `data_dir` or in the working directory is used instead of a download. Where that fails too, a
+    ValueError says which file to put where.
     """
     kind, place, files = TORCHVISION[config.dataset]
     source, data_dir = getattr(torchvision.datasets, kind), project_path(config.data_dir)
@@ -153,66 +130,6 @@ def from_torchvision(config: RunConfig) -> Dataset:
     labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
     positions = split_pool(labels, np.arange(len(labels)) >= len(parts[0]), config.protocol, config.split_seed)
     return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
-
-
-def lists(config: RunConfig) -> Dataset:
-    """A folder in HashNet's list format: images, and `train.txt`, `test.txt` (the queries) and `database.txt`.
-
-    A list that cannot be read is among the findings, and its split is empty.
-    """
-    root = _existing_root(config)
-    paths, labels, findings = read_lists(root)
-    rows: dict[str, int] = {}  # of each path in the pool: an image that stands in two lists is kept once
-    positions = {name: np.array([rows.setdefault(path, len(rows)) for path in paths[name]], int) for name in paths}
-    classes = next((one.shape[1] for one in labels.values()), 0)
-    targets = np.zeros((len(rows), classes), dtype=np.uint8)
-    for name, one in labels.items():
-        targets[positions[name]] = one
-    for name, one in labels.items():
-        lines = (1 + np.flatnonzero((targets[positions[name]] != one).any(1))).tolist()
-        if lines:
-            what = f"{shorten(paths[name][lines[0] - 1])} has other labels in another line{describe_others(lines[1:])}"
-            findings.append(Finding("labels differ", f"{root / LIST_FILES[name]}:{lines[0]}: {what}"))
-    names, unclear = read_class_names(root, classes) if classes else ([], [])
-    findings += unclear
-    if config.dataset in PUBLISHED:
-        lengths = {name: len(listed) for name, listed in paths.items()}
-        findings += check_published(PUBLISHED[config.dataset], root, lengths, classes)
-    pool = _file_pool(root, list(rows), torch.from_numpy(targets), config)
-    data = Dataset.from_pool(config.dataset, names, pool, dict.fromkeys(LIST_FILES, ()) | positions)
-    return replace(data, listed=True, findings=tuple(findings))
-
-
-def folder(config: RunConfig) -> Dataset:
-    """A folder with a sub-folder for each class.
-
-    The share `holdout` of each class (0.2 by default), at least one image, becomes queries, which are in neither train
-    nor database. All other images are both train and database.
-    """
-    root = _existing_root(config)
-    found = scan_folder(root)
-    paths = [path for name in found for path in found[name]]
-    lengths = [len(one) for one in found.values()]
-    generator, is_query = np.random.default_rng(config.split_seed), np.zeros(len(paths), dtype=bool)
-    for end, length in zip(np.cumsum(lengths), lengths, strict=True):
-        held_out = min(max(1, round(config.holdout * length)), length - 1)
-        is_query[generator.permutation(np.arange(end - length, end))[:held_out]] = True
-    rest = np.flatnonzero(~is_query)
-    pool = _file_pool(root, paths, one_hot(np.repeat(np.arange(len(found)), lengths)), config)
-    positions = {"train": rest, "query": np.flatnonzero(is_query), "database": rest}
-    return Dataset.from_pool(config.dataset, list(found), pool, positions)
-
-
-def _existing_root(config: RunConfig) -> Path:
-    if config.root is None or not Path(config.root).is_dir():
-        raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
-    return Path(config.root)
-
-
-def _file_pool(root: Path, paths: list[str], targets: Tensor, config: RunConfig) -> Pool:
-    """Files, kept larger than the model's images where crops are cut out of them."""
-    size = decoded_size(config.image_size, config.augment)
-    return Pool(FileImages(root, paths, size), targets, np.array(paths, dtype=str), config.image_size)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or

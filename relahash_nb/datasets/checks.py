@@ -29,11 +29,7 @@ RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or may be.
-
-    Attributes:
-        rule: One of `RULES`.
-        text: One line: how many, of what, and the first few with file and line.
+    """Something that is wrong, or may be: one of `RULES`, and a line that says how many, of what, and where.
 
     Example:
         >>> print(Finding("no label", "test.txt: 2 of 10 images have no label"))
@@ -63,15 +59,12 @@ class DataError(ValueError):
 
 
 def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = False) -> list[Finding]:
-    """Everything that is wrong with a data set's splits and images, or may be.
+    """Everything that is wrong with a data set's splits and images, or may be; in no order of importance.
 
     Args:
         data: Of files, those of its lists that could be read.
         drop_self_matches: Whether a query's own image is left out of its ranking.
         all_images: Read and decode all files; otherwise see that all are there, and decode a few.
-
-    Returns:
-        The findings, in no order of importance.
 
     Example:
         >>> import torch
@@ -155,12 +148,7 @@ def _check_files(data: Dataset, everything: bool) -> list[Finding]:
 
 
 def shorten(text: str, length: int = 80) -> str:
-    """A text of any length for a message: its middle is left out.
-
-    Example:
-        >>> shorten("images/0123456789.jpg", 12)
-        'images….jpg'
-    """
+    """A text of any length for a message: its middle is left out."""
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 3 :]}"
 
 

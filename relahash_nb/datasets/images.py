@@ -85,8 +85,6 @@ class FileImages:
                 if least:
                     image.draft(None, (least, least))
                 return to_rgb(image)
-        except FileNotFoundError:
-            raise ValueError(f"{path}: no such image") from None
         except Exception as error:  # what a broken file makes Pillow raise is no closed list
             reason = "no image in a format that is read" if isinstance(error, Image.UnidentifiedImageError) else error
             raise ValueError(f"{path}: not a readable image ({' '.join(str(reason).split())})") from None

@@ -8,51 +8,90 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import LIST_FILES, Finding, shorten
-from relahash_nb.datasets.images import IMAGE_SUFFIXES
+from relahash_nb.datasets.images import IMAGE_SUFFIXES, FileImages, decoded_size
+from relahash_nb.datasets.splits import Dataset, Pool, one_hot
 
 MOST_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a published data set holds: classes, lines of each list, their SHA-256 where known, notes by rule."""
-
-    classes: int
-    counts: Mapping[str, int]
-    sha256: Mapping[str, str]
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-
+# What published data sets hold: classes, lines of each list, their SHA-256 where known, notes by rule of a finding.
 # imagenet100: HashNet's lists without the folder that its paths begin with, as all that came after share them.
 # nuswide_21: DeepHash-pytorch's; the sum of its database list is not known. Another split of equal sizes has its name.
 # coco: HashNet's, likewise: the database has all queries, and no training image. Another split has the same name.
-PUBLISHED = {
-    name: Published(**facts)
-    for name, facts in json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8")).items()
-}
+PUBLISHED: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("published.json").read_bytes())
+
+
+def lists(config: RunConfig) -> Dataset:
+    """A folder in HashNet's list format; a list that cannot be read is among the findings, and its split is empty."""
+    root = Path(config.root)
+    paths, labels, findings = read_lists(root)
+    rows: dict[str, int] = {}  # of each path in the pool: an image that stands in two lists is kept once
+    positions = {name: np.array([rows.setdefault(path, len(rows)) for path in paths[name]], int) for name in paths}
+    classes = next((one.shape[1] for one in labels.values()), 0)
+    targets = np.zeros((len(rows), classes), dtype=np.uint8)
+    for name, one in labels.items():
+        targets[positions[name]] = one
+    for name, one in labels.items():
+        lines = (1 + np.flatnonzero((targets[positions[name]] != one).any(1))).tolist()
+        if lines:
+            what = f"{shorten(paths[name][lines[0] - 1])} has other labels in another line{describe_others(lines[1:])}"
+            findings.append(Finding("labels differ", f"{root / LIST_FILES[name]}:{lines[0]}: {what}"))
+    names, unclear = read_class_names(root, classes) if classes else ([], [])
+    findings += unclear
+    if config.dataset in PUBLISHED:
+        lengths = {name: len(listed) for name, listed in paths.items()}
+        findings += check_published(config.dataset, root, lengths, classes)
+    data = _from_files(config, list(rows), torch.from_numpy(targets), names, dict.fromkeys(LIST_FILES, ()) | positions)
+    return replace(data, listed=True, findings=tuple(findings))
+
+
+def folder(config: RunConfig) -> Dataset:
+    """A folder with a sub-folder for each class.
+
+    The share `holdout` of each class (0.2 by default), at least one image, becomes queries, which are in neither train
+    nor database. All other images are both train and database.
+    """
+    found = scan_folder(Path(config.root))
+    paths = [path for name in found for path in found[name]]
+    lengths = [len(one) for one in found.values()]
+    generator, is_query = np.random.default_rng(config.split_seed), np.zeros(len(paths), dtype=bool)
+    for end, length in zip(np.cumsum(lengths), lengths, strict=True):
+        held_out = min(max(1, round(config.holdout * length)), length - 1)
+        is_query[generator.permutation(np.arange(end - length, end))[:held_out]] = True
+    rest = np.flatnonzero(~is_query)
+    targets = one_hot(np.repeat(np.arange(len(found)), lengths))
+    positions = {"train": rest, "query": np.flatnonzero(is_query), "database": rest}
+    return _from_files(config, paths, targets, list(found), positions)
+
+
+def _from_files(
+    config: RunConfig, paths: list[str], targets: Tensor, class_names: list[str], positions: Mapping[str, Any]
+) -> Dataset:
+    """Files, kept larger than the model's images where crops are cut out of them."""
+    images = FileImages(Path(config.root), paths, decoded_size(config.image_size, config.augment))
+    pool = Pool(images, targets, np.array(paths, dtype=str), config.image_size)
+    return Dataset.from_pool(config.dataset, class_names, pool, positions)
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray]:
-    """Reads one list file: blanks or tabs, any ends of lines, with or without a byte-order mark.
+    """Reads one list file: N paths, and labels (N, C) uint8 or class numbers (N,) int64.
 
-    Args:
-        path: A text file, a line an image: a path relative to the data set's root, then either C labels, each 0 or 1,
-            or one class number from 0 up. Blank lines may stand at the end.
-
-    Returns:
-        N paths, and labels: (N, C) uint8, or (N,) int64 class numbers.
+    Each line has a path relative to the data set's root, then either C labels, each 0 or 1, or one class number from
+    0 up, after blanks or tabs. Any ends of lines, a byte-order mark, and blank lines at the end are taken.
 
     Raises:
-        ValueError: The file is missing or empty, or a line is wrong: a label is not 0 or 1, there are more or fewer
-            than in the first line, or the path leads out of the root. The message names the file, the first such line,
-            and how many more there are.
+        ValueError: The file is missing or empty, or a line is wrong; the first one is named.
 
     Example:
         >>> import tempfile
@@ -125,13 +164,13 @@ def read_class_names(root: Path, count: int) -> tuple[list[str], list[Finding]]:
     return names, [Finding("class names", text)] if twice else []
 
 
-def check_published(published: Published, root: Path, lengths: Mapping[str, int], classes: int) -> list[Finding]:
-    """Whether the lists, of so many lines and classes, are the published ones."""
-    findings = []
-    if lengths and classes != published.classes:
-        findings.append(Finding("count", f"{root}: {classes} classes; the published lists have {published.classes}"))
-    for name, length in lengths.items():
-        file, known, count = root / LIST_FILES[name], published.sha256.get(name), published.counts[name]
+def check_published(name: str, root: Path, lengths: Mapping[str, int], classes: int) -> list[Finding]:
+    """Whether the lists, of so many lines and classes, are the published ones of a data set."""
+    published, findings = PUBLISHED[name], []
+    if lengths and classes != published["classes"]:
+        findings.append(Finding("count", f"{root}: {classes} classes; the published lists have {published['classes']}"))
+    for part, length in lengths.items():
+        file, known, count = root / LIST_FILES[part], published["sha256"].get(part), published["counts"][part]
         if length != count:
             findings.append(Finding("count", f"{file}: {length:,} images; the published list has {count:,}"))
         elif known and hashlib.sha256(file.read_bytes()).hexdigest() != known:
@@ -141,11 +180,7 @@ def check_published(published: Published, root: Path, lengths: Mapping[str, int]
 
 
 def scan_folder(root: Path) -> dict[str, list[str]]:
-    """Paths of the images in each sub-folder, its own sub-folders included, both sorted by name.
-
-    Raises:
-        ValueError: There is no sub-folder, one has fewer than two images or cannot be read, or there are too many.
-    """
+    """Paths of the images, two or more, in each sub-folder and those below it; both sorted by name."""
     found, kinds = {}, ", ".join(IMAGE_SUFFIXES)
     expected = f"expected a sub-folder a class, each with two or more images ({kinds})"
     try:

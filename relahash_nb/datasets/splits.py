@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from relahash_nb.datasets.checks import Finding
-from relahash_nb.datasets.images import FileImages, prepare
+from relahash_nb.datasets.images import FileImages
 
-# Totals over all classes: query, train, and whether the database leaves the training images out.
-# Counts of the hashing literature; "2" trains on its whole database.
+# Counts of the literature over all classes: query, train, and whether the database leaves the training images out; "2"
+# trains on its whole database.
 PROTOCOLS = {"1": (1_000, 5_000, False), "1-disjoint": (1_000, 5_000, True), "2": (10_000, None, False)}
 
 
@@ -72,45 +72,16 @@ class Split:
         images, rows = self.pool.images, self.indices[rows]
         return images[rows.to(images.device)] if isinstance(images, Tensor) else images[rows]
 
-    def batches(
-        self,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        *,
-        augment: str = "none",
-        generator: Generator | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches on the device: all in order; or, with a generator, shuffled and without an incomplete last one.
-
-        Args:
-            batch_size: Images a batch.
-            device: Where they go.
-            augment: One of `AUGMENTATIONS`.
-            generator: Of the order and the augmentation.
-
-        Yields:
-            Images (B, 3, image_size, image_size) float32 from 0 to 1, and targets (B, C) uint8.
-        """
-        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        stop = len(order) if generator is None else len(order) - len(order) % batch_size
-        augment = "centre" if self.pool.centre and augment == "none" else augment
-        for rows in order[:stop].split(batch_size):
-            images = self.images(rows).to(device, non_blocking=True)
-            targets = self.pool.targets[self.indices[rows]].to(device, non_blocking=True)
-            yield prepare(images, self.pool.image_size, augment, generator), targets
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of a data set, over one pool of images.
 
     Attributes:
-        name: As in `DATASETS`.
         class_names: C names, without control characters, each once.
         train: What the model learns from; usually within the database.
-        query: What is searched with. Chooses nothing.
-        database: What is searched in.
-        validation: Queries that may choose the epoch, taken out of train. Empty unless asked for.
+        query: What is searched with; chooses nothing.
+        validation: Queries that may choose the epoch, taken out of train; empty unless asked for.
         listed: Whether row i of a split is line i + 1 of its list file.
         findings: What the checks found to be wrong with it, or worth knowing.
 
@@ -198,11 +169,8 @@ class Dataset:
     def with_validation(self, per_class: int, seed: int) -> Dataset:
         """The same with `per_class` training images of each class held out of training, to choose the epoch.
 
-        They come out of train, since the other labels of the database are not given to a method. The final scores
-        are still over the whole database.
-
-        Raises:
-            ValueError: There are too few training images.
+        They come out of train, since the other labels of the database are not given to a method; the final scores are
+        still over the whole database. A ValueError says that there are too few.
         """
         if not per_class:
             return self
@@ -258,31 +226,20 @@ def clean_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(cleaned)
 
 
-def one_hot(labels: np.ndarray, classes: int | None = None) -> Tensor:
-    """(M, C) uint8 from (M,) class numbers; C is one more than the largest unless it is given."""
+def one_hot(labels: np.ndarray) -> Tensor:
+    """(M, C) uint8 from (M,) class numbers; C is one more than the largest."""
     numbers = torch.as_tensor(labels, dtype=torch.long)[:, None]  # (M, 1)
-    width = int(numbers.max()) + 1 if classes is None else classes
-    return torch.zeros(len(numbers), width, dtype=torch.uint8).scatter_(1, numbers, 1)
+    return torch.zeros(len(numbers), int(numbers.max()) + 1, dtype=torch.uint8).scatter_(1, numbers, 1)
 
 
 def split_pool(labels: np.ndarray, official_test: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:
-    """CIFAR's splits by name, drawn evenly over the classes; they depend on the seed and on nothing else.
-
-    | protocol     | query                        | train                        | database                 |
-    |--------------|------------------------------|------------------------------|--------------------------|
-    | `1`          | 1,000 of the pool            | 5,000 within the database    | the other 59,000         |
-    | `1-disjoint` | 1,000 of the pool            | 5,000 outside the database   | the other 54,000         |
-    | `2`          | 10,000 of the pool           | the database                 | the other 50,000         |
-    | `2-official` | the 10,000 official test images | the database              | the 50,000 official training images |
+    """CIFAR's splits, drawn evenly over the classes: rising positions in the pool of `train`, `query` and `database`.
 
     Args:
         labels: (M,) class of each item of the pool.
-        official_test: (M,) bool, the official test set.
-        protocol: One of the names above.
-        seed: From 0 up.
-
-    Returns:
-        Positions in the pool, rising, for `train`, `query` and `database`.
+        official_test: (M,) bool, the official test set: the queries of protocol `2-official`.
+        protocol: That, or one of `PROTOCOLS`.
+        seed: From 0 up; the split depends on nothing else.
 
     Example:
         >>> labels = np.arange(60_000) % 10

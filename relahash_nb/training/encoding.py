@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split
-from relahash_nb.features import forward_blocks
-from relahash_nb.files import timed
+from relahash_nb.features import BLOCK, forward_blocks
+from relahash_nb.files import timed, watch
 from relahash_nb.metrics import RetrievalScores, retrieval_scores
 from relahash_nb.models import HashModel
 
 
 def encode(
-    model: HashModel,
-    split: Split,
-    precision: str = "fp32",
-    batch_size: int | None = None,
-    features: Tensor | None = None,
+    model: HashModel, split: Split, precision: str = "fp32", features: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Codes of a whole split, in its order, in evaluation mode.
+    """Codes (N, K) float32 of a split, before the sign, and targets (N, C) uint8, in its order and on the CPU.
 
     Args:
         model: Where it is; it is left in evaluation mode.
         split: N items.
         precision: fp32, bf16 or fp16.
-        batch_size: Images at a time; None: what suits the device. It changes the speed alone: in evaluation mode an
-            item's code is its own.
         features: (M, F) of the split's whole pool, where the backbone's are known; then only the hash layer works.
-
-    Returns:
-        Codes (N, K) float32, before the sign, and targets (N, C) uint8, on the CPU.
     """
     model.eval()
-    device = model.mean.device
-    if features is not None:
+    if features is None:
+        blocks = forward_blocks(HashModel.forward, model, split, precision)
+        codes = [block.float() for block in watch(blocks, math.ceil(len(split) / BLOCK), "encoding")]
+    else:
         with torch.inference_mode():
-            codes = [model.hash(features[rows].to(device).float()).cpu() for rows in split.indices.split(8_192)]
-        return torch.cat(codes).clone(), split.targets
-    blocks = forward_blocks(HashModel.forward, model, split, precision, batch_size=batch_size)
-    codes = [block.float() for block in watch(blocks, math.ceil(len(split) / 256), "encoding")]
+            blocks = (features[rows].to(model.mean.device).float() for rows in split.indices.split(8_192))
+            codes = [model.hash(block).cpu() for block in blocks]
     return torch.cat(codes).clone(), split.targets  # cloned into an ordinary tensor, outside of inference mode
 
 
@@ -84,15 +72,7 @@ def score(
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: No such device here.
-
-    Example:
-        >>> find_device("cpu")
-        device(type='cpu')
-    """
+    """The device of a name; `auto` is CUDA where there is one, else the CPU. A ValueError says that it is not here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -101,13 +81,6 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
     return device
-
-
-def watch(batches: Iterable, total: int, what: str) -> Iterable:
-    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
-    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
-        return batches
-    return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
 
 
 def describe_epoch(history: list[dict[str, float]], epochs: int) -> str:

@@ -18,12 +18,13 @@ from tqdm import tqdm
 
 from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, Split
+from relahash_nb.datasets import Dataset, Split, prepare
 from relahash_nb.features import autocast, pool_features
+from relahash_nb.files import watch
 from relahash_nb.metrics.statistics import cosine_to_sign
 from relahash_nb.models import HashModel
 from relahash_nb.training.checkpoints import Checkpoint
-from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device, watch
+from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # the learning rate's factor, by the run's progress from 0 to 1
     "constant": lambda progress: 1.0,
@@ -179,16 +180,17 @@ class Trainer:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches, shuffled: images (B, 3, H, W), or the rows (B, F) of fixed features; targets (B, C)."""
-        size = self.config.batch_size
-        if self.config.finetune:
-            augmented = dict(augment=self.config.augment, generator=self.order)
-            for images, targets in self.data.train.batches(size, self.device, **augmented):
-                yield images.contiguous(memory_format=torch.channels_last), targets
-            return
-        targets = self.data.train.targets.to(self.device)
-        order = torch.randperm(len(targets), generator=self.order)[: self.steps * size].to(self.device)
+        train, size = self.data.train, self.config.batch_size
+        targets = train.targets.to(self.device)  # (N, C)
+        order = torch.randperm(len(train), generator=self.order)[: self.steps * size]
         for rows in order.split(size):
-            yield self.train_features[rows], targets[rows]
+            if self.config.finetune:
+                images = train.images(rows).to(self.device, non_blocking=True)
+                inputs = prepare(images, train.pool.image_size, self.config.augment, self.order)
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            else:
+                inputs = self.train_features[rows.to(self.device)]
+            yield inputs, targets[rows.to(self.device)]
 
     def check(self, losses: Tensor) -> None:
         """Stops at the epoch's first loss that is not finite: all that follows would be noise."""
