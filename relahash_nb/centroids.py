@@ -25,7 +25,7 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
     Args:
         num_classes: C, at least 1.
         bits: K, at least 1; it need not be a power of two.
-        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H; another one is a ValueError.
+        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H.
         seed: At least 0.
 
     Returns:
