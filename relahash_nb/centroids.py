@@ -164,11 +164,6 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor) -> torch.Tens
 
     Targets are (N, C) multi-hot, centroids (C, K) of ±1; the votes (N, K) of ±1 have the dtype and device of these. One
     random vector decides ties, the same for all items; an item without a label is all ties.
-
-    Example:
-        >>> vote_centroids(torch.tensor([[1, 1, 1], [0, 0, 1]]), torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, -1, 1]]))
-        tensor([[ 1., -1.,  1.],
-                [-1., -1.,  1.]])
     """
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
     tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(0))).to(centroids)  # (1, K)
