@@ -22,15 +22,6 @@ def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig
     """Give a `HashModel` the hash layer of the baseline that a config names, from features (N, F) and targets (N, C).
 
     ValueError: the baseline cannot give as many bits.
-
-    Example:
-        >>> model, features = nn.Module(), torch.tensor([[5.0, 0, 1], [-5, 0, 1], [0, 2, 1], [0, -2, 1]])
-        >>> solve(model, features, torch.ones(4, 1), RunConfig(loss="pcah", bits=2, finetune=False))
-        >>> model.hash_layer(features).abs().round().detach()
-        tensor([[5., 0.],
-                [5., 0.],
-                [0., 2.],
-                [0., 2.]])
     """
     generator = torch.Generator().manual_seed(config.seed)
     options = config.loss_options or {}

@@ -25,7 +25,7 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
     Args:
         num_classes: C, at least 1.
         bits: K, at least 1; it need not be a power of two.
-        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H; another one is a ValueError.
+        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H.
         seed: At least 0.
 
     Returns:
@@ -164,11 +164,6 @@ def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor) -> torch.Tens
 
     Targets are (N, C) multi-hot, centroids (C, K) of ±1; the votes (N, K) of ±1 have the dtype and device of these. One
     random vector decides ties, the same for all items; an item without a label is all ties.
-
-    Example:
-        >>> vote_centroids(torch.tensor([[1, 1, 1], [0, 0, 1]]), torch.tensor([[1.0, 1, 1], [1, -1, 1], [-1, -1, 1]]))
-        tensor([[ 1., -1.,  1.],
-                [-1., -1.,  1.]])
     """
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
     tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(0))).to(centroids)  # (1, K)

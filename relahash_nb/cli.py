@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from relahash_nb import notebooks
 from relahash_nb.config import BASELINE_NAMES, RECIPES, SETTING_FIELDS, RunConfig, project_path
 from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
@@ -100,8 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(HELP)
         return 0
     if command not in COMMANDS:
-        names = [name for name in COMMANDS if name != "look"]
-        said = f"{command!r} given; allowed: {', '.join(names)}{did_you_mean(command, names)}"
+        said = f"{command!r} given; allowed: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
         print(f"relahash: {said}", file=sys.stderr)
         return 2
     if "" not in sys.path:
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the lines has enough of them, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         return 1
-    except OSError as error:  # the disk is full, or cannot be written
+    except (OSError, notebooks.RunFailed) as error:  # the disk is full, or cannot be written
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -180,15 +180,10 @@ def train(arguments: Sequence[str]) -> int:
     if options.tag is not None:
         print("tag: not used; a run's name says what was run", file=sys.stderr)
     config = RunConfig(**given).check()
-    from relahash_nb.notebooks import RunFailed, check_runs
     from relahash_nb.sweep import NOTEBOOK, describe_run, execute
 
-    check_runs([config])
-    try:
-        run = execute(config, sys.stdout)
-    except RunFailed as error:
-        print(f"relahash train: {error}", file=sys.stderr)
-        return 1
+    notebooks.check_runs([config])
+    run = execute(config, sys.stdout)
     print(f"{describe_run(run)}\n{run.folder / NOTEBOOK}")
     return 0
 
@@ -196,7 +191,6 @@ def train(arguments: Sequence[str]) -> int:
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
     options, given = parse("sweep", arguments, SweepOptions)
-    from relahash_nb.notebooks import check_runs
     from relahash_nb.results import load_runs, summarize, table
     from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
@@ -211,7 +205,7 @@ def sweep(arguments: Sequence[str]) -> int:
     if options.plan:
         print(plan(configs, load_runs(place)))
         return 0
-    check_runs(configs)
+    notebooks.check_runs(configs)
     outcomes = run_all(configs, options.workers, options.scheduler, options.minutes, not options.direct)
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if len(failed) < len(outcomes):
@@ -288,23 +282,18 @@ def report(arguments: Sequence[str]) -> int:
 def figures(arguments: Sequence[str]) -> int:
     """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
     options, _ = parse("figures", arguments, FiguresOptions, only=())
-    from relahash_nb.notebooks import ANALYSES, COMPARISON, RunFailed, execute_notebook, is_current
     from relahash_nb.results import select_runs
 
     place = project_path(options.results_dir)
     select_runs(options.results_dir, options.dataset)  # says what is missing before a kernel is started for it
-    for name in (*ANALYSES, COMPARISON):
-        called = "data" if name == COMPARISON else "dataset"
+    for name in (*notebooks.ANALYSES, notebooks.COMPARISON):
+        called = "data" if name == notebooks.COMPARISON else "dataset"
         parameters = {"results_dir": options.results_dir, called: options.dataset}
         target, partial = place / name, place / f".{name}"
-        if is_current(target, name, parameters):
+        if notebooks.is_current(target, name, parameters):
             print(f"{target}: up to date")
             continue
-        try:
-            execute_notebook(name, partial, parameters)
-        except RunFailed as error:
-            print(f"relahash figures: {error}", file=sys.stderr)
-            return 1
+        notebooks.execute_notebook(name, partial, parameters)
         partial.replace(target)
         print(target)
     print(f"figures: {place}/figures")
@@ -357,8 +346,7 @@ def search(command: str, arguments: Sequence[str]) -> int:
 
 SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    **{"train": train, "sweep": sweep, "tune": tune, "check": check, "report": report},
-    **{"figures": figures, "look": figures},
+    **{"train": train, "sweep": sweep, "tune": tune, "check": check, "report": report, "figures": figures},
     **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},
 }
 

@@ -296,20 +296,14 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
     """The fields of a sweep in a YAML file, each with its list of values; a ValueError names the file."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """Refuses a name that is given twice."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            names = [str(name.value) for name, _ in node.value]
-            twice = [name for name in names if names.count(name) > 1]
-            if twice:
-                raise ValueError(f"{twice[0]}: given twice")
-            return super().construct_mapping(node, deep)
-
     try:
-        grid = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        text = path.read_text(encoding="utf-8")
+        grid = yaml.safe_load(text)
         if not isinstance(grid, dict) or not all(isinstance(name, str) for name in grid):
             raise ValueError("expected names and values, as in 'bits: [16, 32]'")
+        names = [name.value for name, _ in yaml.compose(text).value]
+        if twice := [name for name in grid if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]}: given twice")
         values = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
         for name, several in values.items():
             if not several or any(isinstance(one, list) for one in several):

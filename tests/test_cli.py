@@ -226,7 +226,7 @@ def test_figures_executes_the_analyses_that_are_older_than_the_runs(tiny_results
     command = ["figures", "--results-dir", str(tmp_path)]
     assert main(command) == 1 and "relahash figures: ValueError: broken" in capsys.readouterr().err
     assert main(command) == 1 and "02_quantization_error.ipynb: up to date" in capsys.readouterr().out
-    assert main(["look", *command[1:], "--dataset", "fashion_mini"]) == 1  # its former name
+    assert main([*command, "--dataset", "fashion_mini"]) == 1
     assert main(command) == 0
     assert [name[:2] for name in executed] == ["02", "03", "03", "02", "03", "02", "03", "05"]
     assert main(["figures", "--results-dir", str(tmp_path / "none")]) == 2

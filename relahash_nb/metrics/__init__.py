@@ -1,8 +1,7 @@
 # ruff: noqa: F401  (what is imported here is what the package offers)
 """Metrics of binary codes: Hamming distances, tie-aware retrieval scores, and what the codes look like.
 
-Arguments are PyTorch tensors on any device or NumPy arrays; scores and statistics come back as NumPy arrays and
-floats. Ranks by Hamming distance are full of ties, and every score says how it treats them.
+Arguments are PyTorch tensors on any device or NumPy arrays; what comes back are NumPy arrays and floats.
 """
 
 from relahash_nb.metrics.codes import binarize, distance_histograms, hamming_distances, pack, unpack

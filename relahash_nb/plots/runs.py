@@ -39,14 +39,10 @@ def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None 
 
 
 def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes | None = None) -> Axes:
-    """A number of runs over their bits or epochs: means over the seeds and, of several seeds, the deviations.
+    """The column y of runs over their bits or epochs: means over the seeds and, of several seeds, the deviations.
 
-    Args:
-        table: One row per run, or per epoch of a run, with the columns `x`, `y` and `by`.
-        x: `bits` or `epoch`. A method with a single, larger number of bits than all others is a horizontal line.
-        y: Column to draw.
-        by: Column that tells the lines apart; its names stand at the ends of the lines.
-        ax: Where to draw; None: a new figure.
+    The table has one row per run, or per epoch of a run. x is `bits` or `epoch`: a method with a single, larger number
+    of bits than all others is a horizontal line. The names in `by` stand at the ends of the lines.
     """
     ax = new_axes(ax, (7, max(3.4, 0.24 * table[by].nunique())))
     usual = table[table.groupby(by)[x].transform("nunique") > 1][x].max()
@@ -90,10 +86,8 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """What `compare` gives of one code length: means, dark bars of deviation, pale bars of all orders of ties."""
     rows = comparison.sort_values("mean")
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
-    places, label = (
-        np.arange(len(rows)),
-        "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed",
-    )
+    places = np.arange(len(rows))
+    label = "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed"
     colours = [GREY if name in BASELINE_NAMES else PALETTE[0] for name in rows["method"]]
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
     ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="none", ecolor="black", capsize=3)

@@ -267,9 +267,10 @@ def read_run(folder: Path) -> Run | None:
         if not 1 <= report.get("schema", report.get("format", 0)) <= SCHEMA:
             raise ValueError(f"schema {report.get('schema')} given; allowed: 1 to {SCHEMA}")
         RunConfig.from_saved(report["config"])
-        if not all(0 <= report["scores"][name] <= 1 for name in (*SCORES, "quantization_error")):  # NaN is not
-            raise ValueError("a score is not from 0 to 1")
-        sum(report["seconds"].values()), report["hardware"] | report["versions"], report["data"]["fingerprint"]
+        if not all(0 <= report["scores"][name] <= 1 for name in SCORES):  # NaN is not
+            raise ValueError(f"{', '.join(SCORES)}: allowed: 0 to 1")
+        float(report["scores"]["quantization_error"]), sum(report["seconds"].values()), report["data"]["fingerprint"]
+        report["hardware"] | report["versions"]
         # Earlier versions wrote the names as they were.
         report["data"]["class_names"] = [clean(name) for name in report["data"].get("class_names", [])]
     return Run(folder, report)

@@ -39,8 +39,7 @@ def read_runs(results_dir: Path | str) -> Iterator[Run]:
 def finished_runs(results_dir: Path | str = "results", first: str | None = None) -> dict[str, Run]:
     """The finished runs of a results folder by their ids, the last one finished first, or the one named `first`.
 
-    Raises:
-        ValueError: There is no finished run, and the line says which command makes one; or none of that name.
+    A ValueError says which command makes a run, or that there is none of that name.
     """
     latest = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
     runs, place = {run.folder.name: run for run in latest}, Path(results_dir, "runs")
@@ -61,10 +60,6 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
     """All finished runs, one per row: run id, setting, seed, scores, seconds, hardware, versions, command, folder.
 
     A `beta` or `margin` that was not given is the loss's own, as the run recorded it.
-
-    Example:
-        >>> load_runs("no/such/folder").empty
-        True
     """
     return pd.DataFrame(
         {
@@ -178,17 +173,15 @@ def select_runs(
     Args:
         results_dir: The folder that holds `runs/`.
         dataset: As in the tables: the name, and for a folder its last name too, such as `lists corel5k`.
-        bits: Code lengths.
-        losses: Names, in the order wanted; None: all, `relahash` first.
+        bits: Code lengths; None, as for what follows: all.
+        losses: Names, in the order wanted; None: `relahash` first.
         seeds: As given to the runs.
         variants: Keep a loss with several options as several methods; otherwise its most complete options are taken.
         **setting: Any other field of a setting, such as `lr=0.01`; a value or a list of them.
 
     Returns:
-        One run per row, as `summarize` has it, with `method` and `folder`; sorted by loss, bits and seed.
-
-    Raises:
-        ValueError: There is no such run; the line says which command makes it.
+        One run per row, as `summarize` has it, with `method` and `folder`; sorted by loss, bits and seed. Where there
+        is none, a ValueError says which command makes it.
     """
     wanted = {"dataset": dataset, "bits": bits, "loss": losses, "seed": seeds}
     filters = {name: value for name, value in wanted.items() if value is not None} | setting
@@ -277,13 +270,8 @@ def format_markdown(table: pd.DataFrame) -> str:
 def report(results_dir: Path | str = "results", format: str = "markdown", **filters: Any) -> str:
     """Mean ± deviation over the seeds: a row for each data set and loss and what else differs, bits as columns.
 
-    Args:
-        results_dir: The folder that holds `runs/`.
-        format: `markdown`, `latex`, or `csv` with a row for each number of bits, and the bounds of ties.
-        **filters: Any field of a setting, or `seed`: a value or a list of them; None: any.
-
-    Raises:
-        ValueError: The format or a field is unknown, or no run is left.
+    The format is `markdown`, `latex`, or `csv` with a row for each number of bits, and the bounds of ties. A filter is
+    any field of a setting, or `seed`: a value or a list of them. ValueError: one is unknown, or no run is left.
     """
     runs = load_runs(results_dir)
     filters = {name: wanted for name, wanted in filters.items() if wanted is not None}
