@@ -26,7 +26,7 @@ def set_up(use_drive: bool = False) -> None:
     Args:
         use_drive: Mount Google Drive, and work in its folder `relahash`; data, results and checkpoints go there.
     """
-    if "google.colab" not in sys.modules:
+    if "google.colab" not in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:  # Kaggle's is made of Colab's
         return
     from google.colab import drive, output
 

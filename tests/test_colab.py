@@ -1,7 +1,8 @@
-"""Each notebook as one file: it installs the package from itself, trains, and continues after it was killed."""
+"""Each notebook as one file: it installs itself and nothing else, shows widgets, and continues after it was killed."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from relahash_nb.notebooks import set_up
 from relahash_nb.results import load_runs
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +33,18 @@ def files(tmp_path_factory):
     return {path.name[:2]: path for path in dist.glob("*.ipynb")}
 
 
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    """A folder with the ipywidgets of Colab."""
+    folder = tmp_path_factory.mktemp("seven")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+    subprocess.run([*command, "ipywidgets==7.7.1", "ipython_genutils"], check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def colab(tmp_path):
-    """The environment of a machine like Colab: all dependencies, a stub of google.colab, and not this package."""
+def colab(tmp_path, seven):
+    """A machine like Colab: all dependencies, ipywidgets 7, a stub of google.colab, and not this package."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     purelib = Path(
@@ -47,7 +58,7 @@ def colab(tmp_path):
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if "relahash" not in path.name and path.suffix != ".pth":
             (everything / path.name).symlink_to(path)
-    (purelib / "everything.pth").write_text(f"{everything}\n{tmp_path / 'stub'}\nimport google.colab")
+    (purelib / "everything.pth").write_text(f"{seven}\n{everything}\n{tmp_path / 'stub'}\nimport google.colab")
     kernel = tmp_path / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -77,6 +88,8 @@ def test_a_file_is_small_readable_and_complete(files):
         (package,) = [cell for cell in cells if "package" in cell.metadata.get("tags", [])]
         assert package.metadata["cellView"] == "form" and package.metadata["jupyter"]["source_hidden"]
         assert max(len(cell.source) for cell in cells if cell is not package) < 10_000
+        makes_runs = any("relahash_nb.cli sweep" in cell.source for cell in cells)
+        assert makes_runs == (path.name[:2] not in ("00", "01"))
 
 
 def test_the_idea_runs_from_its_file_alone(files, colab, tmp_path):
@@ -85,6 +98,30 @@ def test_the_idea_runs_from_its_file_alone(files, colab, tmp_path):
     assert process.returncode == 0, output[-3000:]
     done = (tmp_path / "content" / f"done-{files['00'].name}").read_text()
     assert "widgets enabled" in done and "data and results go to" in done
+    installed = {path.name for path in (tmp_path / "venv").glob("lib/python*/site-packages/*")}
+    assert {name for name in installed if not name.startswith("relahash_nb")} == {"everything.pth"}
+
+
+def test_the_explorer_and_its_fallback_appear_with_ipywidgets_7(files, colab, toy_results, tmp_path):
+    shutil.copytree(toy_results, tmp_path / "content" / "results")
+    process = execute(files["04"], colab, tmp_path / "content")
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output[-3000:]
+    notebook = nbformat.read(tmp_path / "content" / f"done-{files['04'].name}", as_version=4)
+    state = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    models = {model["model_name"]: model["model_module_version"] for model in state.values()}
+    assert models["VBoxModel"] == models["IntSliderModel"] == "1.5.0" and "AnyModel" in models
+    shown = [out.data for cell in notebook.cells for out in cell.get("outputs", []) if "data" in out]
+    assert sum("application/vnd.jupyter.widget-view+json" in data for data in shown) == 2
+
+
+def test_kaggle_is_not_taken_for_colab(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "google.colab", object())  # its image is made of Colab's
+    with pytest.raises(ImportError):
+        set_up()
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    set_up(use_drive=True)
+    assert not capsys.readouterr().out
 
 
 def test_training_continues_after_it_was_killed(files, colab, tmp_path):

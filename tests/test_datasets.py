@@ -1,5 +1,9 @@
 """Splits by name, images of any source, and what is done to a batch of them."""
 
+import hashlib
+import io
+import pickle
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +236,39 @@ def test_an_archive_that_someone_brought_is_used(place, tmp_path, monkeypatch):
         load_dataset(config)
     (tmp_path / place / "cifar-10-python.tar.gz").write_text("")
     assert len(load_dataset(config).pool.ids) == 12_000
+
+
+def test_an_archive_is_read_when_its_upload_is_complete(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    kinds = {"batches.meta": {"label_names": list("abcdefghij")}}
+    for number, name in enumerate([*(f"data_batch_{batch}" for batch in range(1, 6)), "test_batch"]):
+        kinds[name] = {"data": np.full((2_000, 3_072), number, np.uint8), "labels": list(range(10)) * 200}
+    files = {name: pickle.dumps(content) for name, content in kinds.items()}
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    whole = archive.read_bytes()
+    for name, value in {
+        "tgz_md5": hashlib.md5(whole).hexdigest(),
+        "train_list": [[name, sums[name]] for name in files if name.startswith("data")],
+        "test_list": [["test_batch", sums["test_batch"]]],
+        "meta": CIFAR10.meta | {"md5": sums["batches.meta"]},
+    }.items():
+        monkeypatch.setattr(CIFAR10, name, value)
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/nothing")
+    monkeypatch.chdir(tmp_path)
+    archive.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"put cifar-10-python\.tar\.gz into data"):
+        load_dataset(RunConfig(dataset="cifar10"))
+    archive.write_bytes(whole)
+    data = load_dataset(RunConfig(dataset="cifar10"))
+    assert data.pool.images.shape == (12_000, 3, 32, 32) and len(data.query) == 1_000
+    assert data.class_names == list("abcdefghij")
 
 
 def test_torchvision_s_sets_become_a_pool_of_both_parts(tmp_path, monkeypatch):

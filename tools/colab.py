@@ -3,7 +3,7 @@
     make colab
 
 *File → Upload notebook → Run all* is all that such a file needs. Its set-up cell holds the wheel as base64; the
-notebooks that need no images get a wheel without them.
+notebooks that need no images get a wheel without them, and those that show runs make some where there are none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "colab"
 DATA = "relahash_nb/share/data/fashion_mini.npz"
 WITHOUT_DATA = ("00_relative_position.ipynb",)
+WITH_RUNS = ("02", "03", "04", "05")  # they show runs, and a new machine has none
 BADGE = "*This file brings the package along: run all cells.*"
 PACKAGE = """# @title The package (nothing to see: its files as text)
 wheel = "{wheel}"
@@ -30,6 +31,17 @@ UNPACK = """    import base64
     source = "relahash_nb-{version}-py3-none-any.whl"
     Path(source).write_bytes(base64.b64decode(wheel))
 """
+OFFLINE = """\
+    if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first: what is there will do
+        %pip install --quiet --no-deps {source}
+"""
+RUNS = """# @title Runs to look at, where there are none: four short trainings, a few minutes
+import sys
+
+from relahash_nb.config import project_path
+
+if not any(project_path("results").glob("runs/*/run.json")):
+    !"{sys.executable}" -m relahash_nb.cli sweep --loss relahash cross_entropy --bits 16 64"""
 
 
 def main() -> None:
@@ -66,9 +78,11 @@ def bring_along(path: Path, wheel: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     place, setup = next((i, c) for i, c in enumerate(notebook.cells) if "colab" in c.metadata.get("tags", []))
     before, marker, after = setup.source.partition("    # source: the package\n")
-    install = after.index("    %pip")
-    setup.source = before + UNPACK.format(version=wheel.name.split("-")[1]) + after[install:]
     assert marker
+    _, install, rest = after.partition("    %pip install --quiet {source}\n")
+    setup.source = before + UNPACK.format(version=wheel.name.split("-")[1]) + install + OFFLINE + rest
+    if path.name.startswith(WITH_RUNS):
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(RUNS, metadata={"cellView": "form"}))
     package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=base64.b64encode(wheel.read_bytes()).decode()).rstrip())
     package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
     notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable

@@ -119,8 +119,10 @@ def from_torchvision(config: RunConfig) -> Dataset:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(data_dir / f".{config.dataset}.lock"):  # the runs of a sweep begin at once
-                if files.endswith(".tar.gz") and Path(files).is_file() and not (data_dir / files).exists():
-                    shutil.copy(files, data_dir)
+                brought, at = _brought(files), data_dir / files
+                # Copied again where it was still being uploaded the first time.
+                if brought and not (at.exists() and at.stat().st_size == brought.stat().st_size):
+                    shutil.copy(brought, at)
                 parts = both(download=True)
         except (OSError, RuntimeError, ValueError, tarfile.TarError) as error:
             reason = " ".join(str(error).split())
@@ -130,6 +132,12 @@ def from_torchvision(config: RunConfig) -> Dataset:
     labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
     positions = split_pool(labels, np.arange(len(labels)) >= len(parts[0]), config.protocol, config.split_seed)
     return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
+
+
+def _brought(name: str) -> Path | None:
+    """An archive in the working directory, or in Colab's file panel, where one works in Google Drive."""
+    places = (Path(name), Path("/content", name)) if name.endswith(".tar.gz") else ()
+    return next(filter(Path.is_file, places), None)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or
