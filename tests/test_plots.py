@@ -149,3 +149,27 @@ def test_published_scores_are_drawn_apart_and_say_that_settings_differ():
     figure = plots.plot_published(table.assign(deviation=np.nan))
     assert "settings differ" in figure.get_suptitle() and len(figure.axes) == 2
     plt.close("all")
+
+
+def test_differences_stand_at_their_numbers_and_say_their_verdict(ax):
+    table = pd.DataFrame(dict(method=["a", "b"], difference=[0.02, -0.01], low=[0.01, -0.03], high=[0.03, 0.01]))
+    drawn = plots.plot_differences(table.assign(verdict=["better", "not told apart"]), ax)
+    assert [text.get_text() for text in drawn.get_yticklabels()] == ["b: not told apart", "a: better"]
+    assert drawn.collections[0].get_offsets()[:, 0].tolist() == [-0.01, 0.02]
+    assert [list(line.get_xdata()) for line in drawn.lines[:2]] == [[-0.03, 0.01], [0.01, 0.03]]
+
+
+def test_change_is_a_line_from_one_column_to_the_other(ax):
+    drawn = plots.plot_change(pd.DataFrame(dict(defaults=[0.5, 0.4], tuned=[0.6, 0.7]), index=["relahash", "csq"]), ax)
+    assert [line.get_ydata().tolist() for line in drawn.lines] == [[0.5, 0.6], [0.4, 0.7]]
+    assert {text.get_text() for text in drawn.texts} == {"relahash", "csq"}
+
+
+def test_a_phase_diagram_has_a_panel_per_loss_with_its_numbers_in_their_cells():
+    cells = [(scale, margin) for scale in (1.0, 8.0) for margin in (0.2, 4.0)]
+    rows = [dict(scale=s, margin=m, loss=loss, error=s + m + bonus) for s, m in cells
+            for loss, bonus in (("csq", 0.0), ("relahash", 0.5))]  # fmt: skip
+    figure = plots.plot_phase(pd.DataFrame(rows).rename(columns={"margin": "cosine margin"}), "error")
+    assert [ax.get_title() for ax in figure.axes] == ["relahash", "csq"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["5.000", "12.000", "1.200", "8.200"]  # 4.0 above
+    plt.close("all")
