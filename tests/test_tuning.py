@@ -1,20 +1,28 @@
 """The search for options: what it sees, that it repeats itself, goes on after a kill, and what a sweep makes of it."""
 
+import itertools
 import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import papermill
 import pytest
 import torch
 
 from relahash_nb import tuning
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import load_dataset
+from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import LOSSES, build_loss
+from relahash_nb.metrics import retrieval_scores
+from relahash_nb.results import save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06_reality_check.ipynb"
 FIXED = dict(bits=16, finetune=False, checkpoint_minutes=0.0)
 
 
@@ -110,6 +118,36 @@ def test_a_tuned_run_says_so_and_of_which_budget(tmp_path, data, features):
     assert chosen.loss_options == {name: found["best"][name] for name in ("quantization", "batch_norm")}
     with pytest.raises(ValueError, match=r"has no search for csq at 32 bits .*relahash tune --bits 32 --loss csq"):
         tuning.tuned(config.replace(bits=32), tmp_path / "tuned")
+
+
+def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tmp_path, data, features, monkeypatch):
+    """Executed over made-up codes: defaults and tuned, two seeds each, and a grid of scale and margin."""
+    monkeypatch.setattr("relahash_nb.results.runs.SHOWN_QUERIES", 2)
+    rows = np.random.default_rng(0)
+    searched = {loss: search(tmp_path, data, features, loss) for loss in ("relahash", "csq")}
+    small = replace(data, query=Split(data.pool, data.query.indices[:50]), database=Split(data.pool, torch.arange(200)))
+
+    def save(**options):
+        config = RunConfig(**FIXED | options).resolve()
+        codes = {name: rows.standard_normal((len(getattr(small, name)), 16)) for name in ("query", "database")}
+        scores = retrieval_scores(codes["query"], codes["database"], small.query.targets, small.database.targets)
+        history, model = [{"epoch": 1, "loss": 1.0, "seconds": 1.0}], type("M", (), {"save": lambda *_: None})()
+        save_run(config, small, codes, scores, history, np.ones((10, 16)), model, {"training": 1.0})
+
+    for loss, seed in itertools.product(searched, (0, 1)):
+        config = RunConfig(loss=loss, seed=seed, centroid_seed=None, results_dir=str(tmp_path), **FIXED)
+        save(**config.to_dict())
+        save(**tuning.tuned(config, tmp_path / "tuned").to_dict())
+    for scale, margin in itertools.product((1.0, 4.0), (0.8, 4.0)):
+        save(results_dir=str(tmp_path / "phase"), loss="orthohash", beta=scale, margin=margin)
+        save(results_dir=str(tmp_path / "phase"), loss="relahash", beta=8 * scale, margin=margin / 8)
+    given = dict(results_dir=str(tmp_path), phase_dir=str(tmp_path / "phase"), bits=16, tuned="3 trials")
+    done = papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "out.ipynb"), given, progress_bar=False)
+    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    text = "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
+    assert text.count("4 runs, seeds [0, 1]") == 2
+    assert "relahash (" not in text and "2 searches, 0.0 hours" in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
 
 
 @pytest.mark.parametrize(
