@@ -39,10 +39,7 @@ gallery: $(VENV)/.dev         ## the study's notebooks as pages in docs/gallery/
 	$(VENV)/bin/python tools/gallery.py
 
 publish: $(VENV)/.dev         ## maintainers only: runs and figures of results/ become the published docs/results/
-	mkdir -p docs/results/figures
-	$(VENV)/bin/python -c "from relahash_nb.results import load_runs, summarize; \
-	  summarize(load_runs()).to_csv('docs/results/summary.csv', index=False)"
-	cp results/figures/fashion_mini-* docs/results/figures/
+	$(VENV)/bin/python tools/publish.py
 	$(MAKE) gallery generate
 
 wheel: $(VENV)/.dev           ## dist/relahash_nb-….whl, notebooks and embedded data included
