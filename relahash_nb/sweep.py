@@ -145,7 +145,7 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
     # Dask has its workers give freed memory back to the system at once. The kernel would inherit it, and what a network
     # frees and takes at every layer then costs half of its speed.
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
-    config = RunConfig.from_dict(values)
+    config = RunConfig(**values)
     while (outcome := attempt(config, minutes)) is None:
         time.sleep(POLL_SECONDS)
     if outcome.run is None:
