@@ -246,7 +246,7 @@ def _load(text: str) -> tuple[Any, Any]:
     """The data set of a config, as JSON, and the features of its pool where the backbone is fixed."""
     from relahash_nb import datasets, features, models
 
-    config = RunConfig.from_dict(json.loads(text))
+    config = RunConfig(**json.loads(text))
     data = features.decode_images(datasets.load_dataset(config), config)
     fixed = None if config.resolve().finetune else features.pool_features(models.build_model(config), data, config)
     return data, fixed
