@@ -14,10 +14,8 @@ TORCHVISION = torchvision.models.list_models(module=torchvision.models)  # class
 def build_backbone(name: str, weights: str) -> nn.Module:
     """A network whose output is features, not classes; a ValueError: no such one, or its weights are not to be had.
 
-    Args:
-        name: In `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
-            model of torchvision; else, where timm is installed, one of timm's.
-        weights: `imagenet`, or anything else for none.
+    The name is in `BACKBONES`; else `package.module:function`, called with the weights' name; else a classification
+    model of torchvision; else, where timm is installed, one of timm's. Any weights but `imagenet` mean none.
 
     Example:
         >>> import torch

@@ -65,12 +65,9 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
 class RunConfig(Options):
     """One run: what is learned from which data, how, and where the files go.
 
-    `None` means: what the recipe, the data set or the loss says; `resolve()` fills in what recipe and data set say.
-    Names are built-in ones, or `package.module:attribute` for your own data set, loss or backbone. Each option is of
-    one kind. *identity* repeats a setting (the seed), a *setting* changes what comes out, *bookkeeping* does not.
-
-    Raises:
-        ValueError: A value is of another type or outside its range; the line names it and says what is allowed.
+    `None` means: what the recipe, the data set or the loss says. Names are built-in ones, or `package.module:attribute`
+    for your own data set, loss or backbone. Each option is of one kind: *identity* repeats a setting (the seed), a
+    *setting* changes what comes out, *bookkeeping* does not. A wrong name or value is a ValueError.
 
     Example:
         >>> config = RunConfig(bits=32).resolve()
@@ -144,10 +141,6 @@ class RunConfig(Options):
         """Fills every None that the recipe or the data set has a value for; resolving again changes nothing.
 
         A `beta` or `margin` that is the loss's own default becomes None: both are one setting.
-
-        Example:
-            >>> RunConfig(dataset="cifar10", batch_size=64).resolve().lr
-            0.0001
         """
         own = DATASET_DEFAULTS.get(self.dataset, {})
         recipe = self.recipe or own.get("recipe", "paper")
@@ -183,12 +176,7 @@ class RunConfig(Options):
 
     @property
     def command(self) -> str:
-        """The command line that repeats the run.
-
-        Example:
-            >>> RunConfig(bits=32, seed=1).command
-            'relahash train --bits 32 --seed 1'
-        """
+        """The command line that repeats the run, such as `relahash train --bits 32 --seed 1`."""
         values, bare = self.resolve().to_dict(), RunConfig(dataset=self.dataset, loss=self.loss)
         usual = bare.replace(recipe=values["recipe"]).resolve().to_dict() | {"recipe": bare.resolve().recipe}
         usual |= {name: RunConfig.model_fields[name].default for name in ("dataset", "loss")}
@@ -202,13 +190,13 @@ class RunConfig(Options):
         """Refuses options that contradict one another, and a folder or file that is not there; returns the config."""
         resolved, given, weights = self.resolve(), self.loss_options or {}, self.resolve().weights
         takes = {"root": ROOT_DATASETS, "protocol": TORCHVISION_DATASETS, "holdout": ("folder",)}
-        for name, value in ((name, getattr(self, name)) for name in takes):
-            is_taken = ":" in self.dataset or self.dataset in takes[name]
+        for name, datasets in takes.items():
+            value, is_taken = getattr(self, name), ":" in self.dataset or self.dataset in datasets
             if not is_taken and value != type(self).model_fields[name].default:
                 raise ValueError(f"{name}: {self.dataset} takes none, and {value!r} is given")
-        for name, value in (("beta", self.beta), ("margin", self.margin)):
-            if value is not None and name in given:
-                raise ValueError(f"{name}: {value} given, and {given[name]} in loss_options; give one")
+        for name in ("beta", "margin"):
+            if getattr(self, name) is not None and name in given:
+                raise ValueError(f"{name}: {getattr(self, name)} given, and {given[name]} in loss_options; give one")
         if self.root is None and self.dataset in ROOT_DATASETS:
             raise ValueError(f"root: None given; {self.dataset} needs the folder that holds the images")
         if self.root is not None and not Path(self.root).is_dir():
@@ -216,12 +204,11 @@ class RunConfig(Options):
         if resolved.finetune and self.loss in BASELINE_NAMES:
             raise ValueError(f"finetune: True given; {self.loss} has no training, and needs fixed features: False")
         if weights == "imagenet" and resolved.backbone == "small_cnn":
-            raise ValueError(
-                "weights: 'imagenet' given; small_cnn has none of its own; allowed: none, or a safetensors file"
-            )
+            allowed = "allowed: none, or a safetensors file"
+            raise ValueError(f"weights: 'imagenet' given; small_cnn has none of its own; {allowed}")
         if weights not in ("imagenet", "none") and not Path(weights).is_file():
-            given = f"weights: {weights!r} given, and there is no such file"
-            raise ValueError(f"{given}; allowed: imagenet, none, or a file")
+            allowed = "allowed: imagenet, none, or a file"
+            raise ValueError(f"weights: {weights!r} given, and there is no such file; {allowed}")
         return self
 
     def replace(self, **changes: Any) -> Self:
@@ -231,17 +218,6 @@ class RunConfig(Options):
     def to_dict(self) -> dict[str, Any]:
         """The options as plain values, for JSON and papermill."""
         return self.model_dump()
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """A config from plain values, as `to_dict` gives them.
-
-        Example:
-            >>> RunConfig.from_dict({"bitz": 32})
-            Traceback (most recent call last):
-            ValueError: bitz: no such parameter (did you mean bits?)
-        """
-        return cls(**values)
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
@@ -259,13 +235,7 @@ class RunConfig(Options):
     def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
         """The config in a notebook's last executed Parameters cell, and in the cell that papermill puts below it.
 
-        papermill only warns about a name that the notebook does not have; here it is an error, shown as one line.
-
-        Args:
-            namespace: The notebook's `globals()`.
-
-        Raises:
-            ValueError: A parameter is unknown, its value is not allowed, or two contradict one another.
+        papermill only warns about a name that the notebook does not have; here it is a ValueError, shown as one line.
 
         Example:
             >>> RunConfig.from_notebook({"In": ["", "# Parameters\\nbits = 32"], "bits": 32, "np": ...}).bits
@@ -279,7 +249,7 @@ class RunConfig(Options):
         )
         executed = [cells[place] for place in (own, injected) if place >= max(own, 0)]
         assigned = [node.id for cell in executed for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)]
-        return cls.from_dict({name: namespace[name] for name in assigned if name in namespace}).check()
+        return cls(**{name: namespace[name] for name in assigned if name in namespace}).check()
 
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
@@ -298,15 +268,7 @@ def _as_none(loss: str, values: Mapping[str, Any]) -> dict[str, None]:
 
 
 def package_file(path: str) -> Path:
-    """A notebook or data file of the project, installed or in a checkout.
-
-    Raises:
-        FileNotFoundError: Neither the wheel nor the checkout has it.
-
-    Example:
-        >>> package_file("notebooks/01_train.ipynb").name
-        '01_train.ipynb'
-    """
+    """A notebook or data file of the project, such as `notebooks/01_train.ipynb`, installed or in a checkout."""
     package = Path(__file__).parent
     for candidate in (package / "share" / path, package.parent / path):
         if candidate.exists():
@@ -315,12 +277,7 @@ def package_file(path: str) -> Path:
 
 
 def project_path(name: str | Path) -> Path:
-    """Where a relative `data_dir` or `results_dir` lies: in the project, if we are inside a checkout of it, else here.
-
-    Example:
-        >>> project_path("/tmp/results").as_posix()
-        '/tmp/results'
-    """
+    """Where a relative `data_dir` or `results_dir` lies: in the checkout of this project that we are in, else here."""
     return Path(os.path.relpath(_project(Path.cwd()) / name)) if not Path(name).is_absolute() else Path(name)
 
 

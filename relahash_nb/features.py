@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +46,6 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig) -> Tensor:
     Raises:
         FloatingPointError: A feature is not finite; the message says of which items.
         ValueError: An image is missing or not readable.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> from relahash_nb.models import build_model
-        >>> pool = Pool(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.eye(3), np.arange(3), image_size=28)
-        >>> data = Dataset.from_pool("dark", "abc", pool, {"train": [0], "query": [1], "database": [2]})
-        >>> with TemporaryDirectory() as folder:
-        ...     config = RunConfig(data_dir=folder)
-        ...     pool_features(build_model(config), data, config).shape
-        torch.Size([3, 64])
     """
     pool, precision, dtype = data.pool, config.precision, torch.float16
     shape = (len(pool.ids), model.hash_layer[0].in_features)
@@ -82,16 +73,8 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
 
     The file's name is a digest of the images' paths, sizes, times of change and the size in pixels. The data set is
     returned as it is where its images are in memory already, where no epoch would read them (`finetune` off: the
-    features are kept instead), and, with a printed line, where the file cannot be written.
-
-    Raises:
-        ValueError: An image is missing or not readable.
-
-    Example:
-        >>> from relahash_nb.datasets import load_dataset
-        >>> data = load_dataset(RunConfig())
-        >>> decode_images(data, RunConfig()) is data  # fashion_mini is in memory
-        True
+    features are kept instead), and, with a printed line, where the file cannot be written. A ValueError names an image
+    that is missing or not readable.
     """
     images = data.pool.images
     if not isinstance(images, FileImages) or not config.resolve().finetune:
@@ -100,7 +83,9 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     identity = [pool_fingerprint(data.pool), FORMAT]
     otherwise = "decoded whenever they are asked for"
     decoded = _cached(config, "images", identity, images.shape, torch.uint8, blocks, otherwise)
-    return data if decoded is None else data.with_images(decoded)
+    if decoded is None:
+        return data
+    return data.with_pool(replace(data.pool, images=decoded, file_sizes=images.files[:, 0]))
 
 
 def forward_blocks(
@@ -110,28 +95,18 @@ def forward_blocks(
     precision: str,
     all_cores: bool = False,
 ) -> Iterator[Tensor]:
-    """A model's outputs for a split's items, in order, in evaluation mode and without augmentation.
+    """Outputs for a split's items, in order, in evaluation mode and without augmentation; the model is left as it was.
 
     On a CPU each core computes blocks of its own on one thread, so that no core waits for another after every layer;
     on a GPU one block is read while another is computed. At most one finished block a worker waits to be taken.
 
     Args:
         forward: `HashModel.forward` or `HashModel.features`.
-        model: On any device; it is left as it was.
+        model: On any device.
         split: N items.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, bf16 or fp16, also of the outputs: (≤ 256, …) at a time, on the CPU.
         all_cores: Use each core of this process, not only as many as torch has threads: for outputs that the other
             workers of a sweep wait for.
-
-    Yields:
-        (≤ 256, …) on the CPU, in the network's precision.
-
-    Example:
-        >>> from relahash_nb.datasets import load_dataset
-        >>> from relahash_nb.models import build_model
-        >>> query = load_dataset(RunConfig()).query
-        >>> [len(codes) for codes in forward_blocks(HashModel.forward, build_model(RunConfig()), query, "fp32")]
-        [256, 244]
     """
     device, image_size = model.mean.device, split.pool.image_size
     network = for_inference(model, image_size, precision)

@@ -66,11 +66,7 @@ class HashModel(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, F) of images (B, 3, H, W), which are normalised here.
-
-        Raises:
-            ValueError: The images are integers; or, where a loaded model is on the CPU, outside 0 to 1.
-        """
+        """Features (B, F) of images (B, 3, H, W) float from 0 to 1, which are normalised here; others are refused."""
         expected = "expected: float from 0 to 1, as model.preprocess(image) gives"
         if not images.is_floating_point():
             raise ValueError(f"images: {str(images.dtype).removeprefix('torch.')} given; {expected}")
@@ -142,10 +138,7 @@ class HashModel(nn.Module):
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        is_name = len(Path(run).parts) == 1 and not Path(run).exists()
-        path = project_path("results") / "runs" / run if is_name else Path(run)
-        if not path.exists():
-            raise ValueError(f"model: {str(run)!r} given; there is no such run or file")
+        path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
         path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt") as file:

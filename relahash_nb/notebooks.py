@@ -21,10 +21,9 @@ class RunFailed(Exception):
 
 
 def set_up(use_drive: bool = False) -> None:
-    """Prepares Colab, and does nothing elsewhere: custom widgets, and a working directory that survives a disconnect.
+    """Prepares Colab, and does nothing elsewhere: custom widgets, and with `use_drive` a folder of Google Drive.
 
-    Args:
-        use_drive: Mount Google Drive, and work in its folder `relahash`; data, results and checkpoints go there.
+    Data, results and checkpoints then go to `relahash` in the drive, which survives a disconnect.
     """
     if "google.colab" not in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:  # Kaggle's is made of Colab's
         return
@@ -40,11 +39,7 @@ def set_up(use_drive: bool = False) -> None:
 
 
 def check_runs(configs: Sequence[RunConfig]) -> None:
-    """Refuses what can be known to fail before a kernel is started: options, files, data, loss and device.
-
-    Raises:
-        ValueError: One line about the first thing that is wrong.
-    """
+    """Refuses what can be known to fail before a kernel is started: options, files, data, loss and device."""
     from relahash_nb.datasets import load_dataset
     from relahash_nb.losses import check_loss_options
     from relahash_nb.training import find_device
@@ -71,18 +66,17 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
 def execute_notebook(
     name: str, target: Path, parameters: Mapping[str, Any], output: TextIO | None = None, minutes: float | None = None
 ) -> None:
-    """Executes a notebook of the project.
+    """Executes a notebook of the project, such as `01_train.ipynb`, into the file `target`, whose folder is made.
 
     Args:
-        name: Of its file, such as `01_train.ipynb`.
-        target: Where the executed notebook goes; its folder is made.
+        name: Of its file.
+        target: Where the executed notebook goes; interrupted, it is there in part.
         parameters: Literals.
         output: Where the notebook's printed lines go while it runs, such as `sys.stdout`; None: nowhere else.
         minutes: That one cell may take; None: no limit.
 
     Raises:
         RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
-        KeyboardInterrupt: Interrupted; the partial notebook is still there.
     """
     import papermill  # a second of imports that a help text need not wait for
     from nbclient.exceptions import CellTimeoutError, DeadKernelError

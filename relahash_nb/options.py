@@ -51,14 +51,7 @@ class Options(BaseModel):
 
     @classmethod
     def describe_allowed(cls, name: str) -> str:
-        """What a field may be, in words.
-
-        Example:
-            >>> class Own(Options):
-            ...     lr: Positive | None = option(None, "learning rate")
-            >>> Own.describe_allowed("lr")
-            'a number above 0, or None'
-        """
+        """What a field may be, in words, such as 'a number above 0, or None'."""
         return _describe(cls.schema_of(name))
 
     @classmethod
@@ -68,15 +61,7 @@ class Options(BaseModel):
 
     @classmethod
     def read_text(cls, name: str, text: str) -> Any:
-        """A field's value as it is typed; what does not fit is for the constructor to refuse.
-
-        Example:
-            >>> class Own(Options):
-            ...     lr: Positive | None = option(None, "learning rate")
-            ...     name: str = option("", "of the run")
-            >>> Own.read_text("lr", "1e-3"), Own.read_text("name", "1"), Own.read_text("lr", "x")
-            (0.001, '1', 'x')
-        """
+        """A field's value as it is typed, 0.001 for "1e-3"; what does not fit is for the constructor to refuse."""
         words = {"None": None, "True": True, "False": False}
         try:
             literal = words[text] if text in words else json.loads(text)
@@ -109,15 +94,7 @@ def _describe(schema: Mapping[str, Any]) -> str:
 
 
 def load_attribute(name: str) -> Any:
-    """The object that `package.module:attribute` names.
-
-    Raises:
-        ValueError: The module cannot be imported or lacks the attribute.
-
-    Example:
-        >>> load_attribute("math:tau") > 6
-        True
-    """
+    """The object that `package.module:attribute` names; a ValueError says that it cannot be loaded."""
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

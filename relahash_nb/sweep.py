@@ -145,7 +145,7 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
     # Dask has its workers give freed memory back to the system at once. The kernel would inherit it, and what a network
     # frees and takes at every layer then costs half of its speed.
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
-    config = RunConfig.from_dict(values)
+    config = RunConfig(**values)
     while (outcome := attempt(config, minutes)) is None:
         time.sleep(POLL_SECONDS)
     if outcome.run is None:
@@ -246,7 +246,7 @@ def _load(text: str) -> tuple[Any, Any]:
     """The data set of a config, as JSON, and the features of its pool where the backbone is fixed."""
     from relahash_nb import datasets, features, models
 
-    config = RunConfig.from_dict(json.loads(text))
+    config = RunConfig(**json.loads(text))
     data = features.decode_images(datasets.load_dataset(config), config)
     fixed = None if config.resolve().finetune else features.pool_features(models.build_model(config), data, config)
     return data, fixed

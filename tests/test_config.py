@@ -91,7 +91,7 @@ def test_what_is_given_wins_over_the_recipe():
 def test_resolving_is_idempotent_and_survives_json():
     resolved = RunConfig(dataset="cifar10", bits=16).resolve()
     assert resolved.resolve() == resolved
-    assert RunConfig.from_dict(json.loads(json.dumps(resolved.to_dict()))) == resolved
+    assert RunConfig(**json.loads(json.dumps(resolved.to_dict()))) == resolved
 
 
 def test_run_id_knows_what_changes_the_result_and_nothing_else():
@@ -184,7 +184,7 @@ def test_an_older_run_is_read():
     older = SAVED | {"dataset": "folder", "root": "photos"}
     assert RunConfig.from_saved(older).holdout == 0.0  # as long as there was no such option, nothing was held out
     with pytest.raises(ValueError, match="compile: no such parameter"):
-        RunConfig.from_dict(SAVED | {"save_weights": "none"})
+        RunConfig(**SAVED | {"save_weights": "none"})
 
 
 def test_a_folder_of_photographs_has_a_recipe_of_its_own():

@@ -59,7 +59,7 @@ def finished(tmp_path):
                 write(path, lambda file: file.write_bytes(b"tensors"))
 
     def save(**options):
-        chosen = RunConfig.from_dict(config.to_dict() | options)
+        chosen = config.replace(**options)
         return save_run(
             chosen, data, codes, scores, history, np.ones((3, 20)), Model(), {"training": 1.0, "encoding": 0.5}
         )

@@ -21,7 +21,7 @@ from relahash_nb.files import SECONDS, timed
 
 __all__ = [
     "AUGMENTATIONS", "DATASETS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
-    "check", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
+    "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
 ]  # fmt: skip
 
 # The data set's class in torchvision, and what to put by hand where below `data_dir` when there is no network.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,24 +59,7 @@ class DataError(ValueError):
 
 
 def check(data: Dataset, drop_self_matches: bool = False, all_images: bool = False) -> list[Finding]:
-    """Everything that is wrong with a data set's splits and images, or may be; in no order of importance.
-
-    Args:
-        data: Of files, those of its lists that could be read.
-        drop_self_matches: Whether a query's own image is left out of its ranking.
-        all_images: Read and decode all files; otherwise see that all are there, and decode a few.
-
-    Example:
-        >>> import torch
-        >>> from relahash_nb.datasets import Dataset, Pool
-        >>> pool = Pool(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.eye(3)[:, :2].byte(), np.arange(3), 8)
-        >>> data = Dataset.from_pool("toy", "ab", pool, {"train": [0, 1], "query": [1, 0], "database": [0, 1, 2]})
-        >>> for finding in check(data):
-        ...     print(finding)
-        error: query: 2 of 2 images are in train too: 1, 0
-        warning: query: 2 of 2 images are in the database too, and each finds itself; drop_self_matches helps: 1, 0
-        warning: database: 1 of 3 images have no label: 2
-    """
+    """Everything that is wrong with a data set's splits and images, or may be; see `inspect_dataset`."""
     findings = []
     if len(data.pool.ids) and len(data.class_names) < 2:
         findings.append(Finding("one class", f"{data.name}: all images are of one class"))
@@ -134,15 +117,12 @@ def _check_files(data: Dataset, everything: bool) -> list[Finding]:
         findings.append(Finding("unreadable image", text))
     if not everything:
         return findings
-    alike = defaultdict(list)  # positions in the pool, by the digest of the bytes
-    for row, (fault, digest) in zip(rows.tolist(), seen, strict=True):
-        if not fault:
-            alike[digest].append(row)
-    groups = [group for group in alike.values() if len(group) > 1]
+    digests = {row: digest for row, (fault, digest) in zip(rows.tolist(), seen, strict=True) if not fault}
+    query = data.query.indices.tolist()
     for name in ("train", "database"):
-        members = set(getattr(data, name).indices.tolist())
-        found = {row for group in groups for row in group if members & (set(group) - {row})}
-        copies = np.flatnonzero(np.isin(data.query.indices.numpy(), list(found)))
+        members = set(getattr(data, name).indices.tolist()) & digests.keys()
+        held = Counter(digests[item] for item in members)
+        copies = [row for row, item in enumerate(query) if item in digests and held[digests[item]] > (item in members)]
         findings += _about(data, "query", copies, "copies", f"are, byte by byte, images of other names in {name}")
     return findings
 
@@ -152,7 +132,7 @@ def shorten(text: str, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 3 :]}"
 
 
-def _about(data: Dataset, name: str, rows: np.ndarray, rule: str, text: str) -> list[Finding]:
+def _about(data: Dataset, name: str, rows: Sequence[int], rule: str, text: str) -> list[Finding]:
     """A finding on these rows of a split, where there are any: how many, and the first few with their lines."""
     if not len(rows):
         return []

@@ -84,20 +84,6 @@ class Dataset:
         validation: Queries that may choose the epoch, taken out of train; empty unless asked for.
         listed: Whether row i of a split is line i + 1 of its list file.
         findings: What the checks found to be wrong with it, or worth knowing.
-
-    Example:
-        Your own data set, named on the command line as `--dataset my_module:stripes`:
-
-        >>> def stripes(config):
-        ...     labels = np.arange(60) % 3  # (60,)
-        ...     images = np.random.default_rng(0).integers(0, 80, (60, 28, 28, 3), dtype=np.uint8)
-        ...     images[np.arange(60), :, :, labels] += 100  # the class is the colour
-        ...     return Dataset.from_arrays(
-        ...         images, labels, train=range(45), query=range(45, 60), class_names=["red", "green", "blue"]
-        ...     )
-        >>> data = stripes(None)
-        >>> len(data.train), len(data.query), data.class_names[0]
-        (45, 15, 'red')
     """
 
     name: str
@@ -194,10 +180,6 @@ class Dataset:
             return self
         return self.with_pool(replace(self.pool, images=pixels.to(device)))
 
-    def with_images(self, decoded: Tensor) -> Dataset:
-        """The same data set with the images of its files decoded, (M, 3, size, size) uint8; its fingerprint stays."""
-        return self.with_pool(replace(self.pool, images=decoded, file_sizes=self.pool.images.files[:, 0]))
-
     def with_pool(self, pool: Pool) -> Dataset:
         """The same splits of another pool of the same items."""
         names = ("train", "query", "database", "validation")
@@ -235,11 +217,8 @@ def one_hot(labels: np.ndarray) -> Tensor:
 def split_pool(labels: np.ndarray, official_test: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:
     """CIFAR's splits, drawn evenly over the classes: rising positions in the pool of `train`, `query` and `database`.
 
-    Args:
-        labels: (M,) class of each item of the pool.
-        official_test: (M,) bool, the official test set: the queries of protocol `2-official`.
-        protocol: That, or one of `PROTOCOLS`.
-        seed: From 0 up; the split depends on nothing else.
+    `labels` (M,) are the classes of the pool; `official_test` (M,) bool marks the queries of protocol `2-official`, the
+    other protocols are those of `PROTOCOLS`. The split depends on the seed, from 0 up, and on nothing else.
 
     Example:
         >>> labels = np.arange(60_000) % 10

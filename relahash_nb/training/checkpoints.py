@@ -39,13 +39,13 @@ class Checkpoint:
             found = {"schema": saved["schema"], **saved["identity"]}
         except Exception as error:  # torch raises almost anything for a damaged file
             reason = f"cannot be read ({type(error).__name__})"
-            raise CheckpointError(f"{self.path} {reason}; delete it to train from the start") from None
-        wanted = {"schema": SCHEMA, **self.identity()}
-        other = [name for name, value in wanted.items() if found.get(name) != value]
-        if other:
+        else:
+            wanted = {"schema": SCHEMA, **self.identity()}
+            other = [name for name, value in wanted.items() if found.get(name) != value]
+            if not other:
+                return saved["state"]
             reason = f"is of another run (other {', '.join(other)})"
-            raise CheckpointError(f"{self.path} {reason}; delete it to train from the start")
-        return saved["state"]
+        raise CheckpointError(f"{self.path} {reason}; delete it to train from the start")
 
     def write_when_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Writes a checkpoint where the last one is old enough; where that fails, training continues."""
