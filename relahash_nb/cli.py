@@ -62,7 +62,7 @@ class SweepOptions(Options):
 
 
 class TuneOptions(Options):
-    """Of `relahash tune`, beside those of a run."""
+    """Search for the options of each loss."""
 
     trials: Count = option(24, "trials for each loss and number of bits")
     file: str | None = option(None, "YAML file with names and values, as for a sweep; its baselines are passed over")
@@ -108,15 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append("")  # your own data sets and losses may lie in the working directory, as for a notebook
     try:
         return COMMANDS[command](rest)
-    except ValueError as error:
-        print(f"relahash {command}: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # who reads the lines has enough of them, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         return 1
-    except (OSError, notebooks.RunFailed) as error:  # the disk is full, or cannot be written
+    except (ValueError, OSError, notebooks.RunFailed) as error:  # OSError: the disk is full, or cannot be written
         print(f"relahash {command}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:
         print("\ninterrupted: no half result was left; the same command again does what is missing", file=sys.stderr)
         return 130
@@ -222,8 +219,7 @@ def sweep(arguments: Sequence[str]) -> int:
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    given = parse("tune", "Search for the options of each loss.", arguments, RunConfig, TuneOptions)
-    options = TuneOptions(**{name: given.pop(name) for name in TuneOptions.model_fields if name in given})
+    options, given = parse("tune", arguments, TuneOptions)
     from relahash_nb.sweep import expand, read_grid
     from relahash_nb.tuning import search_space
 

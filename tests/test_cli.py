@@ -59,6 +59,8 @@ def relahash(*arguments, cwd):
         (["sweep", "--minutes", "-1"], "minutes: -1 given; allowed: a number above 0"),
         (["sweep", "--minutes", "inf"], "minutes: 'inf' given"),
         (["sweep", "--seed", *map(str, range(101)), "--split-seed", *map(str, range(100))], "10,100 runs given"),
+        (["tune", "--loss", "itq"], "loss: itq given; allowed: relahash"),
+        (["tune", "--lr", "1", "2"], "several values are given; allowed: of loss and bits alone"),
         (["report", "--format", "html"], "format: 'html' given; allowed: markdown, csv, latex"),
         (["train", "--dataset", "lists"], "root: None given; lists needs the folder that holds the images"),
         (["train", "--dataset", "folder", "--root", "nowhere"], "root: 'nowhere' given, and there is no such folder"),
