@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from relahash_nb.config import RECIPES, RunConfig, project_path
-from relahash_nb.options import Count, Options, Positive, did_you_mean, option
+from relahash_nb.options import Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
 ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
+ALIASES |= {"k": "-k"}
 PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
-BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # that hashes your own pictures
 NOT_GIVEN = "(not given)"
 
 HELP = """usage: relahash COMMAND [options]
@@ -293,52 +293,22 @@ def figures(arguments: Sequence[str]) -> int:
     return 0
 
 
-class HashOptions(Options):
-    """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
-
-    folder: str | None = option(None, "folder with pictures, at any depth", "positional")
-    run: str | None = option(None, "finished run whose model hashes; without it loss is itq, pcah or lsh")
-    out: str = option("codes.npz", "file for packed codes, paths and what names the model")
-
-
-class SearchOptions(Options):
-    """Print the pictures of an index that are nearest to others."""
-
-    pictures: list[str] | None = option(None, "files", "positional")
-    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)")
-    k: Count = option(20, "answers for each picture")
-    format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
-
-
-class IndexOptions(Options):
-    """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
-
-    folder: str | None = HashOptions.model_fields["folder"]
-    run: str | None = HashOptions.model_fields["run"]
-    index: str | None = SearchOptions.model_fields["index"]
-
-
-class DuplicatesOptions(Options):
-    """Print groups of near-duplicates in an index."""
-
-    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE", "positional")
-    radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
-
-
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    kinds = (SEARCH[command], RunConfig) if "folder" in SEARCH[command].model_fields else (SEARCH[command],)
-    given = parse(command, kinds[0].__doc__, arguments, *kinds, only=BASELINE)
-    options = kinds[0](**{name: given.pop(name) for name in kinds[0].model_fields if name in given})
+    from relahash_nb.search.commands import BASELINE
+    from relahash_nb.search.commands import COMMANDS as SEARCHES
+
+    kind, run = SEARCHES[command]
+    kinds = (kind, RunConfig) if "folder" in kind.model_fields else (kind,)
+    given = parse(command, kind.__doc__, arguments, *kinds, only=BASELINE)
+    options = kind(**{name: given.pop(name) for name in kind.model_fields if name in given})
     for name in ("folder", "pictures", "index"):
         if not getattr(options, name, True):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
-    from relahash_nb.search import commands
-
-    return getattr(commands, f"run_{command}")(options, **given)
+    return run(options, **given)
 
 
-SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
+SEARCH = ("hash", "index", "search", "duplicates")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{"train": train, "sweep": sweep, "check": check, "report": report},
     **{"figures": figures, "look": figures},
