@@ -20,7 +20,7 @@ PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
-CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
+CHECKED = ("images", "dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
 NOT_GIVEN = "(not given)"
 
 HELP = """usage: relahash COMMAND [options]
@@ -128,7 +128,7 @@ def parse(
         description: For the help text.
         arguments: After the command's name.
         kinds: Whose fields are the options.
-        only: The fields of `RunConfig` that are options; empty: all.
+        only: Of their fields; empty: all.
 
     Raises:
         ValueError: There is no such option, or it has no value, or too many.
@@ -137,9 +137,7 @@ def parse(
 
     import tyro
 
-    owner = {
-        name: kind for kind in kinds for name in kind.model_fields if kind is not RunConfig or name in (only or name)
-    }
+    owner = {name: kind for kind in kinds for name in kind.model_fields if name in (only or (name,))}
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, kind in owner.items():
         meaning = f"{explain(kind, name)} (default: {kind.model_fields[name].default})"
@@ -295,15 +293,13 @@ def figures(arguments: Sequence[str]) -> int:
 
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    from relahash_nb.search.commands import BASELINE
-    from relahash_nb.search.commands import COMMANDS as SEARCHES
+    from relahash_nb.search import commands
 
-    kind, run = SEARCHES[command]
-    kinds = (kind, RunConfig) if "folder" in kind.model_fields else (kind,)
-    given = parse(command, kind.__doc__, arguments, *kinds, only=BASELINE)
-    options = kind(**{name: given.pop(name) for name in kind.model_fields if name in given})
-    for name in ("folder", "pictures", "index"):
-        if not getattr(options, name, True):
+    run, names = commands.COMMANDS[command]
+    given = parse(command, run.__doc__, arguments, commands.SearchOptions, RunConfig, only=names)
+    options = commands.SearchOptions(**{name: given.pop(name) for name in {*given} - {*commands.BASELINE}})
+    for name in ("folder", "pictures", "index", "place"):
+        if name in names and not getattr(options, name):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
     return run(options, **given)
 

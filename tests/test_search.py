@@ -18,7 +18,7 @@ from PIL import Image
 from relahash_nb.cli import main
 from relahash_nb.search import HashIndex, list_pictures, load_hasher
 from relahash_nb.search import hasher as hashing
-from relahash_nb.search.commands import html_page
+from relahash_nb.search import nearest, thumbnails
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
 BITS = 12  # no multiple of 8

@@ -7,13 +7,11 @@ distances, paths = index.search(["holiday.jpg"], k=20)
 
 from importlib import import_module
 
-HOMES = {"hasher": ("Hasher", "list_pictures", "load_hasher"), "index": ("HashIndex", "open_index")}
-HOMES |= {"page": ("drop_pictures", "nearest", "thumbnails")}
-__all__ = [name for names in HOMES.values() for name in names]  # noqa: PLE0605
+PLACES = dict(Hasher="hasher", list_pictures="hasher", load_hasher="hasher", HashIndex="index", open_index="index")
+PLACES |= dict(drop_pictures="page", nearest="page", thumbnails="page")
 
 
-def __getattr__(name: str) -> object:  # torch is imported when one of them is used: a help text need not wait for it
-    for module, names in HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(name)
+def __getattr__(name: str) -> object:  # a help text need not wait for torch
+    if name not in PLACES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)

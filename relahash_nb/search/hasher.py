@@ -67,12 +67,11 @@ class Hasher:
 
     def hash_folder(
         self, folder: str | Path, known: Callable[[str], Any] = lambda digest: None
-    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, dict[str, int]]]:
-        """Of a folder's pictures, COMMIT at a time, digests and paths, codes, and how many are known and skipped."""
-        for found, known_here, faults in read_pictures(list_pictures(folder), self._model, known):
+    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, int, int]]:
+        """Of a folder's pictures, COMMIT at a time, digests and paths, codes, and how many are known and broken."""
+        for found, count, faults in read_pictures(list_pictures(folder), self._model, known):
             sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
-            counts = dict(known=known_here, skipped=len(faults))
-            yield [row[:2] for row in found], self([image for *_, image in found]), counts
+            yield [row[:2] for row in found], self([image for *_, image in found]), count, len(faults)
 
 
 def load_hasher(
@@ -143,7 +142,7 @@ def read_picture(picture: Any, model: HashModel) -> Tensor:
 def read_pictures(
     paths: Sequence[Path], model: HashModel, known: Callable[[str], Any] = lambda digest: None
 ) -> Iterator[tuple[list[tuple[str, str, Tensor]], int, list[str]]]:
-    """Digests, paths and images, COMMIT at a time; how many are known, which are not decoded; what is wrong with others."""
+    """Digests, paths and images, COMMIT at a time; how many are known, and not decoded; what is wrong with others."""
 
     def read(path: Path) -> tuple[str, str, Tensor] | str | None:
         try:

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -18,8 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from relahash_nb.files import write
 from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher, reason
 
-Kind = Literal["flat", "ivf", "hnsw"]
-PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it looks at in hnsw, or k
+PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
 
 
 def need(module: str) -> Any:
@@ -37,7 +36,7 @@ class Store:
     """
 
     def __init__(self, location: str, hasher: Hasher | None) -> None:
-        self.card = hasher.card if hasher else {}
+        self.card, self.width = (hasher.card, -(-hasher.card["bits"] // 8)) if hasher else ({}, 1)  # bytes of a code
         self.connect(location, create=hasher is not None)
         if hasher:
             with self.transaction():
@@ -46,13 +45,9 @@ class Store:
             self.write("INSERT INTO relahash_model VALUES (1, ?, ?) ON CONFLICT DO NOTHING", [row])
         try:
             self.card = json.loads(self.read("SELECT card FROM relahash_model")[0][0])
+            self.width = -(-self.card["bits"] // 8)
         except Exception as error:  # each database has its own for a table that is not there
             raise ValueError(f"index: there is none ({reason(error)})") from None
-
-    @property
-    def width(self) -> int:
-        """Bytes of a code."""
-        return -(-self.card["bits"] // 8)
 
     def read(self, text: str, *values: Any) -> list[tuple]:
         """Rows that a query gives."""
@@ -77,8 +72,8 @@ class Store:
         return rows[0][0] if rows else None
 
     def codes(self, rows: Sequence[tuple]) -> np.ndarray:
-        """Packed codes (N, ⌈K/8⌉) of rows that hold just these."""
-        return np.frombuffer(b"".join(self.to_bytes(code) for (code,) in rows), np.uint8).reshape(-1, self.width)
+        """Packed codes (N, ⌈K/8⌉) of rows that end in these."""
+        return np.frombuffer(b"".join(self.to_bytes(row[-1]) for row in rows), np.uint8).reshape(-1, self.width)
 
 
 class FolderStore(Store):
@@ -102,12 +97,11 @@ class FolderStore(Store):
         """Makes the tables, and a copy of the card for people to read."""
         columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
         self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
-        columns = "id INTEGER PRIMARY KEY, card TEXT, content BLOB"
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_model ({columns})")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS relahash_model (id INTEGER PRIMARY KEY, card, content)")
         if not (path := self.folder / "model.json").exists():
             write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
-    def nearest(self, code: np.ndarray, k: int, kind: Kind) -> list[tuple[int, str]]:
+    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; with flat, also of all that tie with the last."""
         index, threads = self.prepare(kind), self._faiss.omp_get_max_threads()
         if kind == "ivf":
@@ -123,30 +117,29 @@ class FolderStore(Store):
         text = "SELECT id, path FROM relahash_items WHERE id IN (SELECT value FROM json_each(?))"
         return [(found[row], path) for row, path in self.read(text, json.dumps(list(found)))]
 
-    def prepare(self, kind: Kind) -> Any:
+    def prepare(self, kind: str) -> Any:
         """FAISS's index of all codes: its file, mapped into memory, once what was added since is in it."""
-        faiss, path = self._faiss, self.folder / f"{kind}.faiss"
-        count, index = self.read("SELECT max(id) FROM relahash_items")[0][0], self._indexes.get(kind)
+        faiss, path, index = self._faiss, self.folder / f"{kind}.faiss", self._indexes.get(kind)
         if index is None and path.exists():
             index = faiss.read_index_binary(str(path), faiss.IO_FLAG_MMAP_IFC)
-        if index is None or index.ntotal < count:
-            if index is None or (kind == "ivf" and index.ntotal < count / 2):  # its lists are for far fewer
+        count, there = self.read("SELECT max(id) FROM relahash_items")[0][0], index.ntotal if index else 0
+        if there < count:
+            if there == 0 or (kind == "ivf" and there < count / 2):  # its lists are for far fewer
                 names = dict(flat="BFlat", ivf=f"BIVF{max(1, min(int(count**0.5), count // 39))}", hnsw="BHNSW16")
                 index = faiss.index_binary_factory(8 * self.width, names[kind])
             else:
                 index = faiss.read_index_binary(str(path))  # one that is mapped cannot grow
-            new = self.read("SELECT code FROM relahash_items WHERE id > ? ORDER BY id", index.ntotal)
+            new = self.codes(self.read("SELECT code FROM relahash_items WHERE id > ? ORDER BY id", index.ntotal))
             if not index.is_trained:
-                index.train(self.codes(new))
-            index.add(self.codes(new))
-            content = faiss.serialize_index_binary(index).data
-            write(path, lambda temporary: temporary.write_bytes(content))
+                index.train(new)
+            index.add(new)
+            write(path, lambda temporary: temporary.write_bytes(faiss.serialize_index_binary(index).data))
         self._indexes[kind] = index
         return index
 
 
 class PostgresStore(Store):
-    """Two tables in PostgreSQL with pgvector, in the schema that comes first in the address's search_path."""
+    """Two tables in PostgreSQL with pgvector, in the first schema of the address's search_path."""
 
     kinds = ("flat", "hnsw")
 
@@ -165,29 +158,30 @@ class PostgresStore(Store):
 
     def create(self) -> None:
         """Makes the tables."""
-        self.connection.execute("SELECT pg_advisory_xact_lock(hashtext('relahash'))")  # another may be making them
-        self.connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         columns = f"digest text PRIMARY KEY, path text NOT NULL, code bit({8 * self.width}) NOT NULL"
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
-        self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS relahash_model (id int PRIMARY KEY, card text, content bytea)"
-        )
+        for text in (
+            "SELECT pg_advisory_xact_lock(hashtext('relahash'))",  # another may be making them
+            "CREATE EXTENSION IF NOT EXISTS vector",
+            f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})",
+            "CREATE TABLE IF NOT EXISTS relahash_model (id int PRIMARY KEY, card text, content bytea)",
+        ):
+            self.connection.execute(text)
 
-    def nearest(self, code: np.ndarray, k: int, kind: Kind) -> list[tuple[int, str]]:
+    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; ties at the last distance are cut by path, with hnsw by chance."""
-        query, text = (
+        code, text = (
             self.to_value(code.tobytes()),
             "SELECT (code <~> {code})::int AS distance, path FROM relahash_items ",
         )
         if kind == "flat":
-            return self.read(text + 'ORDER BY distance, path COLLATE "C" LIMIT ?', query, k)
+            return self.read(text + 'ORDER BY distance, path COLLATE "C" LIMIT ?', code, k)
         self.read("SELECT set_config('hnsw.ef_search', ?, false)", str(min(1000, max(k, CANDIDATES))))
-        return self.read(text + "ORDER BY code <~> {code} LIMIT ?", query, query, k)
+        return self.read(text + "ORDER BY code <~> {code} LIMIT ?", code, code, k)
 
-    def prepare(self, kind: Kind) -> None:
+    def prepare(self, kind: str) -> None:
         """Makes the approximate index where there is none; PostgreSQL keeps it up to date."""
         if kind == "hnsw":
-            self.connection.execute("SET maintenance_work_mem = '1GB'")  # or a million codes take hours
+            self.connection.execute("SET maintenance_work_mem = '1GB'")  # in less, a million codes take hours
             text = "CREATE INDEX IF NOT EXISTS relahash_hnsw ON relahash_items USING hnsw (code bit_hamming_ops)"
             self.connection.execute(text)
 
@@ -208,7 +202,7 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: Kind = "flat") -> None:
+    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat") -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
         if kind not in store.kinds:
             raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
@@ -218,7 +212,7 @@ class HashIndex:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
 
     @classmethod
-    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: Kind = "flat") -> HashIndex:
+    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> HashIndex:
         """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class."""
         index = cls(location, hasher, kind)
         index.add(folder)
@@ -234,22 +228,22 @@ class HashIndex:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "model.safetensors")
                 path.write_bytes(self._store.read("SELECT content FROM relahash_model")[0][0])
-                self._hasher = Hasher(path, **{name: self.card[name] for name in ("run", "loss")})
+                self._hasher = Hasher(path, run=self.card["run"], loss=self.card["loss"])
             if self._hasher.card["model"] != self.card["model"]:
                 raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
         return self._hasher
 
     def add(self, folder: str | Path) -> dict[str, int]:
         """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on."""
-        self.counts = dict(added=0, known=0, skipped=0)
-        for pictures, codes, counts in self.hasher.hash_folder(folder, self._store.find):
+        self.counts = counts = dict(added=0, known=0, skipped=0)
+        for pictures, codes, known, skipped in self.hasher.hash_folder(folder, self._store.find):
             added = self._store.append(pictures, codes)
-            self.counts["added"] += added
-            self.counts["known"] += counts["known"] + len(pictures) - added
-            self.counts["skipped"] += counts["skipped"]
+            counts["added"] += added
+            counts["known"] += known + len(pictures) - added
+            counts["skipped"] += skipped
         if len(self):
             self._store.prepare(self.kind)
-        return self.counts
+        return counts
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
         """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
@@ -257,54 +251,52 @@ class HashIndex:
         return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
 
     def find(self, picture: str | Path | bytes) -> str | None:
-        """The path under which a picture of the same content (a path, or a file's bytes) is in the index, or None."""
+        """The path of the picture with the content of a file, or with these bytes; None where there is none."""
         content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
         return self._store.find(hashlib.sha256(content).hexdigest())
 
-    def recall(self, k: int = 20, queries: int = 100) -> tuple[float, int]:
-        """Of so many of its own codes, the share of the answers that are as near as the exact ones; and how many."""
+    def recall(self, k: int = 20, queries: int = 100) -> float:
+        """Of so many of its own codes, the share of the answers that are as near as the exact ones."""
         hits, rows = [], self._store.read("SELECT code FROM relahash_items ORDER BY digest LIMIT ?", queries)
         for code in self._store.codes(rows):
             exact, found = (self._nearest(code, k, kind) for kind in ("flat", self.kind))
             hits.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
-        return float(np.mean(hits)), len(hits)
+        return float(np.mean(hits))
 
     def codes(self) -> tuple[list[str], np.ndarray]:
-        """Paths, sorted, and packed codes (N, ⌈K/8⌉) uint8: bit 1 is the highest of the first byte."""
+        """Paths, sorted, and packed codes (N, ⌈K/8⌉) uint8."""
         rows = sorted(self._store.read("SELECT path, code FROM relahash_items"))
-        return [path for path, _ in rows], self._store.codes([row[1:] for row in rows])
+        return [path for path, _ in rows], self._store.codes(rows)
 
     def duplicates(self, radius: int = 4) -> list[list[str]]:
         """Groups of paths, each linked to another of its group by a distance of at most `radius` bits."""
         paths, codes = self.codes()
         codes, of_code = np.unique(codes, axis=0, return_inverse=True)
-        count, flat = len(codes), need("faiss").IndexBinaryFlat(8 * codes.shape[1])
+        flat = need("faiss").IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
-        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (count, count))
-        group = connected_components(links, directed=False)[1]
+        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
         found: dict[int, list[str]] = {}
-        for path, number in zip(paths, group[of_code.ravel()], strict=True):
-            found.setdefault(int(number), []).append(path)
+        for path, group in zip(paths, connected_components(links, directed=False)[1][of_code.ravel()], strict=True):
+            found.setdefault(int(group), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
 
-    def _nearest(self, code: np.ndarray, k: int, kind: Kind) -> list[tuple[int, str]]:
+    def _nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         some = self._store.read("SELECT 1 FROM relahash_items LIMIT 1")
         return sorted(self._store.nearest(code, k, kind))[:k] if some else []
 
 
 def open_index(
-    location: str | Path, run: str | Path | None = None, folder: str | Path | None = None, kind: Kind = "flat",
-    **settings: Any,
-) -> HashIndex:  # fmt: skip
+    location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
+) -> HashIndex:
     """The index at a place, or a new one of a run or a baseline; arguments as for `HashIndex` and `load_hasher`."""
     try:
         card = HashIndex(location).card
     except ValueError:
         card = {}
-    asked = {"run": run, **BASELINE, **settings}
-    fitted = card and all(card[name] == value for name, value in asked.items() if name in card)
-    begin = run or ("backbone" in settings and not fitted) or not card  # a baseline is fitted once
+    asked = {"run": None, **BASELINE, **settings}
+    fitted = card and all(asked.get(name, known) == known for name, known in card.items())  # once is enough
+    begin = run or ("backbone" in settings and not fitted)
     return HashIndex(location, load_hasher(run, folder=folder, **settings) if begin else None, kind)
 
 

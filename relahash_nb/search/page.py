@@ -15,8 +15,8 @@ from PIL import Image
 from relahash_nb.datasets.images import FORMATS, to_rgb
 from relahash_nb.search.index import HashIndex
 
-Answer = list[tuple[int, str, bool]] | str  # distance, path, and whether it is the query itself; or why there is none
-SIDE = 140  # pixels of a thumbnail, at most
+Answer = list[tuple[int, str, bool]] | str  # distance, path, whether it is the query itself; or why there is none
+STYLE = "width:140px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
 
 
 def nearest(index: HashIndex, pictures: Mapping[str, Any], k: int = 20) -> dict[str, Answer]:
@@ -24,10 +24,9 @@ def nearest(index: HashIndex, pictures: Mapping[str, Any], k: int = 20) -> dict[
     answers: dict[str, Answer] = {}
     for name, picture in pictures.items():
         try:
-            distances, paths = index.search([picture], k)
+            (distances,), (paths,) = index.search([picture], k)
             own = index.find(picture)
-            found = zip(distances[0].tolist(), paths[0], strict=True)
-            answers[name] = [(distance, path, path == own) for distance, path in found]
+            answers[name] = [(far, path, path == own) for far, path in zip(distances.tolist(), paths, strict=True)]
         except ValueError as error:
             answers[name] = str(error)
     return answers
@@ -38,29 +37,26 @@ def thumbnails(pictures: Mapping[str, Any], answers: Mapping[str, Answer]) -> st
     rows = []
     for name, answer in answers.items():
         if isinstance(answer, str):
-            rows.append(f"<p>{html.escape(name)}: {html.escape(answer)}</p>")
+            rows.append(f"<p>{html.escape(f'{name}: {answer}')}</p>")
             continue
-        row = [figure(pictures[name], "query", name)]
-        row += [figure(path, f"{far} bits{', the query itself' * itself}", path) for far, path, itself in answer]
-        rows.append(f'<div style="display:flex;flex-wrap:wrap">{"".join(row)}</div>')
+        captions = [f"{distance} bits{', the query itself' * itself}" for distance, _, itself in answer]
+        found = [figure(path, path, caption) for (_, path, _), caption in zip(answer, captions, strict=True)]
+        row = "".join([figure(pictures[name], name, "query"), *found])
+        rows.append(f'<div style="display:flex;flex-wrap:wrap">{row}</div>')
     return "\n".join(rows)
 
 
-def figure(picture: Any, caption: str, name: str) -> str:
-    """A picture as a thumbnail in HTML, with a caption and the last part of its name, which stands whole in its title."""
+def figure(picture: Any, name: str, caption: str) -> str:
+    """A picture (a path, or a file's bytes) with a caption and the last part of its name, as HTML."""
     try:
         with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS) as image:
-            image.draft(None, (2 * SIDE, 2 * SIDE))
-            small = to_rgb(image)
-            small.thumbnail((SIDE, SIDE))
+            (small := to_rgb(image)).thumbnail((140, 140))
             small.save(buffer := BytesIO(), "JPEG")
-        source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        shown = f'<img src="{source}" alt="{html.escape(Path(name).name)}">'
+        shown = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
     except (OSError, ValueError):
         shown = "(not there any more)"
-    text = f"<figcaption><b>{caption}</b><br>{html.escape(Path(name).name)}</figcaption>"
-    style = f"width:{SIDE}px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
-    return f'<figure style="{style}" title="{html.escape(name)}">{shown}{text}</figure>'
+    name, last = html.escape(name), html.escape(Path(name).name)
+    return f'<figure style="{STYLE}" title="{name}">{shown}<figcaption><b>{caption}</b><br>{last}</figcaption></figure>'
 
 
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
@@ -68,14 +64,14 @@ def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
     shown = ipywidgets.HTML()
 
     def show(files: dict[str, bytes]) -> None:
-        shown.value = "searching …"
+        """Answers anew."""
         shown.value = answer(files)
 
     try:
         import anywidget
 
         place = anywidget.AnyWidget(_esm=Path(__file__).with_name("drop.js"))
-        place.on_msg(lambda _, content, buffers: show(dict(zip(content, map(bytes, buffers), strict=True))))
+        place.on_msg(lambda _, names, contents: show(dict(zip(names, map(bytes, contents), strict=True))))
     except ImportError:
         place = ipywidgets.FileUpload(accept="image/*", multiple=True)
         place.observe(lambda change: show(uploaded(change["new"])), "value")
@@ -86,7 +82,7 @@ def uploaded(value: Any) -> dict[str, bytes]:
     """Names and contents of what a FileUpload of ipywidgets 7 (a dictionary) or 8 (a tuple) holds.
 
     Example:
-        >>> uploaded({"a.png": {"content": b"1"}}) == uploaded(({"name": "a.png", "content": memoryview(b"1")},))
+        >>> uploaded({"a": {"content": b"1"}}) == uploaded(({"name": "a", "content": memoryview(b"1")},)) == {"a": b"1"}
         True
     """
     files = value.items() if isinstance(value, dict) else [(file["name"], file) for file in value]
