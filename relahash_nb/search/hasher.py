@@ -36,15 +36,9 @@ BASELINE = {"loss": "itq", "bits": 64, "image_size": 224}  # unless others are g
 class Hasher:
     """A saved model that hashes pictures; `load_hasher` makes it.
 
-    Args:
-        path: Of `HashModel.save`.
-        weights: Where those of a frozen backbone lie now; None: where they lay.
-        device: `auto`, `cpu`, `cuda`.
-        card: What else names the model: `run` and `loss`.
-
     Attributes:
-        card: Run or baseline, bits, backbone, weights, preprocessing; `model` is a digest of all.
-        content: The bytes of the file, which an index keeps.
+        card: What names the model: run or baseline, bits, backbone, weights, preprocessing; `model` is a digest of all.
+        content: The bytes of its file, which an index keeps.
     """
 
     def __init__(self, path: Path, weights: str | None = None, device: str = "auto", **card: Any) -> None:
@@ -104,10 +98,10 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
     if settings["loss"] not in ("itq", "pcah", "lsh") or folder is None:
         given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
         raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
-    paths, features = list_pictures(folder), []
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
+    paths, features = list_pictures(folder), []
     for found, *_ in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
         images = [image for *_, image in found]
         with torch.no_grad():
@@ -161,6 +155,5 @@ def read_pictures(
 
 def reason(error: Exception) -> str:
     """An error's message in one line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not a readable picture"
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "not a readable picture" if unknown else " ".join((getattr(error, "strerror", None) or str(error)).split())

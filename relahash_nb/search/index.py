@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import sqlite3
@@ -19,6 +18,7 @@ from relahash_nb.files import write
 from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher, reason
 
 PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
 
 
 def need(module: str) -> Any:
@@ -39,8 +39,6 @@ class Store:
         self.card, self.width = (hasher.card, -(-hasher.card["bits"] // 8)) if hasher else ({}, 1)  # bytes of a code
         self.connect(location, create=hasher is not None)
         if hasher:
-            with self.transaction():
-                self.create()
             row = json.dumps(hasher.card, indent=1), hasher.content
             self.write("INSERT INTO relahash_model VALUES (1, ?, ?) ON CONFLICT DO NOTHING", [row])
         try:
@@ -82,7 +80,7 @@ class FolderStore(Store):
     kinds = ("flat", "ivf", "hnsw")
 
     def connect(self, location: str, create: bool) -> None:
-        """Opens the file of items."""
+        """Opens the file of items, or makes it."""
         self.folder, self._faiss, self._indexes = Path(location), need("faiss"), {}
         path = self.folder / "items.sqlite"
         if create:
@@ -92,22 +90,23 @@ class FolderStore(Store):
         self.connection = sqlite3.connect(path, timeout=600, isolation_level="IMMEDIATE", check_same_thread=False)
         self.transaction, self.to_value, self.to_bytes = lambda: self.connection, bytes, bytes
         self.sql = lambda text: text.replace("{code}", "?")
-
-    def create(self) -> None:
-        """Makes the tables, and a copy of the card for people to read."""
+        if not create:
+            return
         columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
         self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
         self.connection.execute("CREATE TABLE IF NOT EXISTS relahash_model (id INTEGER PRIMARY KEY, card, content)")
-        if not (path := self.folder / "model.json").exists():
+        if not (path := self.folder / "model.json").exists():  # a copy for people to read
             write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; with flat, also of all that tie with the last."""
-        index, threads = self.prepare(kind), self._faiss.omp_get_max_threads()
+        if (index := self.prepare(kind)) is None:
+            return []
         if kind == "ivf":
             index.nprobe = PROBES
         if kind == "hnsw":
             index.hnsw.efSearch = max(k, CANDIDATES)
+        threads = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(1)  # they share queries, not codes: for one, all but one are only waited for
         distances, rows = (found[0] for found in index.search(code[None], min(k, index.ntotal)))
         if kind == "flat":
@@ -118,13 +117,13 @@ class FolderStore(Store):
         return [(found[row], path) for row, path in self.read(text, json.dumps(list(found)))]
 
     def prepare(self, kind: str) -> Any:
-        """FAISS's index of all codes: its file, mapped into memory, once what was added since is in it."""
+        """FAISS's index of all codes: its file, mapped into memory, once what was added since is in it; or None."""
         faiss, path, index = self._faiss, self.folder / f"{kind}.faiss", self._indexes.get(kind)
         if index is None and path.exists():
             index = faiss.read_index_binary(str(path), faiss.IO_FLAG_MMAP_IFC)
-        count, there = self.read("SELECT max(id) FROM relahash_items")[0][0], index.ntotal if index else 0
-        if there < count:
-            if there == 0 or (kind == "ivf" and there < count / 2):  # its lists are for far fewer
+        count, there = self.read("SELECT max(id) FROM relahash_items")[0][0] or 0, index.ntotal if index else 0
+        if there != count:
+            if not 0 < there < count or (kind == "ivf" and there < count / 2):  # other codes; lists for far fewer
                 names = dict(flat="BFlat", ivf=f"BIVF{max(1, min(int(count**0.5), count // 39))}", hnsw="BHNSW16")
                 index = faiss.index_binary_factory(8 * self.width, names[kind])
             else:
@@ -144,7 +143,7 @@ class PostgresStore(Store):
     kinds = ("flat", "hnsw")
 
     def connect(self, location: str, create: bool) -> None:
-        """Connects; the address, which may hold a password, is not kept and in no message."""
+        """Connects, and makes the tables; the address, which may hold a password, is not kept and in no message."""
         psycopg = need("psycopg")
         try:
             self.connection = psycopg.connect(location, autocommit=True)
@@ -155,35 +154,33 @@ class PostgresStore(Store):
         self.transaction, self.to_value = self.connection.transaction, lambda code: f"x{code.hex()}"
         self.to_bytes = lambda text: int(text, 2).to_bytes(self.width)
         self.sql = lambda text: text.replace("?", "%s").replace("{code}", f"%s::bit({8 * self.width})")
-
-    def create(self) -> None:
-        """Makes the tables."""
         columns = f"digest text PRIMARY KEY, path text NOT NULL, code bit({8 * self.width}) NOT NULL"
-        for text in (
-            "SELECT pg_advisory_xact_lock(hashtext('relahash'))",  # another may be making them
+        texts = (
+            LOCK,
             "CREATE EXTENSION IF NOT EXISTS vector",
             f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})",
             "CREATE TABLE IF NOT EXISTS relahash_model (id int PRIMARY KEY, card text, content bytea)",
-        ):
-            self.connection.execute(text)
+        )
+        with self.transaction():
+            for text in texts if create else ():
+                self.connection.execute(text)
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; ties at the last distance are cut by path, with hnsw by chance."""
-        code, text = (
-            self.to_value(code.tobytes()),
-            "SELECT (code <~> {code})::int AS distance, path FROM relahash_items ",
-        )
+        code = self.to_value(code.tobytes())
+        text = "SELECT (code <~> {code})::int AS distance, path FROM relahash_items ORDER BY "
         if kind == "flat":
-            return self.read(text + 'ORDER BY distance, path COLLATE "C" LIMIT ?', code, k)
+            return self.read(text + 'distance, path COLLATE "C" LIMIT ?', code, k)
         self.read("SELECT set_config('hnsw.ef_search', ?, false)", str(min(1000, max(k, CANDIDATES))))
-        return self.read(text + "ORDER BY code <~> {code} LIMIT ?", code, code, k)
+        return self.read(text + "code <~> {code} LIMIT ?", code, code, k)
 
     def prepare(self, kind: str) -> None:
         """Makes the approximate index where there is none; PostgreSQL keeps it up to date."""
         if kind == "hnsw":
-            self.connection.execute("SET maintenance_work_mem = '1GB'")  # in less, a million codes take hours
             text = "CREATE INDEX IF NOT EXISTS relahash_hnsw ON relahash_items USING hnsw (code bit_hamming_ops)"
-            self.connection.execute(text)
+            with self.transaction():
+                for part in (LOCK, "SET LOCAL maintenance_work_mem = '1GB'", text):  # in less, a million take hours
+                    self.connection.execute(part)
 
 
 class HashIndex:
@@ -210,6 +207,7 @@ class HashIndex:
         self.card = self._store.card
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
+        self._store.prepare(kind)
 
     @classmethod
     def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> HashIndex:
@@ -241,27 +239,21 @@ class HashIndex:
             counts["added"] += added
             counts["known"] += known + len(pictures) - added
             counts["skipped"] += skipped
-        if len(self):
-            self._store.prepare(self.kind)
+        self._store.prepare(self.kind)
         return counts
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
         """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
-        found = [self._nearest(code, k, self.kind) for code in self.hasher(images)]
+        found = [sorted(self._store.nearest(code, k, self.kind))[:k] for code in self.hasher(images)]
         return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
-
-    def find(self, picture: str | Path | bytes) -> str | None:
-        """The path of the picture with the content of a file, or with these bytes; None where there is none."""
-        content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-        return self._store.find(hashlib.sha256(content).hexdigest())
 
     def recall(self, k: int = 20, queries: int = 100) -> float:
         """Of so many of its own codes, the share of the answers that are as near as the exact ones."""
-        hits, rows = [], self._store.read("SELECT code FROM relahash_items ORDER BY digest LIMIT ?", queries)
+        shares, rows = [], self._store.read("SELECT code FROM relahash_items ORDER BY digest LIMIT ?", queries)
         for code in self._store.codes(rows):
-            exact, found = (self._nearest(code, k, kind) for kind in ("flat", self.kind))
-            hits.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
-        return float(np.mean(hits))
+            exact, found = (sorted(self._store.nearest(code, k, kind))[:k] for kind in ("flat", self.kind))
+            shares.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
+        return float(np.mean(shares))
 
     def codes(self) -> tuple[list[str], np.ndarray]:
         """Paths, sorted, and packed codes (N, ⌈K/8⌉) uint8."""
@@ -280,10 +272,6 @@ class HashIndex:
         for path, group in zip(paths, connected_components(links, directed=False)[1][of_code.ravel()], strict=True):
             found.setdefault(int(group), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
-
-    def _nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        some = self._store.read("SELECT 1 FROM relahash_items LIMIT 1")
-        return sorted(self._store.nearest(code, k, kind))[:k] if some else []
 
 
 def open_index(

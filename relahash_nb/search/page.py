@@ -25,7 +25,7 @@ def nearest(index: HashIndex, pictures: Mapping[str, Any], k: int = 20) -> dict[
     for name, picture in pictures.items():
         try:
             (distances,), (paths,) = index.search([picture], k)
-            own = index.find(picture)
+            own = str(Path(name).absolute())
             answers[name] = [(far, path, path == own) for far, path in zip(distances.tolist(), paths, strict=True)]
         except ValueError as error:
             answers[name] = str(error)
