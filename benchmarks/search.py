@@ -43,11 +43,13 @@ def run(options, report: Report) -> None:
     rows += postgres_rows(codes, asked, exact, made_up, report)
     columns = ["index", "codes", "build, s", "size, MB", "median, ms", "99th percentile, ms", f"recall@{K}"]
     texts = [[row["index"], f"{row['codes']:,}", *(f"{row[c]:.{d}f}" for c, d in NUMBERS.items())] for row in rows]
-    report.table(f"{BITS} bits, {queries} queries one by one, the {K} nearest of each.", columns, texts)
+    caption = f"**A million codes** of {BITS} bits, made up; {queries} queries one by one, the {K} nearest of each."
+    report.table(caption, columns, texts, in_readme=True)
     counts = (10_000, 20_000) if options.quick else (10_000, 100_000, 1_000_000, 10_000_000)
     growth = {count: flat_ms(generator, centres, count, asked[:50]) for count in counts}
     rows_of_growth = [[f"{count:,}", f"{ms:.3f}", f"{1e6 * ms / count:.2f}"] for count, ms in growth.items()]
-    report.table("FAISS flat alone as the count grows.", ["codes", "median, ms", "ns a code"], rows_of_growth)
+    caption = "**Exact search as the count grows**: FAISS flat alone, without paths and ties."
+    report.table(caption, ["codes", "median, ms", "ns a code"], rows_of_growth, in_readme=True)
     report.notes.append(
         "Build: items and codes are written, to the disk, and the index is made; the items' part of it is the same for "
         "all kinds of a store. Size: items with their paths, and the index. Recall: the share of answers that are as "
@@ -88,8 +90,9 @@ def photographs(folder: Path, weights: str, count: int, report: Report) -> None:
             took[stage] = seconds(
                 lambda command=command: subprocess.run(relahash + command, check=True, stdout=subprocess.DEVNULL)
             )
-    title = f"{count:,} photographs of {folder.parent.name}, EfficientNet-Lite0 at 224 pixels, ITQ, {BITS} bits."
-    report.table(title, ["stage", "s"], [[stage, f"{value:.2f}"] for stage, value in took.items()])
+    caption = f"**{count:,} photographs** of {folder.parent.name}: EfficientNet-Lite0 at 224 pixels, ITQ, {BITS} bits."
+    rows = [[stage, f"{value:.2f}"] for stage, value in took.items()]
+    report.table(caption, ["stage", "s"], rows, in_readme=True)
     report.measured["photographs"] = took
 
 
