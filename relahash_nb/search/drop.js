@@ -17,8 +17,8 @@ function render({ model, el }) {
   place.append("drop pictures here, or choose them: ", input);
   const send = async (files) => {
     for (const file of files) {
-      const bytes = await (await shrink(file)).arrayBuffer().catch(() => new ArrayBuffer(0));
-      model.send([file.name], undefined, [bytes]);
+      const picture = await shrink(file).catch(() => new Blob()); // of which the kernel says that it is none
+      model.send([file.name], undefined, [await picture.arrayBuffer()]);
     }
   };
   input.addEventListener("change", () => send(input.files));

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sqlite3
 import tempfile
@@ -21,14 +20,6 @@ PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items tha
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
 
 
-def need(module: str) -> Any:
-    """A module of the extra [search]."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ValueError(f"index: {module} is missing; pip install 'relahash-nb[search]'") from None
-
-
 class Store:
     """The tables of an index, in SQL that SQLite and PostgreSQL share. What is given is a parameter, never text of it.
 
@@ -37,7 +28,10 @@ class Store:
 
     def __init__(self, location: str, hasher: Hasher | None) -> None:
         self.card, self.width = (hasher.card, -(-hasher.card["bits"] // 8)) if hasher else ({}, 1)  # bytes of a code
-        self.connect(location, create=hasher is not None)
+        try:
+            self.connect(location, create=hasher is not None)
+        except ImportError as error:
+            raise ValueError(f"index: {error.name} is missing; pip install 'relahash-nb[search]'") from None
         if hasher:
             row = json.dumps(hasher.card, indent=1), hasher.content
             self.write("INSERT INTO relahash_model VALUES (1, ?, ?) ON CONFLICT DO NOTHING", [row])
@@ -64,11 +58,6 @@ class Store:
         text = "INSERT INTO relahash_items (digest, path, code) VALUES (?, ?, {code}) ON CONFLICT (digest) DO NOTHING"
         return self.write(text, rows) if rows else 0
 
-    def find(self, digest: str) -> str | None:
-        """The path of the picture with a content, or None."""
-        rows = self.read("SELECT path FROM relahash_items WHERE digest = ?", digest)
-        return rows[0][0] if rows else None
-
     def codes(self, rows: Sequence[tuple]) -> np.ndarray:
         """Packed codes (N, ⌈K/8⌉) of rows that end in these."""
         return np.frombuffer(b"".join(self.to_bytes(row[-1]) for row in rows), np.uint8).reshape(-1, self.width)
@@ -81,7 +70,9 @@ class FolderStore(Store):
 
     def connect(self, location: str, create: bool) -> None:
         """Opens the file of items, or makes it."""
-        self.folder, self._faiss, self._indexes = Path(location), need("faiss"), {}
+        import faiss
+
+        self.folder, self._faiss, self._indexes = Path(location), faiss, {}
         path = self.folder / "items.sqlite"
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +135,8 @@ class PostgresStore(Store):
 
     def connect(self, location: str, create: bool) -> None:
         """Connects, and makes the tables; the address, which may hold a password, is not kept and in no message."""
-        psycopg = need("psycopg")
+        import psycopg
+
         try:
             self.connection = psycopg.connect(location, autocommit=True)
         except psycopg.Error as error:  # what is said of an address that is none quotes it
@@ -234,7 +226,8 @@ class HashIndex:
     def add(self, folder: str | Path) -> dict[str, int]:
         """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on."""
         self.counts = counts = dict(added=0, known=0, skipped=0)
-        for pictures, codes, known, skipped in self.hasher.hash_folder(folder, self._store.find):
+        find = lambda digest: self._store.read("SELECT 1 FROM relahash_items WHERE digest = ?", digest)
+        for pictures, codes, known, skipped in self.hasher.hash_folder(folder, find):
             added = self._store.append(pictures, codes)
             counts["added"] += added
             counts["known"] += known + len(pictures) - added
@@ -262,9 +255,11 @@ class HashIndex:
 
     def duplicates(self, radius: int = 4) -> list[list[str]]:
         """Groups of paths, each linked to another of its group by a distance of at most `radius` bits."""
+        import faiss
+
         paths, codes = self.codes()
         codes, of_code = np.unique(codes, axis=0, return_inverse=True)
-        flat = need("faiss").IndexBinaryFlat(8 * codes.shape[1])
+        flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
         links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
