@@ -101,11 +101,12 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
+    network = for_inference(model, config.image_size, "fp32")
     paths, features = list_pictures(folder), []
     for found, *_ in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
         images = [image for *_, image in found]
         with torch.no_grad():
-            features += [model.features(torch.stack(images).to(model.mean.device)).cpu()] if images else []
+            features += [network.features(torch.stack(images).to(network.mean.device)).cpu()] if images else []
     if not features:
         raise ValueError(f"folder: {str(folder)!r} given, and no picture in it can be read")
     solve(model.cpu(), torch.cat(features), torch.ones(sum(map(len, features)), 1), config)
