@@ -88,7 +88,7 @@ def photographs(folder: Path, weights: str, count: int, report: Report) -> None:
             "`relahash search`, all of it": ["search", query, "--index", f"{index}.2"],
         }
         for stage, command in commands.items():
-            took[stage] = seconds(
+            took[stage] = stage_seconds(
                 lambda command=command: subprocess.run(relahash + command, check=True, stdout=subprocess.DEVNULL)
             )
     caption = f"**{count:,} photographs** of {folder.parent.name}: EfficientNet-Lite0 at 224 pixels, ITQ, {BITS} bits."
