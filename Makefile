@@ -7,7 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study explore test slow lint generate gallery publish wheel colab clean
+.PHONY: install study explore search test slow lint generate gallery publish wheel colab clean
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)
@@ -19,6 +19,13 @@ explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost
 	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/04_hamming_explorer.ipynb \
 	  build/explorer.ipynb -p results_dir "$(CURDIR)/results"
 	$(VENV)/bin/voila build/explorer.ipynb --Voila.ip=127.0.0.1 \
+	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
+
+search: $(VENV)/.dev          ## search in your pictures as a web page on localhost: make search FOLDER=photos
+	@mkdir -p build
+	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/07_search_your_images.ipynb \
+	  build/search.ipynb -p results_dir "$(CURDIR)/results" $(if $(FOLDER),-p folder "$(abspath $(FOLDER))")
+	$(VENV)/bin/voila build/search.ipynb --Voila.ip=127.0.0.1 \
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 test: $(VENV)/.dev            ## run all tests

@@ -16,12 +16,12 @@ from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
 # Of the published code's command line.
 ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
+ALIASES |= {"k": "-k"}
 PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
-BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # that hashes your own pictures
 NOT_GIVEN = "(not given)"
 SEVERAL = ("sweep", "tune", "report")  # commands that take lists of values of a run's options
 
@@ -120,9 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(
-    command: str, arguments: Sequence[str], kind: type[Options], only: Sequence[str] = tuple(RunConfig.model_fields)
-) -> tuple[Any, dict[str, Any]]:
-    """A command's own options, whose docstring is its help; and those given of a run, as lists if of several runs.
+    command: str, arguments: Sequence[str], kind: type[Options], only: Sequence[str] = tuple(RunConfig.model_fields),
+    own: Sequence[str] = (), description: str | None = None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """A command's own options, of `own` names or all; and those given of a run, as lists if of several runs.
 
     Raises:
         ValueError: There is no such option, or it has no value, or too many.
@@ -131,7 +132,7 @@ def parse(
 
     import tyro
 
-    owner = dict.fromkeys(kind.model_fields, kind) | dict.fromkeys(only, RunConfig)
+    owner = dict.fromkeys(own or kind.model_fields, kind) | dict.fromkeys(only, RunConfig)
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, of in owner.items():
         is_filter = command == "report" and of is RunConfig  # of values that runs have: none is the default
@@ -141,7 +142,9 @@ def parse(
         hint, default = (bool, False) if name in of.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
         hint = tyro.conf.Positional[hint] if name in of.of_kind("positional") else hint
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields, kw_only=True, namespace={"__doc__": kind.__doc__})
+    options = dataclasses.make_dataclass(
+        "Options", fields, kw_only=True, namespace={"__doc__": description or kind.__doc__}
+    )
     settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
     given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
     if unknown:
@@ -296,51 +299,21 @@ def figures(arguments: Sequence[str]) -> int:
     return 0
 
 
-class HashOptions(Options):
-    """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
-
-    folder: str | None = option(None, "folder with pictures, at any depth", "positional")
-    run: str | None = option(None, "finished run whose model hashes; without it loss is itq, pcah or lsh")
-    out: str = option("codes.npz", "file for packed codes, paths and what names the model")
-
-
-class SearchOptions(Options):
-    """Print the pictures of an index that are nearest to others."""
-
-    pictures: list[str] | None = option(None, "files", "positional")
-    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)")
-    k: Count = option(20, "answers for each picture")
-    format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
-
-
-class IndexOptions(Options):
-    """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
-
-    folder: str | None = HashOptions.model_fields["folder"]
-    run: str | None = HashOptions.model_fields["run"]
-    index: str | None = SearchOptions.model_fields["index"]
-
-
-class DuplicatesOptions(Options):
-    """Print groups of near-duplicates in an index."""
-
-    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE", "positional")
-    radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
-
-
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    kind = SEARCH[command]
-    options, given = parse(command, arguments, kind, only=BASELINE if "folder" in kind.model_fields else ())
-    for name in ("folder", "pictures", "index"):
-        if not getattr(options, name, True):
-            raise ValueError(f"{name}: not given; see relahash {command} --help")
     from relahash_nb.search import commands
 
-    return getattr(commands, f"run_{command}")(options, **given)
+    run, names = commands.COMMANDS[command]
+    own = [name for name in names if name in commands.SearchOptions.model_fields]
+    only = [name for name in names if name not in own]
+    options, given = parse(command, arguments, commands.SearchOptions, only, own, run.__doc__)
+    for name in ("folder", "pictures", "index", "place"):
+        if name in names and not getattr(options, name):
+            raise ValueError(f"{name}: not given; see relahash {command} --help")
+    return run(options, **given)
 
 
-SEARCH = dict(hash=HashOptions, index=IndexOptions, search=SearchOptions, duplicates=DuplicatesOptions)
+SEARCH = ("hash", "index", "search", "duplicates")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{"train": train, "sweep": sweep, "tune": tune, "check": check, "report": report, "figures": figures},
     **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},

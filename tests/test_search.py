@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 
 from relahash_nb.cli import main
-from relahash_nb.search import HashIndex, list_pictures, load_hasher
+from relahash_nb.search import HashIndex, drop_pictures, list_pictures, load_hasher, nearest, thumbnails
 from relahash_nb.search import hasher as hashing
-from relahash_nb.search.commands import html_page
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
 BITS = 12  # no multiple of 8
@@ -167,7 +166,7 @@ def test_there_is_no_index(tmp_path, server):
         HashIndex(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(ValueError, match="there is none"):
-        HashIndex(server, name="other")
+        HashIndex(f"{server}&options=-csearch_path%3Dnothing")
 
 
 def test_a_password_is_in_no_message():
@@ -180,10 +179,61 @@ def test_a_password_is_in_no_message():
         assert "cret" not in str(caught.value) and caught.value.__suppress_context__
 
 
-def test_a_name_is_an_identifier_and_a_path_a_value(hasher, server, tmp_path):
-    folder = draw(tmp_path / "it's; DROP TABLE x --", 4)
-    index = HashIndex.build(hasher, folder, server, name='a"b; c')
-    assert len(index) == 4 and "it's; DROP" in index.search([list_pictures(folder)[0]], 1)[1][0][0]
+def test_a_path_is_a_value_and_a_database_holds_several_indexes(hasher, server, tmp_path):
+    import psycopg
+
+    folder = draw(tmp_path / "it's; DROP TABLE relahash_items --", 4)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA one; CREATE SCHEMA other")
+    one, _ = (
+        HashIndex.build(hasher, part, f"{server}&options=-csearch_path%3D{name}%2Cpublic")
+        for name, part in (("one", folder), ("other", folder / "a"))
+    )
+    assert len(one) == 4 and "it's; DROP" in one.search([list_pictures(folder)[0]], 1)[1][0][0]
+
+
+def test_approximate_kinds_give_what_flat_does_where_they_see_all(hasher, pictures, location, capsys):
+    HashIndex.build(hasher, pictures / "a", location)
+    kinds = HashIndex(location)._store.kinds
+    queries, k = list_pictures(pictures)[:5], 9
+    for kind in kinds[1:]:  # of so few codes ivf looks into all lists, and hnsw at all items
+        for folder in (pictures / "a", pictures):
+            index = HashIndex.build(hasher, folder, location, kind)  # the second is added to what is there
+            exact = HashIndex(location).search(queries, k)[0]
+            assert all(map(np.array_equal, index.search(queries, k)[0], exact)) and index.recall(k) == 1
+    command = ["search", str(queries[0]), "--index", location, "--kind", "hnsw", "-k", "3"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.err == "hnsw: recall@3 1.000, by codes of the index itself\n" and len(said.out.splitlines()) == 4
+
+
+def test_an_approximate_index_says_what_it_misses(hasher, tmp_path):
+    index, generator = HashIndex(tmp_path / "index", hasher, "ivf"), np.random.default_rng(0)
+    codes = generator.integers(0, 256, (30_000, 2), dtype=np.uint8)
+    index._store.append([(f"{row:064}", str(row)) for row in range(len(codes))], codes)
+    assert 0.5 < index.recall(20) < 1  # 32 of 173 lists
+    distances = np.bitwise_count(codes[7] ^ codes).sum(1)
+    assert all(distance == distances[int(path)] for distance, path in index._store.nearest(codes[7], 20, "ivf"))
+
+
+def test_postgresql_has_no_ivf(server):
+    with pytest.raises(ValueError, match="kind: 'ivf' given; allowed there: flat, hnsw"):
+        HashIndex(server, kind="ivf")
+
+
+def test_codes_of_another_index_that_lie_there_are_not_searched(hasher, pictures, tmp_path):
+    HashIndex.build(hasher, pictures, tmp_path / "index")
+    (tmp_path / "index" / "items.sqlite").unlink()
+    index = HashIndex.build(hasher, pictures / "b", tmp_path / "index")
+    query = list_pictures(pictures / "b")[2]
+    assert answers(index, [query], 5) == [by_hand(hasher, pictures / "b", query, 5)]
+
+
+def test_codes_that_are_no_numbers_are_refused(pictures, monkeypatch):
+    hasher = load_hasher(**MODEL, folder=pictures)
+    hasher._network.hash_layer = lambda features: features[:, :BITS] * float("nan")
+    with pytest.raises(ValueError, match="codes hold NaN"):
+        hasher(list_pictures(pictures)[:1])
 
 
 def test_commands(hasher, pictures, location, model, tmp_path, capsys):
@@ -204,6 +254,7 @@ def test_commands(hasher, pictures, location, model, tmp_path, capsys):
     said = capsys.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert [(line["distance"], line["path"]) for line in lines] == by_hand(hasher, pictures, query, 3)
+    assert [line["path"] for line in lines if line["itself"]] == [query]
     assert "empty.jpg: not a readable picture" in said.err
     assert main(["duplicates", location, "--radius", "1"]) == 0 and "groups of" in capsys.readouterr().err
 
@@ -223,7 +274,7 @@ def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
         (["search", "x.jpg", "--index", "nothing"], "'nothing' given, and there is none"),
         (["hash", "nothing", "--backbone", "small_cnn"], "there is no such folder"),
         (["hash", "."], "run, backbone: not given"),
-        (["duplicates"], "index: not given"),
+        (["duplicates"], "place: not given"),
     ],
 )
 def test_what_is_missing_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
@@ -234,10 +285,33 @@ def test_what_is_missing_is_one_line(arguments, said, tmp_path, monkeypatch, cap
 
 
 def test_the_page_escapes_names_and_holds_its_pictures(tmp_path):
-    path = draw(tmp_path / "<script>alert(1)</script>" / "x", 1) / "a" / "000.png"
-    page = html_page({str(path): [(0, str(path)), (3, "gone & away.png")]})
+    path = str(draw(tmp_path / "<script>alert(1)</script>" / "x", 1) / "a" / "000.png")
+    page = thumbnails(
+        {path: path, "b<i>": b""}, {path: [(0, path, True), (3, "gone & away.png", False)], "b<i>": "<no>"}
+    )
     assert "<script>" not in page and "&lt;script&gt;" in page and "gone &amp; away.png" in page
     assert page.count("data:image/jpeg;base64,") == 2 and "http" not in page
+    assert "0 bits, the query itself" in page and "b&lt;i&gt;: &lt;no&gt;" in page
+
+
+def test_what_is_dropped_is_searched_with_anywidget_and_without(hasher, pictures, tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    index, seen = HashIndex.build(hasher, pictures, tmp_path / "index"), []
+    query = list_pictures(pictures)[4]
+
+    def answer(files):
+        seen.append(nearest(index, files, 2))
+        return thumbnails(files, seen[-1])
+
+    place, shown = drop_pictures(answer).children
+    place._handle_custom_msg(["x.png"], [memoryview(query.read_bytes())])
+    place._handle_custom_msg(["y.png"], [memoryview(b"")])
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    place, _ = drop_pictures(answer).children
+    place.notify_change(dict(name="value", type="change", new=({"name": "x.png", "content": query.read_bytes()},)))
+    found = [(far, path) for far, path, _ in seen[0]["x.png"]]
+    assert found == by_hand(hasher, pictures, query, 2) and seen[1] == {"y.png": "not a readable picture"}
+    assert seen[2] == seen[0] and shown.value == "<p>y.png: not a readable picture</p>"
 
 
 def start(model: Path, folder: Path, index: Path) -> subprocess.Popen:

@@ -46,7 +46,7 @@ def test_a_module_imports_only_from_rows_above_it(path):
     assert imports(path) - {own} <= set(above), f"{own} imports from a row below it"
 
 
-@pytest.mark.parametrize("module", ["", ".config", ".results", ".sweep", ".cli"])
+@pytest.mark.parametrize("module", ["", ".config", ".results", ".sweep", ".cli", ".search.commands"])
 def test_no_torch_at_the_top(module):
     code = f"import sys, relahash_nb{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -68,7 +68,7 @@ def test_no_file_outgrows_one_idea(path):
 def test_the_package_does_not_grow():
     """The goal is 5,000 lines, and 400 more for search; a change that needs more lines than this removes others."""
     lines = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert sum(count for path, count in lines.items() if not {'search', 'tuning.py'} & {*path.parts}) <= 7_050
+    assert sum(count for path, count in lines.items() if not {"search", "tuning.py"} & {*path.parts}) <= 7_050
     assert sum(count for path, count in lines.items() if "search" in path.parts) <= 525
 
 

@@ -23,14 +23,15 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
 
-from benchmarks.common import readme_block
+from benchmarks.common import NAMES, readme_block
 from relahash_nb.config import RunConfig
 from relahash_nb.results import compare, format_comparison, load_published, table
 from relahash_nb.results.tables import SHARED, distinct, format_markdown, format_mean, most_complete
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / name for name in ("README.md", "docs/results.md", "docs/benchmarks.md", "docs/reality-check.md")]
+DOCS = ("results", "benchmarks", "search", "reality-check")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 OVERVIEW = ROOT / "docs" / "overview.png"
@@ -160,7 +161,8 @@ def badge(address: str, path: Path) -> str:
 
 def page_text(path: Path, address: str) -> str:
     """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
-    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "benchmarks": readme_block()}
+    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "search": readme_block(names=["search"])}
+    blocks["benchmarks"] = readme_block(names=[name for name in NAMES if name != "search"])
     blocks |= result_tables() | figures(path.parent)  # no reports of benchmarks: their tables stay
     text = path.read_text()
     for name, block in filter(all, blocks.items()):

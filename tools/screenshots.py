@@ -1,9 +1,10 @@
-"""Takes pictures of the explorer with a headless Chromium.
+"""Takes pictures of the explorer and of the search page with a headless Chromium.
 
     python tools/screenshots.py          # docs/explorer.png, for the README
     python tools/screenshots.py FOLDER   # wide, dark and at a phone's width, before and after a move, to look at
+    python tools/screenshots.py http://127.0.0.1:8866/ PICTURE   # docs/search.png: PICTURE dropped on `make search`
 
-It shows the 64-bit run of `make study`.
+The explorer shows the 64-bit run of `make study`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LOOKS = {
 
 def main() -> None:
     """Writes the pictures."""
+    if sys.argv[1:] and sys.argv[1].startswith("http"):
+        return shoot_search(*sys.argv[1:])
     view = View.of(find_run(RunConfig(results_dir=str(ROOT / "results"))))
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         page = export_html(view, Path(folder, "explorer.html"))
@@ -62,6 +65,27 @@ def open_page(browser: Browser, path: Path, look: str, view: View) -> Page:
         int(np.abs(rights - 6).argmin()) + 1,
     )
     return page
+
+
+def shoot_search(address: str, picture: str) -> None:
+    """The search page with a picture dropped on it, from its search to the map, and whole in `build/`."""
+    with sync_playwright() as driver:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.goto(address, timeout=60_000)
+        place = page.locator(".relahash-drop").first
+        place.wait_for(timeout=60_000)
+        page.locator("canvas, img").last.wait_for(timeout=60_000)
+        place.locator("input").set_input_files(picture)
+        page.get_by_text(Path(picture).name).last.wait_for(timeout=60_000)
+        page.wait_for_timeout(3_000)
+        (ROOT / "build").mkdir(exist_ok=True)
+        page.screenshot(path=ROOT / "build" / "search.png", full_page=True)
+        place.evaluate("element => element.scrollIntoView({block: 'center'})")
+        picture = Image.open(io.BytesIO(page.screenshot()))
+        picture.convert("RGB").quantize(128).save(ROOT / "docs" / "search.png", optimize=True)
+        browser.close()
 
 
 def shoot(page: Page, path: Path) -> None:

@@ -5,7 +5,13 @@ index = HashIndex.build(hasher, "photos", "photos.index")
 distances, paths = index.search(["holiday.jpg"], k=20)
 """
 
-from relahash_nb.search.hasher import Hasher, list_pictures, load_hasher
-from relahash_nb.search.index import HashIndex
+from importlib import import_module
 
-__all__ = ["HashIndex", "Hasher", "list_pictures", "load_hasher"]
+PLACES = dict(Hasher="hasher", list_pictures="hasher", load_hasher="hasher", HashIndex="index", open_index="index")
+PLACES |= dict(drop_pictures="page", nearest="page", thumbnails="page")
+
+
+def __getattr__(name: str) -> object:  # a help text need not wait for torch
+    if name not in PLACES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)

@@ -2,80 +2,95 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from PIL import Image
+from pydantic import Field
 
-from relahash_nb.datasets.images import FORMATS
 from relahash_nb.files import write
-from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher
-from relahash_nb.search.index import HashIndex
+from relahash_nb.options import Count, Options, option
+
+PLACE = "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)"
 
 
-def run_hash(options: Any, **settings: Any) -> int:
-    """Writes packed codes, paths and the model's card to a file.npz; 1 where a picture was skipped."""
-    hasher, paths, codes, skipped = _load(options, settings), [], [], 0
-    for pictures, part in hasher.hash_folder(options.folder):
-        paths += [picture.path for picture in pictures if picture.image is not None]
-        codes.append(part)
-        skipped += len(pictures) - len(part)
-    codes, card = np.concatenate([hasher([]), *codes]), json.dumps(hasher.card)
-    np.savez(buffer := BytesIO(), codes=codes, paths=np.array(paths, str), card=card)
+class SearchOptions(Options):
+    """Of all four; COMMANDS says which takes what."""
+
+    folder: str | None = option(None, "folder with pictures, at any depth", "positional")
+    pictures: list[str] | None = option(None, "files", "positional")
+    place: str | None = option(None, f"index: {PLACE}", "positional")
+    run: str | None = option(None, "finished run whose model hashes; without it loss is itq, pcah or lsh")
+    out: str = option("codes.npz", "file for packed codes, paths and what names the model")
+    index: str | None = option(None, PLACE)
+    kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")
+    k: Count = option(20, "answers for each picture")
+    format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
+    radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
+
+
+def run_hash(options: SearchOptions, **settings: Any) -> int:
+    """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
+    import numpy as np
+
+    from relahash_nb.search import load_hasher
+
+    hasher = load_hasher(options.run, folder=options.folder, **settings)
+    parts = list(hasher.hash_folder(options.folder))
+    codes = np.concatenate([hasher([]), *(codes for _, codes, *_ in parts)])
+    paths = np.array([path for rows, *_ in parts for _, path in rows], str)
+    np.savez(buffer := BytesIO(), codes=codes, paths=paths, card=json.dumps(hasher.card))
     write(Path(options.out), lambda temporary: temporary.write_bytes(buffer.getvalue()))
     print(f"{options.out}: {len(paths)} codes of {hasher.card['bits']} bits")
-    return int(skipped > 0)
+    return int(any(skipped for *_, skipped in parts))
 
 
-def run_index(options: Any, **settings: Any) -> int:
-    """Adds a folder's pictures to an index, which a run or a backbone begins; 1 where a picture was skipped."""
-    try:
-        card = HashIndex(options.index).card
-    except ValueError:
-        card = {}
-    asked = {"run": None, **BASELINE, **settings}
-    fitted = all(card.get(name) == asked.get(name) for name in ("run", "backbone", "bits", "loss"))
-    begin = options.run or ("backbone" in settings and not fitted)  # a baseline is fitted once
-    index = HashIndex(options.index, _load(options, settings) if begin else None)
+def run_index(options: SearchOptions, **settings: Any) -> int:
+    """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
+    from relahash_nb.search import open_index
+
+    index = open_index(options.index, options.run, options.folder, options.kind, **settings)
     counts = index.add(options.folder)
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
+    print_recall(index, options.k)
     return int(counts["skipped"] > 0)
 
 
-def _load(options: Any, settings: dict[str, Any]) -> Hasher:
-    if not options.run and "backbone" not in settings:
-        raise ValueError("run, backbone: not given; needed: a finished run, or a backbone for a baseline")
-    return load_hasher(options.run, folder=options.folder, **settings)
+def run_search(options: SearchOptions) -> int:
+    """Print the pictures of an index that are nearest to others; = marks the picture itself."""
+    from relahash_nb.search import HashIndex, nearest, thumbnails
 
-
-def run_search(options: Any) -> int:
-    """Prints the nearest of each picture as a table, a JSON line each, or a page; 1 where a picture cannot be read."""
-    index, answers = HashIndex(options.index), {}
-    for picture in options.pictures:
-        try:
-            distances, paths = index.search([picture], options.k)
-            answers[picture] = list(zip(distances[0].tolist(), paths[0], strict=True))
-        except ValueError as error:
-            print(f"skipped: {error}", file=sys.stderr)
+    index, pictures = HashIndex(options.index, kind=options.kind), {name: name for name in options.pictures}
+    answers = nearest(index, pictures, options.k)
+    faults = [answer for answer in answers.values() if isinstance(answer, str)]
+    sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
+    print_recall(index, options.k)
     if options.format == "html":
-        print(html_page(answers))
-    for picture, answer in answers.items() if options.format != "html" else ():
-        print(_printable(picture)) if options.format == "table" else None
-        for rank, (distance, path) in enumerate(answer, start=1):
-            line = {"query": picture, "rank": rank, "distance": distance, "path": path}
-            print(json.dumps(line) if options.format == "jsonl" else f"{rank:5} {distance:5}  {_printable(path)}")
-    return int(len(answers) < len(set(options.pictures)))
+        print(f'<!doctype html><meta charset="utf-8"><title>Search</title>\n{thumbnails(pictures, answers)}')
+        return int(bool(faults))
+    for name, answer in answers.items():
+        if options.format == "table":
+            print(_printable(name))
+        for rank, (distance, path, itself) in enumerate(answer if answer not in faults else (), start=1):
+            line = {"query": name, "rank": rank, "distance": distance, "path": path, "itself": itself}
+            row = f"{rank:5} {distance:5} {'=' if itself else ' '} {_printable(path)}"
+            print(json.dumps(line) if options.format == "jsonl" else row)
+    return int(bool(faults))
 
 
-def run_duplicates(options: Any) -> int:
-    """Prints groups of near-duplicates, an empty line after each."""
-    groups = HashIndex(options.index).duplicates(options.radius)
+def print_recall(index: Any, k: int) -> None:
+    """What an approximate index finds, measured now."""
+    if index.kind != "flat" and len(index):
+        print(f"{index.kind}: recall@{k} {index.recall(k):.3f}, by codes of the index itself", file=sys.stderr)
+
+
+def run_duplicates(options: SearchOptions) -> int:
+    """Print groups of near-duplicates in an index, an empty line after each."""
+    from relahash_nb.search import HashIndex
+
+    groups = HashIndex(options.place).duplicates(options.radius)
     for group in groups:
         print(*map(_printable, group), "", sep="\n")
     print(f"{len(groups)} groups of {sum(map(len, groups))} pictures within {options.radius} bits", file=sys.stderr)
@@ -86,20 +101,10 @@ def _printable(path: str) -> str:
     return path if path.isprintable() else ascii(path)  # a name may hold what a terminal obeys
 
 
-def html_page(answers: dict[str, list[tuple[int, str]]]) -> str:
-    """Queries and their answers as one page, with thumbnails in it."""
-
-    def figure(path: str, caption: str) -> str:
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                image.thumbnail((160, 160))
-                image.convert("RGB").save(buffer := BytesIO(), "JPEG")
-            source = f'<img src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-        except (OSError, ValueError):
-            source = "(not there any more)"
-        return f"<figure>{source}<figcaption>{caption} {html.escape(path)}</figcaption></figure>"
-
-    rows = [[figure(q, "<b>query</b>"), *(figure(path, str(d)) for d, path in found)] for q, found in answers.items()]
-    body = "\n".join(f"<section>{''.join(row)}</section>" for row in rows)
-    style = "section{display:flex;flex-wrap:wrap}figure{width:160px;margin:4px;font:11px sans-serif}"
-    return f'<!doctype html><meta charset="utf-8"><title>Search</title><style>{style}</style>\n{body}'
+BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # options of a run
+COMMANDS = {
+    "hash": (run_hash, ("folder", "run", "out", *BASELINE)),
+    "index": (run_index, ("folder", "run", "index", "kind", *BASELINE)),
+    "search": (run_search, ("pictures", "index", "kind", "k", "format")),
+    "duplicates": (run_duplicates, ("place", "radius")),
+}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,41 +33,24 @@ FIT = 20_000  # pictures, at most, that a baseline is fitted to
 BASELINE = {"loss": "itq", "bits": 64, "image_size": 224}  # unless others are given
 
 
-class Picture(NamedTuple):
-    """A file: its digest, and the image; or where the same content is indexed, or why there is no image."""
-
-    path: str
-    digest: str = ""
-    known: str | None = None
-    image: Tensor | None = None
-    fault: str = ""
-
-
 class Hasher:
-    """A model that hashes pictures; `load_hasher` makes it.
+    """A saved model that hashes pictures; `load_hasher` makes it.
 
     Attributes:
         card: What names the model: run or baseline, bits, backbone, weights, preprocessing; `model` is a digest of all.
-        content: The bytes of the model's file, which an index keeps.
+        content: The bytes of its file, which an index keeps.
     """
 
-    def __init__(self, model: HashModel, content: bytes, device: str = "auto", **card: Any) -> None:
-        facts = {name: model.facts[name] for name in ("image_size", "decoded_size", "mean", "std")}
-        card |= {name: model.facts[name] for name in ("bits", "backbone", "weights", "weights_digest")}
-        self.card = card | {"preprocessing": facts, "model": digest_of(model.state_dict(), json.dumps(facts))}
-        self.content, self._model = content, model
-        self._network = for_inference(model.to(find_device(device)), facts["image_size"], "fp32")
-
-    @classmethod
-    def from_content(cls, content: bytes, device: str = "auto", **card: Any) -> Hasher:
-        """The hasher of a model file's bytes."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model.safetensors")
-            path.write_bytes(content)
-            return cls(HashModel.load(path), content, device, **card)
+    def __init__(self, path: Path, weights: str | None = None, device: str = "auto", **card: Any) -> None:
+        self._model, self.content = HashModel.load(path, weights), path.read_bytes()
+        known = self._model.facts
+        facts = {name: known[name] for name in ("image_size", "decoded_size", "mean", "std")}
+        self.card = card | {name: known[name] for name in ("bits", "backbone", "weights", "weights_digest")}
+        self.card |= {"preprocessing": facts, "model": digest_of(self._model.state_dict(), json.dumps(facts))}
+        self._network = for_inference(self._model.to(find_device(device)), facts["image_size"], "fp32")
 
     def __call__(self, pictures: Sequence[Any]) -> np.ndarray:
-        """Packed codes (N, ⌈K/8⌉) uint8 of paths or PIL images; a ValueError names a picture that cannot be read."""
+        """Packed codes (N, ⌈K/8⌉) uint8 of paths, files' bytes or PIL images; a ValueError names an unreadable one."""
         codes = [np.empty((0, -(-self.card["bits"] // 8)), np.uint8)]
         for start in range(0, len(pictures), BATCH):
             images = torch.stack([read_picture(picture, self._model) for picture in pictures[start : start + BATCH]])
@@ -77,14 +60,12 @@ class Hasher:
         return np.concatenate(codes)
 
     def hash_folder(
-        self, folder: str | Path, find: Callable[[str], str | None] = lambda digest: None
-    ) -> Iterator[tuple[list[Picture], np.ndarray]]:
-        """A folder's pictures, COMMIT at a time, and the codes of those that have an image; names the broken ones."""
-        for pictures in read_pictures(list_pictures(folder), self._model, find):
-            for picture in pictures:
-                if picture.fault:
-                    print(f"skipped: {picture.path}: {picture.fault}", file=sys.stderr)
-            yield pictures, self([picture.image for picture in pictures if picture.image is not None])
+        self, folder: str | Path, known: Callable[[str], Any] = lambda digest: None
+    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, int, int]]:
+        """Of a folder's pictures, COMMIT at a time, digests and paths, codes, and how many are known and broken."""
+        for found, count, faults in read_pictures(list_pictures(folder), self._model, known):
+            sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
+            yield [row[:2] for row in found], self([image for *_, image in found]), count, len(faults)
 
 
 def load_hasher(
@@ -107,30 +88,31 @@ def load_hasher(
         return _fit_baseline(folder, device, BASELINE | {"weights": weights or "imagenet"} | settings)
     path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
     path = path / "model.safetensors" if path.is_dir() else path
-    model = HashModel.load(path, weights)
-    return Hasher(model, path.read_bytes(), device, run=path.resolve().parent.name, loss=None)
+    return Hasher(path, weights, device, run=path.resolve().parent.name, loss=None)
 
 
 def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, Any]) -> Hasher:
     """A frozen backbone, and a hash layer that is fitted to its features of a folder's pictures."""
+    if "backbone" not in settings:
+        raise ValueError("run, backbone: not given; needed: a finished run, or a backbone for a baseline")
     if settings["loss"] not in ("itq", "pcah", "lsh") or folder is None:
         given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
         raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
-    paths, features = list_pictures(folder), []
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
-    for pictures in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
-        images = [picture.image for picture in pictures if picture.image is not None]
+    network = for_inference(model, config.image_size, "fp32")
+    paths, features = list_pictures(folder), []
+    for found, *_ in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
+        images = [image for *_, image in found]
         with torch.no_grad():
-            features += [model.features(torch.stack(images).to(model.mean.device)).cpu()] if images else []
+            features += [network.features(torch.stack(images).to(network.mean.device)).cpu()] if images else []
     if not features:
         raise ValueError(f"folder: {str(folder)!r} given, and no picture in it can be read")
     solve(model.cpu(), torch.cat(features), torch.ones(sum(map(len, features)), 1), config)
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary, "model.safetensors")
-        model.save(path, config)
-        return Hasher.from_content(path.read_bytes(), device, run=None, loss=config.loss)
+        model.save(path := Path(temporary, "model.safetensors"), config)
+        return Hasher(path, None, device, run=None, loss=config.loss)
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
@@ -153,26 +135,26 @@ def read_picture(picture: Any, model: HashModel) -> Tensor:
 
 
 def read_pictures(
-    paths: Sequence[Path], model: HashModel, find: Callable[[str], str | None] = lambda digest: None
-) -> Iterator[list[Picture]]:
-    """Files, each read once, COMMIT at a time; what `find` gives a path for is not decoded."""
+    paths: Sequence[Path], model: HashModel, known: Callable[[str], Any] = lambda digest: None
+) -> Iterator[tuple[list[tuple[str, str, Tensor]], int, list[str]]]:
+    """Digests, paths and images, COMMIT at a time; how many are known, and not decoded; what is wrong with others."""
 
-    def read(path: Path) -> Picture:
+    def read(path: Path) -> tuple[str, str, Tensor] | str | None:
         try:
             content, name = path.read_bytes(), str(path).encode().decode()  # a name that is not UTF-8 is refused
             digest = hashlib.sha256(content).hexdigest()
-            known = find(digest)
-            return Picture(name, digest, known, None if known else read_picture(content, model))
+            return None if known(digest) else (digest, name, read_picture(content, model))
         except (OSError, ValueError) as error:
-            return Picture(os.fsencode(path).decode(errors="replace"), fault=reason(error))
+            return f"{os.fsencode(path).decode(errors='replace')}: {reason(error)}"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in tqdm(range(0, len(paths), COMMIT), unit_scale=COMMIT, unit=" pictures", disable=None, delay=2):
-            yield list(pool.map(read, paths[start : start + COMMIT]))
+            found = list(pool.map(read, paths[start : start + COMMIT]))
+            faults = [one for one in found if isinstance(one, str)]
+            yield [one for one in found if isinstance(one, tuple)], found.count(None), faults
 
 
 def reason(error: Exception) -> str:
     """An error's message in one line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not a readable picture"
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "not a readable picture" if unknown else " ".join((getattr(error, "strerror", None) or str(error)).split())

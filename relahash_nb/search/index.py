@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from relahash_nb.files import write
-from relahash_nb.search.hasher import Hasher, Picture, reason
+from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher, reason
 
-
-def need(module: str) -> Any:
-    """A module of the extra [search]."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ValueError(f"index: {module} is missing; pip install 'relahash-nb[search]'") from None
+PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
 
 
 class Store:
@@ -31,16 +26,17 @@ class Store:
     A killed writer leaves what it committed and nothing half; two writers wait for each other.
     """
 
-    def __init__(self, location: str, name: str, hasher: Hasher | None) -> None:
+    def __init__(self, location: str, hasher: Hasher | None) -> None:
         self.card, self.width = (hasher.card, -(-hasher.card["bits"] // 8)) if hasher else ({}, 1)  # bytes of a code
-        self.connect(location, name, create=hasher is not None)
-        if hasher:
-            with self.transaction():
-                self.create(name)
-            row = json.dumps(hasher.card, indent=1), hasher.content
-            self.write("INSERT INTO {model} VALUES (1, ?, ?) ON CONFLICT DO NOTHING", [row])
         try:
-            self.card = json.loads(self.read("SELECT card FROM {model}")[0][0])
+            self.connect(location, create=hasher is not None)
+        except ImportError as error:
+            raise ValueError(f"index: {error.name} is missing; pip install 'relahash-nb[search]'") from None
+        if hasher:
+            row = json.dumps(hasher.card, indent=1), hasher.content
+            self.write("INSERT INTO relahash_model VALUES (1, ?, ?) ON CONFLICT DO NOTHING", [row])
+        try:
+            self.card = json.loads(self.read("SELECT card FROM relahash_model")[0][0])
             self.width = -(-self.card["bits"] // 8)
         except Exception as error:  # each database has its own for a table that is not there
             raise ValueError(f"index: there is none ({reason(error)})") from None
@@ -56,28 +52,27 @@ class Store:
             cursor.executemany(self.sql(text), rows)
         return cursor.rowcount
 
-    def append(self, pictures: Sequence[Picture], codes: np.ndarray) -> int:
-        """Adds those that are not there; in order, so that two writers never wait for each other in a ring."""
-        rows = sorted((p.digest, p.path, self.to_value(c.tobytes())) for p, c in zip(pictures, codes, strict=True))
-        text = "INSERT INTO {items} (digest, path, code) VALUES (?, ?, {code}) ON CONFLICT (digest) DO NOTHING"
+    def append(self, pictures: Sequence[tuple[str, str]], codes: np.ndarray) -> int:
+        """Adds digests, paths and codes that are not there; sorted, so that two writers never wait in a ring."""
+        rows = sorted((*picture, self.to_value(code.tobytes())) for picture, code in zip(pictures, codes, strict=True))
+        text = "INSERT INTO relahash_items (digest, path, code) VALUES (?, ?, {code}) ON CONFLICT (digest) DO NOTHING"
         return self.write(text, rows) if rows else 0
 
-    def find(self, digest: str) -> str | None:
-        """The path of the picture with a content, or None."""
-        rows = self.read("SELECT path FROM {items} WHERE digest = ?", digest)
-        return rows[0][0] if rows else None
-
     def codes(self, rows: Sequence[tuple]) -> np.ndarray:
-        """Packed codes (N, ⌈K/8⌉) of rows that hold just these."""
-        return np.frombuffer(b"".join(self.to_bytes(code) for (code,) in rows), np.uint8).reshape(-1, self.width)
+        """Packed codes (N, ⌈K/8⌉) of rows that end in these."""
+        return np.frombuffer(b"".join(self.to_bytes(row[-1]) for row in rows), np.uint8).reshape(-1, self.width)
 
 
 class FolderStore(Store):
-    """A folder with an SQLite file; FAISS searches the codes in memory, where row i is the item with the id i + 1."""
+    """A folder: items in an SQLite file, codes once more in FAISS's, where row i is the item with the id i + 1."""
 
-    def connect(self, location: str, name: str, create: bool) -> None:
-        """Opens the file of items."""
-        self.folder, self._faiss, self._index = Path(location), need("faiss"), None
+    kinds = ("flat", "ivf", "hnsw")
+
+    def connect(self, location: str, create: bool) -> None:
+        """Opens the file of items, or makes it."""
+        import faiss
+
+        self.folder, self._faiss, self._indexes = Path(location), faiss, {}
         path = self.folder / "items.sqlite"
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,64 +80,99 @@ class FolderStore(Store):
             raise ValueError(f"index: {location!r} given, and there is none; a run or a backbone begins one")
         self.connection = sqlite3.connect(path, timeout=600, isolation_level="IMMEDIATE", check_same_thread=False)
         self.transaction, self.to_value, self.to_bytes = lambda: self.connection, bytes, bytes
-        self.sql = lambda text: text.format(items="items", model="model", code="?")
-
-    def create(self, name: str) -> None:
-        """Makes the tables, and a copy of the card for people to read."""
+        self.sql = lambda text: text.replace("{code}", "?")
+        if not create:
+            return
         columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS items ({columns})")
-        self.connection.execute("CREATE TABLE IF NOT EXISTS model (id INTEGER PRIMARY KEY, card TEXT, content BLOB)")
-        if not (path := self.folder / "model.json").exists():
+        self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS relahash_model (id INTEGER PRIMARY KEY, card, content)")
+        if not (path := self.folder / "model.json").exists():  # a copy for people to read
             write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
-    def nearest(self, code: np.ndarray, k: int) -> list[tuple[int, str]]:
-        """Distances and paths of the k nearest and of all that tie with the last."""
-        self._index = index = self._index or self._faiss.IndexBinaryFlat(8 * self.width)
-        new = self.read("SELECT code FROM items WHERE id > ? ORDER BY id", index.ntotal)
-        if new:  # since the last search, or all
-            index.add(self.codes(new))
+    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest; with flat, also of all that tie with the last."""
+        if (index := self.prepare(kind)) is None:
+            return []
+        if kind == "ivf":
+            index.nprobe = PROBES
+        if kind == "hnsw":
+            index.hnsw.efSearch = max(k, CANDIDATES)
         threads = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(1)  # they share queries, not codes: for one, all but one are only waited for
-        last = index.search(code[None], min(k, index.ntotal))[0][0, -1]
-        _, distances, rows = index.range_search(code[None], int(last) + 1)
+        distances, rows = (found[0] for found in index.search(code[None], min(k, index.ntotal)))
+        if kind == "flat":
+            _, distances, rows = index.range_search(code[None], int(distances[-1]) + 1)
         self._faiss.omp_set_num_threads(threads)
         found = {int(row) + 1: int(distance) for row, distance in zip(rows, distances, strict=True)}
-        text = "SELECT id, path FROM items WHERE id IN (SELECT value FROM json_each(?))"
+        text = "SELECT id, path FROM relahash_items WHERE id IN (SELECT value FROM json_each(?))"
         return [(found[row], path) for row, path in self.read(text, json.dumps(list(found)))]
+
+    def prepare(self, kind: str) -> Any:
+        """FAISS's index of all codes: its file, mapped into memory, once what was added since is in it; or None."""
+        faiss, path, index = self._faiss, self.folder / f"{kind}.faiss", self._indexes.get(kind)
+        if index is None and path.exists():
+            index = faiss.read_index_binary(str(path), faiss.IO_FLAG_MMAP_IFC)
+        count, there = self.read("SELECT max(id) FROM relahash_items")[0][0] or 0, index.ntotal if index else 0
+        if there != count:
+            if not 0 < there < count or (kind == "ivf" and there < count / 2):  # other codes; lists for far fewer
+                names = dict(flat="BFlat", ivf=f"BIVF{max(1, min(int(count**0.5), count // 39))}", hnsw="BHNSW16")
+                index = faiss.index_binary_factory(8 * self.width, names[kind])
+            else:
+                index = faiss.read_index_binary(str(path))  # one that is mapped cannot grow
+            new = self.codes(self.read("SELECT code FROM relahash_items WHERE id > ? ORDER BY id", index.ntotal))
+            if not index.is_trained:
+                index.train(new)
+            index.add(new)
+            write(path, lambda temporary: temporary.write_bytes(faiss.serialize_index_binary(index).data))
+        self._indexes[kind] = index
+        return index
 
 
 class PostgresStore(Store):
-    """Two tables in PostgreSQL with pgvector, NAME_items and NAME_model."""
+    """Two tables in PostgreSQL with pgvector, in the first schema of the address's search_path."""
 
-    def connect(self, location: str, name: str, create: bool) -> None:
-        """Connects; the address, which may hold a password, is not kept and in no message."""
-        psycopg = need("psycopg")
+    kinds = ("flat", "hnsw")
+
+    def connect(self, location: str, create: bool) -> None:
+        """Connects, and makes the tables; the address, which may hold a password, is not kept and in no message."""
+        import psycopg
+
         try:
             self.connection = psycopg.connect(location, autocommit=True)
         except psycopg.Error as error:  # what is said of an address that is none quotes it
             plain = type(error) is psycopg.OperationalError
             fault = reason(error) if plain else "no address; allowed: postgresql://USER@HOST/DATABASE"
             raise ValueError(f"index: PostgreSQL: {fault}") from None
-        names = {part: psycopg.sql.Identifier(f"{name}_{part}").as_string() for part in ("items", "model")}
         self.transaction, self.to_value = self.connection.transaction, lambda code: f"x{code.hex()}"
-        self.to_bytes, bits = lambda text: int(text, 2).to_bytes(self.width), lambda: f"bit({8 * self.width})"
-        self.sql = lambda text: text.replace("?", "%s").format(**names, bits=bits(), code=f"%s::{bits()}")
-
-    def create(self, name: str) -> None:
-        """Makes the tables."""
-        self.connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))  # another may be making them
-        self.connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        columns = "(digest text PRIMARY KEY, path text NOT NULL, code {bits} NOT NULL)"
-        self.connection.execute(self.sql(f"CREATE TABLE IF NOT EXISTS {{items}} {columns}"))
-        columns = "(id int PRIMARY KEY, card text, content bytea)"
-        self.connection.execute(self.sql(f"CREATE TABLE IF NOT EXISTS {{model}} {columns}"))
-
-    def nearest(self, code: np.ndarray, k: int) -> list[tuple[int, str]]:
-        """Distances and paths of the k nearest; ties at the last distance are cut by path."""
-        text = (
-            'SELECT (code <~> {code})::int AS distance, path FROM {items} ORDER BY distance, path COLLATE "C" LIMIT ?'
+        self.to_bytes = lambda text: int(text, 2).to_bytes(self.width)
+        self.sql = lambda text: text.replace("?", "%s").replace("{code}", f"%s::bit({8 * self.width})")
+        columns = f"digest text PRIMARY KEY, path text NOT NULL, code bit({8 * self.width}) NOT NULL"
+        texts = (
+            LOCK,
+            "CREATE EXTENSION IF NOT EXISTS vector",
+            f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})",
+            "CREATE TABLE IF NOT EXISTS relahash_model (id int PRIMARY KEY, card text, content bytea)",
         )
-        return self.read(text, self.to_value(code.tobytes()), k)
+        with self.transaction():
+            for text in texts if create else ():
+                self.connection.execute(text)
+
+    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest; ties at the last distance are cut by path, with hnsw by chance."""
+        code = self.to_value(code.tobytes())
+        text = "SELECT (code <~> {code})::int AS distance, path FROM relahash_items ORDER BY "
+        if kind == "flat":
+            return self.read(text + 'distance, path COLLATE "C" LIMIT ?', code, k)
+        self.read("SELECT set_config('hnsw.ef_search', ?, false)", str(min(1000, max(k, CANDIDATES))))
+        return self.read(text + "code <~> {code} LIMIT ?", code, code, k)
+
+    def prepare(self, kind: str) -> None:
+        """Makes the approximate index where there is none; PostgreSQL keeps it up to date."""
+        if kind == "hnsw":
+            text = "CREATE INDEX IF NOT EXISTS relahash_hnsw ON relahash_items USING hnsw (code bit_hamming_ops)"
+            with self.transaction():
+                for part in (LOCK, "SET LOCAL maintenance_work_mem = '1GB'", text):  # in less, a million take hours
+                    self.connection.execute(part)
 
 
 class HashIndex:
@@ -151,7 +181,7 @@ class HashIndex:
     Args:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
-        name: Of the tables in PostgreSQL.
+        kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
 
     Attributes:
         card: What names the model.
@@ -161,63 +191,96 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(self, location: str | Path, hasher: Hasher | None = None, name: str = "relahash") -> None:
+    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat") -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
-        self._store, self._hasher, self.counts = store(str(location), name, hasher), hasher, {}
+        if kind not in store.kinds:
+            raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
+        self._store, self.kind, self._hasher, self.counts = store(str(location), hasher), kind, hasher, {}
         self.card = self._store.card
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
+        self._store.prepare(kind)
 
     @classmethod
-    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, **options: str) -> HashIndex:
-        """Begins an index, or goes on with one, and adds a folder's pictures; options as for the class."""
-        index = cls(location, hasher, **options)
+    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> HashIndex:
+        """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class."""
+        index = cls(location, hasher, kind)
         index.add(folder)
         return index
 
     def __len__(self) -> int:
-        return self._store.read("SELECT count(*) FROM {items}")[0][0]
+        return self._store.read("SELECT count(*) FROM relahash_items")[0][0]
 
     @property
     def hasher(self) -> Hasher:
         """The model, from the index; ValueError: its backbone's weights are not those of then."""
         if self._hasher is None:
-            card = {name: self.card[name] for name in ("run", "loss")}
-            self._hasher = Hasher.from_content(self._store.read("SELECT content FROM {model}")[0][0], **card)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "model.safetensors")
+                path.write_bytes(self._store.read("SELECT content FROM relahash_model")[0][0])
+                self._hasher = Hasher(path, run=self.card["run"], loss=self.card["loss"])
             if self._hasher.card["model"] != self.card["model"]:
                 raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
         return self._hasher
 
     def add(self, folder: str | Path) -> dict[str, int]:
         """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on."""
-        counts = self.counts = dict(added=0, known=0, skipped=0)
-        for pictures, codes in self.hasher.hash_folder(folder, self._store.find):
-            counts["added"] += self._store.append([p for p in pictures if p.image is not None], codes)
-            counts["skipped"] += sum(bool(picture.fault) for picture in pictures)
-            counts["known"] += len(pictures)
-        counts["known"] -= counts["added"] + counts["skipped"]
+        self.counts = counts = dict(added=0, known=0, skipped=0)
+        find = lambda digest: self._store.read("SELECT 1 FROM relahash_items WHERE digest = ?", digest)
+        for pictures, codes, known, skipped in self.hasher.hash_folder(folder, find):
+            added = self._store.append(pictures, codes)
+            counts["added"] += added
+            counts["known"] += known + len(pictures) - added
+            counts["skipped"] += skipped
+        self._store.prepare(self.kind)
         return counts
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
         """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
-        codes = self.hasher(images)
-        some = self._store.read("SELECT 1 FROM {items} LIMIT 1")
-        found = [sorted(self._store.nearest(code, k))[:k] if some else [] for code in codes]
+        found = [sorted(self._store.nearest(code, k, self.kind))[:k] for code in self.hasher(images)]
         return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
+
+    def recall(self, k: int = 20, queries: int = 100) -> float:
+        """Of so many of its own codes, the share of the answers that are as near as the exact ones."""
+        shares, rows = [], self._store.read("SELECT code FROM relahash_items ORDER BY digest LIMIT ?", queries)
+        for code in self._store.codes(rows):
+            exact, found = (sorted(self._store.nearest(code, k, kind))[:k] for kind in ("flat", self.kind))
+            shares.append(sum(distance <= exact[-1][0] for distance, _ in found) / len(exact))
+        return float(np.mean(shares))
+
+    def codes(self) -> tuple[list[str], np.ndarray]:
+        """Paths, sorted, and packed codes (N, ⌈K/8⌉) uint8."""
+        rows = sorted(self._store.read("SELECT path, code FROM relahash_items"))
+        return [path for path, _ in rows], self._store.codes(rows)
 
     def duplicates(self, radius: int = 4) -> list[list[str]]:
         """Groups of paths, each linked to another of its group by a distance of at most `radius` bits."""
-        rows = sorted(self._store.read("SELECT path, code FROM {items}"))
-        codes, of_code = np.unique(self._store.codes([row[1:] for row in rows]), axis=0, return_inverse=True)
-        count, flat = len(codes), need("faiss").IndexBinaryFlat(8 * codes.shape[1])
+        import faiss
+
+        paths, codes = self.codes()
+        codes, of_code = np.unique(codes, axis=0, return_inverse=True)
+        flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
-        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (count, count))
-        group = connected_components(links, directed=False)[1]
+        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
         found: dict[int, list[str]] = {}
-        for (path, _), number in zip(rows, group[of_code.ravel()], strict=True):
-            found.setdefault(int(number), []).append(path)
+        for path, group in zip(paths, connected_components(links, directed=False)[1][of_code.ravel()], strict=True):
+            found.setdefault(int(group), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
+
+
+def open_index(
+    location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
+) -> HashIndex:
+    """The index at a place, or a new one of a run or a baseline; arguments as for `HashIndex` and `load_hasher`."""
+    try:
+        card = HashIndex(location).card
+    except ValueError:
+        card = {}
+    asked = {"run": None, **BASELINE, **settings}
+    fitted = card and all(asked.get(name, known) == known for name, known in card.items())  # once is enough
+    begin = run or ("backbone" in settings and not fitted)
+    return HashIndex(location, load_hasher(run, folder=folder, **settings) if begin else None, kind)
 
 
 def describe(card: dict[str, Any]) -> str:
