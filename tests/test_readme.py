@@ -76,7 +76,8 @@ def test_their_links_lead_to_files():
 
 
 def test_the_readme_is_one_page():
-    assert len(TEXT.split()) <= 900 and "no-run" not in ALL
+    words = [word for word in TEXT.split() if any(letter.isalnum() for letter in word)]  # not the rules of tables
+    assert len(words) <= 900 and "no-run" not in ALL
 
 
 def test_their_numbers_are_those_of_the_results():
@@ -85,7 +86,9 @@ def test_their_numbers_are_those_of_the_results():
     assert set(study["bits"]) == {16, 32, 64, 128}
     for (loss, bits), rows in study.groupby(["loss", "bits"]):
         text = f"{rows['mean_average_precision'].mean():.4f} ± {rows['mean_average_precision'].std():.4f}"
-        assert f" {text} (" in next(line for line in TEXT.splitlines() if line.startswith(f"| {loss} |"))
+        assert f" {text} (" in next(
+            line for line in PAGES["docs/results.md"].splitlines() if line.startswith(f"| {loss} |")
+        )
         row = f"| {loss} | {bits} | {len(rows)} | {text} | {rows['worst'].mean():.4f} … {rows['best'].mean():.4f} |"
         assert loss != "relahash" or row in PAGES["docs/results.md"]
     assert study[(study["bits"] == 64) & (study["loss"] == "relahash")]["mean_average_precision"].mean() >= 0.80

@@ -24,7 +24,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
 
 from benchmarks.common import NAMES, readme_block
-from relahash_nb.config import RunConfig
+from relahash_nb.config import BASELINE_NAMES, RunConfig
 from relahash_nb.results import compare, format_comparison, load_published, table
 from relahash_nb.results.tables import SHARED, distinct, format_markdown, format_mean, most_complete
 
@@ -34,6 +34,7 @@ DOCS = ("results", "benchmarks", "search", "reality-check")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
+RESULTS = ROOT / "docs" / "results"
 OVERVIEW = ROOT / "docs" / "overview.png"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
@@ -50,6 +51,11 @@ SCORES = (
 REALITY = """    relahash sweep --file benchmarks/rivals.yml --direct
     relahash tune --file benchmarks/rivals.yml
     relahash sweep --file benchmarks/rivals.yml --direct --tuned results/tuned"""
+PHASE = (
+    "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
+    "β/√B and m√B), 64 bits, one seed."
+)
+TUNED = "Mean average precision of all losses after {budget} of tuning each, {seeds} seeds; rank in brackets."
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
     assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
@@ -163,7 +169,7 @@ def page_text(path: Path, address: str) -> str:
     """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
     blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "search": readme_block(names=["search"])}
     blocks["benchmarks"] = readme_block(names=[name for name in NAMES if name != "search"])
-    blocks |= result_tables() | figures(path.parent)  # no reports of benchmarks: their tables stay
+    blocks |= result_tables(path.parent) | figures(path.parent)  # no reports of benchmarks: their tables stay
     text = path.read_text()
     for name, block in filter(all, blocks.items()):
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
@@ -172,27 +178,24 @@ def page_text(path: Path, address: str) -> str:
 
 
 def figures(folder: Path) -> dict[str, str]:
-    """Figures of `docs/results/figures/`, as a page in a folder links to them; the first with its scores."""
-    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv").set_index("run_id")
+    """The study on the embedded data: scores, and figures of `docs/results/figures/`, as a page in a folder links."""
+    summary = pd.read_csv(RESULTS / "summary.csv").set_index("run_id")
     study = summary[summary["data"] == "fashion_mini"]
     errors = study.groupby("loss")["quantization_error"].mean()
-    paths = {name: ROOT / "docs" / "results" / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
+    paths = {name: RESULTS / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
     facts = dict(
         bits=summary.loc[figure_runs(paths["neighbours"]), "bits"].iloc[0],
         seeds=study["seed"].nunique(),
         errors=", ".join(f"{loss} {error:.3f}" for loss, error in errors.sort_values().items()),
     )
-    first, *more = (
+    blocks = (
         f"![{name.replace('_', ' ')}]({path.relative_to(folder)})\n\n*{CAPTIONS[name].format(**facts)}*"
         for name, path in paths.items()
     )
     names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("loss", "bits", "seed")}
     command = " ".join(f"--{name} {values}" for name, values in names.items())
     made = f"All {len(study)} runs: `relahash sweep {command}`."
-    return {
-        "figures": f"{first}\n\n{scores(study)}\n\n{SCORES.format(**facts)} {made}",
-        "more figures": "\n\n".join(more),
-    }
+    return {"figures": "\n\n".join([scores(study), f"{SCORES.format(**facts)} {made}", *blocks])}
 
 
 def scores(runs: pd.DataFrame) -> str:
@@ -206,14 +209,14 @@ def figure_runs(path: Path) -> list[str]:
     return Image.open(path).text["Source"].split()
 
 
-def result_tables() -> dict[str, str]:
+def result_tables(folder: Path) -> dict[str, str]:
     """From the committed `docs/results/`: the embedded data, other networks, the paper's own run, the reality check."""
-    summary = pd.read_csv(ROOT / "docs" / "results" / "summary.csv")
+    summary = pd.read_csv(RESULTS / "summary.csv")
     study, ours, whole = summary["data"] == "fashion_mini", summary["loss"] == "relahash", summary["finetune"]
     paper = (summary["backbone"] == "alexnet") & (summary["image_size"] == 224) & ours
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours & whole & ~paper]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    return blocks | {"paper": papers(summary[paper])} | reality(summary[~whole])
+    return blocks | {"paper": papers(summary[paper])} | reality(summary[~whole], folder)
 
 
 def papers(runs: pd.DataFrame) -> str:
@@ -233,9 +236,9 @@ def papers(runs: pd.DataFrame) -> str:
     return format_markdown(pd.DataFrame(cells))
 
 
-def reality(runs: pd.DataFrame) -> dict[str, str]:
+def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     """Every method at its defaults and tuned, and the differences to RelaHash; nothing where no search is published."""
-    path = ROOT / "docs" / "results" / "differences.csv"
+    path = RESULTS / "differences.csv"
     if not path.exists():
         return {}
     runs = distinct(runs[runs["centroid_seed"].isna()])
@@ -251,7 +254,11 @@ def reality(runs: pd.DataFrame) -> dict[str, str]:
     wide = wide.rename(columns="{} bits".format).rename_axis("less relahash").reset_index()
     said = f"{provenance(tuned)} All of them by:\n\n{REALITY}\n"
     blocks = {"defaults": scores(default), "tuned": scores(tuned), "differences": f"{format_markdown(wide)}\n\n{said}"}
-    return {f"reality {name}": text for name, text in blocks.items()}
+    figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}*"
+    trained = tuned[~tuned["loss"].isin(BASELINE_NAMES) & (tuned["bits"] == 64)]
+    about = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuned"].iloc[0])
+    short = f"{figure}\n\n{scores(trained)}\n\n{about}"
+    return {f"reality {name}": text for name, text in (blocks | {"figure": figure, "short": short}).items()}
 
 
 def block(runs: pd.DataFrame) -> str:
