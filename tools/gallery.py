@@ -4,7 +4,7 @@
     python tools/gallery.py FOLDER RESULTS RUN  # elsewhere, from other results and another run, to look at
 
 00 is executed here, 01 is the run with 64 bits, 02 and 03 are those of `relahash figures`, 04 is the explorer of that
-run, and 05 is executed here over the runs of the setting that has most of them.
+run, and 05 and 06 are executed here over the runs of the setting that has most of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from relahash_nb.sweep import NOTEBOOK
 
 ROOT = Path(__file__).parent.parent
 TOY, EXPLORER = "00_relative_position.ipynb", "04_hamming_explorer.ipynb"
-NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON)
+REALITY = "06_reality_check.ipynb"
+NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON, REALITY)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A table scrolls inside its own box on a narrow screen, and code is folded.
@@ -126,7 +127,9 @@ def executed(name: str, run: Run, results: Path) -> Path:
     if name in ANALYSES:
         return results / name
     target = Path(tempfile.mkdtemp()) / name
-    execute_notebook(name, target, {"results_dir": str(results)} if name == COMPARISON else {})
+    parameters = {"results_dir": str(results)} if name in (COMPARISON, REALITY) else {}
+    parameters |= {"phase_dir": f"{results}_phase"} if name == REALITY else {}
+    execute_notebook(name, target, parameters)
     return target
 
 
