@@ -38,11 +38,11 @@ def run(options, report: Report) -> None:
     exact = [np.partition(distances(codes, code), K - 1)[K - 1] for code in asked]  # of the K-th nearest
     rows = [numpy_row(codes, asked, exact)]
     made_up = SimpleNamespace(card=CARD, content=b"")
-    with tempfile.TemporaryDirectory() as folder:
-        size = lambda kind: sum((Path(folder) / name).stat().st_size for name in ("items.sqlite", f"{kind}.faiss"))
-        rows += measure("FAISS", FolderStore(folder, made_up), codes, asked, exact, size)
     counts = (10_000, 20_000) if options.quick else (10_000, 100_000, 1_000_000, 10_000_000)
     growth = {count: flat_ms(generator, centres, count, asked[:50]) for count in counts}
+    with tempfile.TemporaryDirectory() as folder:
+        size = lambda kind: sum((Path(folder) / name).stat().st_size for name in ("items.sqlite", f"{kind}.faiss"))
+        rows += as_far_as_it_goes("FAISS", FolderStore(folder, made_up), codes, asked, exact, size, report)
     rows += postgres_rows(codes, asked, exact, made_up, report)
     columns = ["index", "codes", "build, s", "size, MB", "median, ms", "99th percentile, ms", f"recall@{K}"]
     texts = [[row["index"], f"{row['codes']:,}", *(f"{row[c]:.{d}f}" for c, d in NUMBERS.items())] for row in rows]
@@ -143,6 +143,17 @@ def measure(name: str, store, codes, asked, exact, size) -> Iterator[dict]:
         yield row
 
 
+def as_far_as_it_goes(name: str, store, codes, asked, exact, size, report: Report) -> list[dict]:
+    """The rows up to an error, or until it is interrupted (Ctrl+C), which a note says; the rest is still written."""
+    rows = []
+    try:
+        for row in measure(name, store, codes, asked, exact, size):
+            rows.append(row)
+    except (Exception, KeyboardInterrupt) as error:
+        report.notes.append(f"{name} went no further: {type(error).__name__} {' '.join(str(error).split())}.")
+    return rows
+
+
 def postgres_rows(codes, asked, exact, hasher: Hasher, report: Report) -> list[dict]:
     """The same in a server of its own, where one starts."""
     try:
@@ -155,12 +166,7 @@ def postgres_rows(codes, asked, exact, hasher: Hasher, report: Report) -> list[d
     store = PostgresStore(server.get_uri(), hasher)
     store.connection.execute("SET client_min_messages = error")
     size = lambda kind: store.read("SELECT pg_total_relation_size('relahash_items')")[0][0]  # with its indexes
-    rows = []
-    try:
-        for row in measure("PostgreSQL", store, codes, asked, exact, size):
-            rows.append(row)
-    except Exception as error:  # it was stopped, or its disk is full
-        report.notes.append(f"PostgreSQL went no further: {' '.join(str(error).split())}.")
+    rows = as_far_as_it_goes("PostgreSQL", store, codes, asked, exact, size, report)
     store.connection.close()
     server.cleanup()
     return rows

@@ -53,12 +53,12 @@ def open_page(browser, address):  # noqa: F811
     for attempt in range(3):
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         try:
-            page.goto(address, timeout=60_000)
+            page.goto(address, timeout=120_000)
             if "/lab/" in address:
-                page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+                page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
                 page.get_by_role("menuitem", name="Run", exact=True).click()
                 page.get_by_text("Run All Cells", exact=True).click()
-            page.locator(".relahash-drop").nth(1).wait_for(timeout=60_000)
+            page.locator(".relahash-drop").nth(1).wait_for(timeout=120_000)
             return page
         except playwright.TimeoutError:
             page.close()
@@ -98,6 +98,6 @@ def test_a_picture_that_is_dropped_or_chosen_is_found(address, folder, browser):
     new = draw(folder / re.sub(r"\W", "", address), 1, seed=len(address), side=50) / "a" / "000.png"
     before = len(index)
     add.locator("input").set_input_files(new)
-    page.get_by_text(f"{before + 1} pictures are in the index").wait_for(timeout=60_000)
+    page.get_by_text(f"{before + 1} pictures are in the index").wait_for(timeout=120_000)
     assert nearest(HashIndex(location), {"x": new}, 1)["x"][0][1] == str(location.resolve() / "uploads" / "000.png")
     page.close()

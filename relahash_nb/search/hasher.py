@@ -98,11 +98,11 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
     if settings["loss"] not in ("itq", "pcah", "lsh") or folder is None:
         given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
         raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
+    paths, features = list_pictures(folder), []
     config = RunConfig(finetune=False, augment="none", **settings).resolve()
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
     network = for_inference(model, config.image_size, "fp32")
-    paths, features = list_pictures(folder), []
     for found, *_ in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
         images = [image for *_, image in found]
         with torch.no_grad():

@@ -70,7 +70,7 @@ def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
     try:
         import anywidget
 
-        place = anywidget.AnyWidget(_esm=Path(__file__).with_name("drop.js"))
+        place = anywidget.AnyWidget(_esm=Path(__file__).with_name("drop.js").read_text())
         place.on_msg(lambda _, names, contents: show(dict(zip(names, map(bytes, contents), strict=True))))
     except ImportError:
         place = ipywidgets.FileUpload(accept="image/*", multiple=True)
