@@ -54,7 +54,7 @@ def run_index(options: SearchOptions, **settings: Any) -> int:
     index = open_index(options.index, options.run, options.folder, options.kind, **settings)
     counts = index.add(options.folder)
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
-    print_recall(index, options.k)
+    print_recall(index, SearchOptions().k)
     return int(counts["skipped"] > 0)
 
 
