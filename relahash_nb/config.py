@@ -127,7 +127,7 @@ class RunConfig(Options):
     seed: Seed = option(0, "seed of the initial weights, the batches and the augmentation", "identity")
     split_seed: Seed = option(0, "seed of the split into query, database and train")
     centroid_seed: Seed | None = option(0, "seed of the centroids; None: that of the run")
-    tuned: str | None = option(
+    tuning: str | None = option(
         None, "budget of the search that chose the options; `sweep --tuned` sets it, and tables keep such runs apart")
     save_weights: Literal["trained", "all", "none"] = option(
         "trained", "weights to keep: those that were trained, all, or none", "bookkeeping")

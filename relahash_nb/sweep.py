@@ -226,7 +226,7 @@ def train_here(config: RunConfig) -> Run:
         "lr",
         "weight_decay",
     )
-    usual = {name: RunConfig.model_fields[name].default for name in (*free, "epochs", "schedule", "ema", "tuned")}
+    usual = {name: RunConfig.model_fields[name].default for name in (*free, "epochs", "schedule", "ema", "tuning")}
     files.SECONDS.clear()
     try:
         data, features = _load(json.dumps(config.replace(**usual | {"finetune": config.resolve().finetune}).to_dict()))

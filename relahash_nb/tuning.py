@@ -169,7 +169,7 @@ def tuned(config: RunConfig, folder: Path | str) -> RunConfig:
         command = config.replace(**dict.fromkeys(TUNED_FIELDS)).command.replace("relahash train", "relahash tune")
         raise ValueError(f"tuned: {folder} has no search for {where}; this makes it: {command}")
     content = json.loads(path.read_text(encoding="utf-8"))
-    return with_values(config, content["best"] | {"tuned": f"{content['budget']['trials']} trials"})
+    return with_values(config, content["best"] | {"tuning": f"{content['budget']['trials']} trials"})
 
 
 def key_of(config: RunConfig) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def key_of(config: RunConfig) -> dict[str, Any]:
     values = config.resolve().setting()
     values["weights"] = Path(values["weights"]).name
     usual = {name: field.default for name, field in RunConfig.model_fields.items()}
-    free = (*TUNED_FIELDS, "tuned", "split_seed", "centroid_seed")
+    free = (*TUNED_FIELDS, "tuning", "split_seed", "centroid_seed")
     return {name: value for name, value in values.items() if name not in free and value != usual[name]}
 
 

@@ -67,7 +67,7 @@ def test_what_is_allowed_is_taken():
 
 
 def test_every_recipe_gives_every_none_a_value():
-    left = {"protocol", "root", "loss_options", "beta", "margin", "tuned"}  # there is none, or the loss has its own
+    left = {"protocol", "root", "loss_options", "beta", "margin", "tuning"}  # there is none, or the loss has its own
     for recipe in RECIPES:
         resolved = RunConfig(recipe=recipe).resolve().to_dict()
         assert {name for name, value in resolved.items() if value is None} == left

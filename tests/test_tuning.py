@@ -19,7 +19,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import LOSSES, build_loss
 from relahash_nb.metrics import retrieval_scores
-from relahash_nb.results import save_run
+from relahash_nb.results import finished_runs, save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06_reality_check.ipynb"
@@ -114,7 +114,7 @@ def test_a_tuned_run_says_so_and_of_which_budget(tmp_path, data, features):
     found = search(tmp_path, data, features)
     config = RunConfig(loss="csq", seed=3, centroid_seed=None, **FIXED)
     chosen = tuning.tuned(config, tmp_path / "tuned")
-    assert (chosen.tuned, chosen.seed, chosen.lr) == ("3 trials", 3, found["best"]["lr"])
+    assert (chosen.tuning, chosen.seed, chosen.lr) == ("3 trials", 3, found["best"]["lr"])
     assert chosen.loss_options == {name: found["best"][name] for name in ("quantization", "batch_norm")}
     with pytest.raises(ValueError, match=r"has no search for csq at 32 bits .*relahash tune --bits 32 --loss csq"):
         tuning.tuned(config.replace(bits=32), tmp_path / "tuned")
@@ -141,13 +141,21 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
     for scale, margin in itertools.product((1.0, 4.0), (0.8, 4.0)):
         save(results_dir=str(tmp_path / "phase"), loss="orthohash", beta=scale, margin=margin)
         save(results_dir=str(tmp_path / "phase"), loss="relahash", beta=8 * scale, margin=margin / 8)
-    given = dict(results_dir=str(tmp_path), phase_dir=str(tmp_path / "phase"), bits=16, tuned="3 trials")
+    given = dict(results_dir=str(tmp_path), phase_dir=str(tmp_path / "phase"), bits=16, tuning="3 trials")
     done = papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "out.ipynb"), given, progress_bar=False)
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     text = "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
     assert text.count("4 runs, seeds [0, 1]") == 2
     assert "relahash (" not in text and "2 searches, 0.0 hours" in text
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+
+
+def test_a_sweep_takes_what_was_tuned(tmp_path, data, features, capsys):
+    found = search(tmp_path, data, features)
+    words = ["--loss", "csq", "--bits", "16", "--finetune", "False", "--results-dir", str(tmp_path), "--direct"]
+    assert main(["sweep", *words, "--checkpoint-minutes", "0", "--tuned", str(tmp_path / "tuned")]) == 0
+    (run,) = finished_runs(tmp_path).values()
+    assert (run.config.tuning, run.config.lr) == ("3 trials", found["best"]["lr"])
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
         return {}
     runs = distinct(runs[runs["centroid_seed"].isna()])
     tuned, default = (
-        most_complete(part, SHARED) for part in (runs[runs["tuned"] != "None"], runs[runs["tuned"] == "None"])
+        most_complete(part, SHARED) for part in (runs[runs["tuning"] != "None"], runs[runs["tuning"] == "None"])
     )
     rows = pd.read_csv(path)
     rows["text"] = [
@@ -256,7 +256,7 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     blocks = {"defaults": scores(default), "tuned": scores(tuned), "differences": f"{format_markdown(wide)}\n\n{said}"}
     figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}*"
     trained = tuned[~tuned["loss"].isin(BASELINE_NAMES) & (tuned["bits"] == 64)]
-    about = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuned"].iloc[0])
+    about = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuning"].iloc[0])
     short = f"{figure}\n\n{scores(trained)}\n\n{about}"
     return {f"reality {name}": text for name, text in (blocks | {"figure": figure, "short": short}).items()}
 

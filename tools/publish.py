@@ -31,8 +31,8 @@ def main(results: str = "results", phase: str = "results_phase") -> None:
     print(f"{path}: {len(kept)} runs from before, {len(fresh)} of {results}")
     if Path(phase).exists():
         summarize(load_runs(phase)).to_csv(TARGET / "phase.csv", index=False)
-    if (fresh["tuned"].notna()).any():
-        runs = select_runs(results, tuned=fresh["tuned"].dropna().iloc[0])
+    if fresh["tuning"].notna().any():
+        runs = select_runs(results, tuning=fresh["tuning"].dropna().iloc[0])
         paired_differences(runs).to_csv(TARGET / "differences.csv", index=False)
         shutil.copytree(Path(results, "tuned"), TARGET / "tuned", dirs_exist_ok=True, ignore=lambda _, names: {
             name for name in names if not name.endswith(".json")})  # fmt: skip

@@ -111,14 +111,14 @@ def distinct(runs: pd.DataFrame) -> pd.DataFrame:
     """The latest run of each setting and seed, the setting's fields as text; `method` names a loss and its options."""
     runs = runs.reindex(columns=list(dict.fromkeys([*runs, *SETTING, "finished"])))
     runs = runs.assign(**{name: runs[name].map(text) for name in SETTING if name != "bits"})
-    runs.loc[runs["tuned"] != "None", list(TUNED_FIELDS)] = "tuned"  # a search's choices are one setting
+    runs.loc[runs["tuning"] != "None", list(TUNED_FIELDS)] = "tuned"  # a search's choices are one setting
     runs = runs.sort_values("finished", kind="stable").drop_duplicates([*SETTING, "seed"], keep="last").sort_index()
     return runs.assign(method=[name_method(row) for row in runs.to_dict("records")])
 
 
 def name_method(run: Mapping[str, str]) -> str:
     """A loss by its name, with the options that are not its defaults."""
-    if run.get("tuned", "None") != "None":
+    if run.get("tuning", "None") != "None":
         return run["loss"]
     options = json.loads(run["loss_options"]) if run["loss_options"] != "None" else {}
     usual = {"centroids": RunConfig.model_fields["centroids"].default} | LOSS_DEFAULTS.get(run["loss"], {})
