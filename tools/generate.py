@@ -251,13 +251,23 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     ]
     order = rows.groupby("method")["difference"].mean().sort_values(ascending=False).index
     wide = rows.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
-    wide = wide.rename(columns="{} bits".format).rename_axis("less relahash").reset_index()
+    wide = wide.rename(columns="{} bits".format).rename_axis("minus relahash").reset_index()
     said = f"{provenance(tuned)} All of them by:\n\n{REALITY}\n"
     blocks = {"defaults": scores(default), "tuned": scores(tuned), "differences": f"{format_markdown(wide)}\n\n{said}"}
-    figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}*"
+    phase = pd.read_csv(RESULTS / "phase.csv")
+    root = phase["batch_size"].where(phase["loss"] == "relahash", 1) ** 0.5
+    phase = phase.assign(scale=(phase["beta"] / root).round(6), cosine=(phase["margin"] * root).round(6))
+    error = phase.pivot(index=["scale", "cosine"], columns="loss", values="quantization_error")
+    gap = error["relahash"] - error["orthohash"]
+    about = f"At equal scale and margin the error of RelaHash is larger in {(gap > 0).sum()} of {len(gap)} cells, by "
+    about += (
+        f"{gap.mean():.4f} on average ({gap.min():+.4f} to {gap.max():+.4f}); over the grid the errors themselves go "
+    )
+    about += f"from {phase['quantization_error'].min():.3f} to {phase['quantization_error'].max():.3f}."
+    figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}* {about}"
     trained = tuned[~tuned["loss"].isin(BASELINE_NAMES) & (tuned["bits"] == 64)]
-    about = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuning"].iloc[0])
-    short = f"{figure}\n\n{scores(trained)}\n\n{about}"
+    said = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuning"].iloc[0])
+    short = f"{figure}\n\n{scores(trained)}\n\n{said}"
     return {f"reality {name}": text for name, text in (blocks | {"figure": figure, "short": short}).items()}
 
 

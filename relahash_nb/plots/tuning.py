@@ -47,10 +47,12 @@ def plot_phase(runs: pd.DataFrame, value: str) -> Figure:
     low, high = runs[value].min(), runs[value].max()
     for ax, loss in zip(axes.flat, losses, strict=True):
         table = runs[runs["loss"] == loss].pivot_table(index="cosine margin", columns="scale", values=value)
-        look = dict(vmin=low, vmax=high, cmap="viridis", annot=True, fmt=".3f", cbar=False)
+        names = dict(
+            xticklabels=[f"{one:g}" for one in table.columns], yticklabels=[f"{one:g}" for one in table.index[::-1]]
+        )
+        look = dict(vmin=low, vmax=high, cmap="viridis", annot=True, fmt=".3f", cbar=False) | names
         sns.heatmap(table.sort_index(ascending=False), ax=ax, **look)
         ax.set(title=loss, xlabel="scale", ylabel="margin" if ax is axes.flat[0] else "")
-        ax.set_yticklabels([f"{float(text.get_text()):g}" for text in ax.get_yticklabels()], rotation=0)
-        ax.set_xticklabels([f"{float(text.get_text()):g}" for text in ax.get_xticklabels()])
+        ax.tick_params(axis="y", rotation=0)
     figure.suptitle(value.replace("_", " "))
     return figure
