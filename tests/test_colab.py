@@ -38,7 +38,11 @@ def seven(tmp_path_factory):
     """A folder with the ipywidgets of Colab."""
     folder = tmp_path_factory.mktemp("seven")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-    subprocess.run([*command, "ipywidgets==7.7.1", "ipython_genutils"], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "ipywidgets==7.7.1", "ipython_genutils", "widgetsnbextension~=3.6", "notebook"],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 

@@ -268,7 +268,7 @@ def test_an_archive_is_read_when_its_upload_is_complete(tmp_path, monkeypatch):
     archive.write_bytes(whole)
     data = load_dataset(RunConfig(dataset="cifar10"))
     assert data.pool.images.shape == (12_000, 3, 32, 32) and len(data.query) == 1_000
-    assert data.class_names == list("abcdefghij")
+    assert data.class_names == tuple("abcdefghij")
 
 
 def test_torchvision_s_sets_become_a_pool_of_both_parts(tmp_path, monkeypatch):

@@ -117,12 +117,20 @@ def test_the_gallery_is_small_and_needs_nothing_else():
 
 
 def test_their_commands_and_options_exist():
-    from relahash_nb.cli import ALIASES, COMMANDS, CheckOptions, FiguresOptions, ReportOptions, SweepOptions
+    from relahash_nb.cli import (
+        ALIASES,
+        COMMANDS,
+        CheckOptions,
+        FiguresOptions,
+        ReportOptions,
+        SweepOptions,
+        TuneOptions,
+    )
     from relahash_nb.search.commands import SearchOptions
 
     commands = re.findall(r"(?:^    |`)relahash ([a-z]+)(.*)", ALL, flags=re.MULTILINE)
     assert {name for name, _ in commands} <= set(COMMANDS) and len(commands) > 10
-    kinds = (RunConfig, SweepOptions, CheckOptions, ReportOptions, FiguresOptions, SearchOptions)
+    kinds = (RunConfig, SweepOptions, TuneOptions, CheckOptions, ReportOptions, FiguresOptions, SearchOptions)
     known = {name for kind in kinds for name in kind.model_fields} | {"help"}
     used = {name for _, rest in commands for name in re.findall(r"--([a-z][a-z-]+)", re.split("[`#]", rest)[0])}
     assert {name.replace("-", "_") for name in used if f"--{name}" not in ALIASES.values()} <= known
