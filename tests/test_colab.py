@@ -38,11 +38,8 @@ def seven(tmp_path_factory):
     """A folder with the ipywidgets of Colab."""
     folder = tmp_path_factory.mktemp("seven")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-    subprocess.run(
-        [*command, "ipywidgets==7.7.1", "ipython_genutils", "widgetsnbextension~=3.6", "notebook"],
-        check=True,
-        capture_output=True,
-    )
+    needed = ["ipywidgets==7.7.1", "ipython_genutils", "widgetsnbextension~=3.6", "notebook"]
+    subprocess.run([*command, *needed], check=True, capture_output=True)
     return folder
 
 
