@@ -270,7 +270,7 @@ def test_in_voila(servers, browser, run):
     move(page, run)
     menu = page.locator(".widget-dropdown select").first  # another run, which the kernel has to fetch
     menu.select_option(index=1)
-    page.wait_for_function("document.querySelector('.hamming-explorer h2').textContent.includes('48 bits')")
+    page.wait_for_function("document.querySelector('.hamming-explorer h2')?.textContent.includes('48 bits')")
     assert page.get_attribute("input.radius", "max") == "48"
     page.close()
 
