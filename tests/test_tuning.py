@@ -2,9 +2,10 @@
 
 import itertools
 import json
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from relahash_nb.results import finished_runs, save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06_reality_check.ipynb"
+SHORT = {"epochs": [1, 2], "batch_size": [64, 128]}
 FIXED = dict(bits=16, finetune=False, checkpoint_minutes=0.0)
 
 
@@ -31,17 +33,21 @@ def data():
     return load_dataset(RunConfig())
 
 
-@pytest.fixture(scope="module")
-def features(data):
+def make_features(data):
     generator = torch.Generator().manual_seed(0)
     classes = data.pool.targets.float() @ torch.randn(10, 64, generator=generator)
     return classes + torch.randn(len(classes), 64, generator=generator)
 
 
+@pytest.fixture(scope="module")
+def features(data):
+    return make_features(data)
+
+
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setitem(tuning.COMMON, "epochs", [1, 2])
-    monkeypatch.setitem(tuning.COMMON, "batch_size", [64, 128])
+    for name, values in SHORT.items():
+        monkeypatch.setitem(tuning.COMMON, name, values)
 
 
 def search(folder, data, features, loss="csq", trials=3):
@@ -78,29 +84,27 @@ def test_the_best_of_the_trials_is_kept_and_the_same_seed_finds_it_again(tmp_pat
     assert search(tmp_path / "first", data, features) == first  # nothing was left to do
 
 
-def run_and_die(folder, data, features):
-    seen = iter(range(9))
-    score = tuning.score_values
-    tuning.score_values = lambda *given: os.kill(os.getpid(), signal.SIGKILL) if next(seen) == 1 else score(*given)
-    search(folder, data, features)
+def start(code):
+    """Another process, with the same data; a fork of this one would wait for threads that it does not have."""
+    prepare = "import os, signal, test_tuning as t; data = t.load_dataset(t.RunConfig()); "
+    prepare += "features = t.make_features(data); t.tuning.COMMON |= t.SHORT\n"
+    paths = [str(Path(__file__).parent), str(Path(tuning.__file__).parent.parent)]
+    return subprocess.Popen([sys.executable, "-c", prepare + code], env=os.environ | {"PYTHONPATH": ":".join(paths)})
 
 
 def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, data, features):
-    process = multiprocessing.get_context("fork").Process(target=run_and_die, args=(tmp_path / "cut", data, features))
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL and not list((tmp_path / "cut" / "tuned").glob("*.json"))
+    code = f"""seen, score = iter(range(9)), t.tuning.score_values
+def killed(*given):
+    return os.kill(os.getpid(), signal.SIGKILL) if next(seen) == 1 else score(*given)
+t.tuning.score_values = killed
+t.search({str(tmp_path / "cut")!r}, data, features)"""
+    assert start(code).wait(120) == -signal.SIGKILL and not list((tmp_path / "cut" / "tuned").glob("*.json"))
     assert outcomes(search(tmp_path / "cut", data, features)) == outcomes(search(tmp_path / "whole", data, features))
 
 
 def test_two_processes_share_one_search(tmp_path, data, features):
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=search, args=(tmp_path, data, features, "dpn", 6)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    processes = [start(f"t.search({str(tmp_path)!r}, data, features, 'dpn', 6)") for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
     found = search(tmp_path, data, features, "dpn", 6)
     assert len(found["trials"]) == 6 and found["best"] in [trial["values"] for trial in found["trials"]]
 
