@@ -196,6 +196,8 @@ def sweep(arguments: Sequence[str]) -> int:
     from relahash_nb.sweep import sweep as run_all
 
     configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
+    if options.direct and (options.workers or options.scheduler or options.minutes):
+        raise ValueError("direct: given beside workers, scheduler or minutes, which are of notebooks; allowed: alone")
     if options.tuned:
         from relahash_nb.tuning import tuned
 

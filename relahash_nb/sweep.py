@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import pandas as pd
 from filelock import Timeout
 
-from relahash_nb.config import RunConfig
+from relahash_nb.config import TUNED_FIELDS, RunConfig
 from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
 from relahash_nb.results import Run, find_run, load_run, lock_run
@@ -214,19 +214,9 @@ def train_here(config: RunConfig) -> Run:
     """
     from relahash_nb import centroids, files, losses, models, results, training
 
-    free = (
-        "loss",
-        "loss_options",
-        "beta",
-        "margin",
-        "bits",
-        "centroids",
-        "centroid_seed",
-        "seed",
-        "lr",
-        "weight_decay",
-    )
-    usual = {name: RunConfig.model_fields[name].default for name in (*free, "epochs", "schedule", "ema", "tuning")}
+    # What neither the data nor fixed features depend on.
+    free = (*TUNED_FIELDS, "loss", "bits", "centroids", "centroid_seed", "seed", "schedule", "ema", "tuning")
+    usual = {name: RunConfig.model_fields[name].default for name in free} | {"batch_size": 2}  # the trainer checks it
     files.SECONDS.clear()
     try:
         data, features = _load(json.dumps(config.replace(**usual | {"finetune": config.resolve().finetune}).to_dict()))

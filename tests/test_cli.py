@@ -55,6 +55,7 @@ def relahash(*arguments, cwd):
         (["train", "--batch-size", "4000"], "batch_size: 4000 is too large; fashion_mini has 3000 training images"),
         (["train", "--root", "x"], "root: fashion_mini takes none"),
         (["sweep", "--bits", "16", "0"], "bits: 0 given"),
+        (["sweep", "--direct", "--workers", "2"], "direct: given beside workers, scheduler or minutes"),
         (["sweep", "--workers", "0"], "workers: 0 given; allowed: an integer from 1 to 10000"),
         (["sweep", "--minutes", "-1"], "minutes: -1 given; allowed: a number above 0"),
         (["sweep", "--minutes", "inf"], "minutes: 'inf' given"),
