@@ -49,7 +49,8 @@ def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes |
     levels = table[(x == "bits") & (table[x] > usual)].groupby([by, x])[y].mean()
     lines = table.drop(index=table.index[(x == "bits") & (table[x] > usual)])
     style = semantics(ours_first(table[by])) | ({} if x == "bits" else {"markers": False})
-    errors = dict(errorbar="sd", err_style="bars" if x == "bits" else "band")
+    repeats = lines.groupby([by, x]).size().max() > 1
+    errors = dict(errorbar="sd" if repeats else None, err_style="bars" if x == "bits" else "band")
     sns.lineplot(lines, x=x, y=y, hue=by, style=by, legend=False, ax=ax, **errors, **style)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if x == "bits":
