@@ -213,22 +213,24 @@ def result_tables(folder: Path) -> dict[str, str]:
     """From the committed `docs/results/`: the embedded data, other networks, the paper's own run, the reality check."""
     summary = pd.read_csv(RESULTS / "summary.csv")
     study, ours, whole = summary["data"] == "fashion_mini", summary["loss"] == "relahash", summary["finetune"]
-    paper = (summary["backbone"] == "alexnet") & (summary["image_size"] == 224) & ours
+    paper = (summary["data"] == "lists cifar10_jpeg") & whole & ours
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours & whole & ~paper]}
     blocks = {name: block(runs) for name, runs in parts.items()}
     return blocks | {"paper": papers(summary[paper])} | reality(summary[~whole], folder)
 
 
 def papers(runs: pd.DataFrame) -> str:
-    """What is published of RelaHash on CIFAR-10, and our runs of the same recipe, a row each, bits as columns."""
+    """What is published of RelaHash on CIFAR-10, and our fine-tuned runs, a row each, bits as columns."""
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
     rows = {
         source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
         for source, found in published.groupby("source", sort=False)
     }
-    for row in runs.itertuples():
-        name = f"here: β {row.beta:g}, batch {row.batch_size}, {row.epochs} epochs, {row.precision}, seed {row.seed}"
+    minutes = runs.filter(like="seconds_").sum(axis=1) / 60
+    for row in runs.assign(minutes=minutes).itertuples():
+        name = f"here: {row.backbone}, {row.image_size} pixels, β {row.beta:g}, batch {row.batch_size}, "
+        name += f"{row.epochs} epochs, {row.precision}, seed {row.seed}; {row.minutes:.0f} min"
         score = f"{row.mean_average_precision:.4f} ({row.worst:.4f} … {row.best:.4f})"
         rows.setdefault(name, {})[row.bits] = score
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
