@@ -1,7 +1,5 @@
 """Data sets by name: `DATASETS[name](config)` gives the splits; `load_dataset` checks them and adds validation."""
 
-from __future__ import annotations
-
 import shutil
 import tarfile
 from dataclasses import replace
@@ -136,8 +134,7 @@ def from_torchvision(config: RunConfig) -> Dataset:
 
 def _brought(name: str) -> Path | None:
     """An archive in the working directory, or in Colab's file panel, where one works in Google Drive."""
-    places = (Path(name), Path("/content", name)) if name.endswith(".tar.gz") else ()
-    return next(filter(Path.is_file, places), None)
+    return next(filter(Path.is_file, (Path(name), Path("/content", name))), None)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or

@@ -1,7 +1,5 @@
 """Images: from files to uint8 RGB of one size, and from a uint8 batch on its device to what a model is given."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat
@@ -112,8 +110,7 @@ def middle_square(image: Image.Image, size: int) -> Tensor:
 def to_rgb(image: Image.Image) -> Image.Image:
     """An image of any kind as 8-bit RGB, turned as its EXIF says; what is transparent becomes white.
 
-    Raises:
-        ValueError: Its levels have no agreed black and white, as in floating point and 32 bits.
+    A ValueError refuses levels without an agreed black and white, as in floating point and 32 bits.
 
     Example:
         >>> to_rgb(Image.new("I;16", (1, 1), 0x8000)).getpixel((0, 0))
@@ -135,13 +132,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:
-    """A batch (B, 1 or 3, H, W) uint8 as the model wants it, on the device that it is on.
+    """Images (B, 1 or 3, H, W) uint8 as (B, 3, image_size, image_size) float32 from 0 to 1, on the device that has them.
 
     Each image has random numbers of its own, drawn on the CPU from the generator, so that a seed means the same on
-    every device; `none` and `centre` need none.
-
-    Returns:
-        (B, 3, image_size, image_size) float32 from 0 to 1. The model normalises, since that goes with the weights.
+    every device; `none` and `centre` need none. The model normalises, since that goes with the weights.
 
     Example:
         >>> prepare(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8), 4).unique()

@@ -1,7 +1,5 @@
 """Data sets in a folder: HashNet's list files, what the published ones hold, and a sub-folder for each class."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -23,8 +21,6 @@ from relahash_nb.datasets.splits import Dataset, Pool, one_hot
 
 MOST_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"
-
-
 # What published data sets hold: classes, lines of each list, their SHA-256 where known, notes by rule of a finding.
 # imagenet100: HashNet's lists without the folder that its paths begin with, as all that came after share them.
 # nuswide_21: DeepHash-pytorch's; the sum of its database list is not known. Another split of equal sizes has its name.
