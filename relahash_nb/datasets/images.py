@@ -132,7 +132,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:
-    """Images (B, 1 or 3, H, W) uint8 as (B, 3, image_size, image_size) float32 from 0 to 1, on the device that has them.
+    """Images (B, 1 or 3, H, W) uint8 as (B, 3, image_size, image_size) float32 from 0 to 1, on the same device.
 
     Each image has random numbers of its own, drawn on the CPU from the generator, so that a seed means the same on
     every device; `none` and `centre` need none. The model normalises, since that goes with the weights.

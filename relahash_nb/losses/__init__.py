@@ -1,8 +1,5 @@
 """RelaHash and its rivals behind one uniform call: `LOSSES[name](centroids, **options)(codes, targets) -> scalar`."""
 
-from __future__ import annotations
-
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +9,10 @@ from torch import Tensor, nn
 
 from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RunConfig, load_attribute
-from relahash_nb.losses import centers, classification, pairwise, ranking
+from relahash_nb.losses import centers, classification, pairwise
 from relahash_nb.losses.common import HashLoss
 from relahash_nb.losses.relahash import RelaHashLoss
+from relahash_nb.options import did_you_mean
 
 __all__ = ["LOSSES", "HashLoss", "RelaHashLoss", "build_loss", "check_loss_options", "wants_batch_norm"]
 
@@ -36,19 +34,15 @@ LOSSES = {
     "sdh_c": classification.SDHCLoss,
     "bihalf": classification.BiHalfLoss,
     "dch": pairwise.DCHLoss,
-    "average_precision": ranking.AveragePrecisionLoss,
+    "average_precision": pairwise.AveragePrecisionLoss,
 }
 
 
 def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
-    """Build the loss that a config names; its weights depend on the seed alone, and no global random state changes.
+    """Build the loss that a config names, from centroids (C, K) ±1; a ValueError as of `check_loss_options`.
 
-    Args:
-        config: Its `loss`, `loss_options`, `seed`, `beta` and `margin` are used, as `check_loss_options` allows them.
-        centroids: (C, K) ±1.
-
-    Returns:
-        The loss; for a baseline, which has none, a `HashLoss` that holds the centroids and cannot be called.
+    Its weights depend on the seed alone, and no global random state changes. For a baseline, which has no loss, it is a
+    `HashLoss` that holds the centroids and cannot be called.
 
     Example:
         >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
@@ -59,13 +53,9 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
 
 
 def check_loss_options(config: RunConfig) -> dict[str, Any]:
-    """Check the options that a config gives to its loss or baseline, before anything is loaded or trained.
+    """The options that a config gives to its loss or baseline, checked before anything is loaded or trained.
 
-    Args:
-        config: Resolved or not. `beta` and `margin` are options of the loss where they are not None.
-
-    Returns:
-        The options that the loss is built with; `batch_norm` is the model's and not among them.
+    `beta` and `margin` are among them where they are not None; `batch_norm` is the model's and is not.
 
     Raises:
         ValueError: An option is given twice, is not the loss's, or is out of range; or a baseline is to be finetuned.
@@ -90,8 +80,7 @@ def check_loss_options(config: RunConfig) -> dict[str, Any]:
     allowed += [] if config.loss in BASELINES else ["batch_norm"]
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     for name in [] if takes_any else [name for name in options if name not in allowed]:
-        close = difflib.get_close_matches(name, allowed, n=1)
-        listed = (", ".join(allowed) or "none") + (f" (did you mean {close[0]}?)" if close else "")
+        listed = (", ".join(allowed) or "none") + did_you_mean(name, allowed)
         raise ValueError(f"{name}: {options[name]} given; {config.loss} takes no such option; allowed: {listed}")
     if not isinstance(batch_norm := options.pop("batch_norm", True), bool):
         raise ValueError(f"batch_norm: {batch_norm!r} given; allowed: true, false")
@@ -101,22 +90,12 @@ def check_loss_options(config: RunConfig) -> dict[str, Any]:
 
 
 def wants_batch_norm(config: RunConfig) -> bool:
-    """Whether the model has a batch norm after its hash layer: as the loss's paper has it, or as its option says.
-
-    Example:
-        >>> wants_batch_norm(RunConfig(loss="csq")), wants_batch_norm(RunConfig(loss_options={"batch_norm": False}))
-        (False, False)
-    """
+    """Whether the model has a batch norm after its hash layer: as the loss's paper has it, or as its option says."""
     return (config.loss_options or {}).get("batch_norm", getattr(_find(config), "batch_norm", True))
 
 
 def used_options(config: RunConfig) -> dict[str, Any]:
-    """All options of a config's loss or baseline, with the defaults that it fills in; for `run.json`.
-
-    Example:
-        >>> used_options(RunConfig(loss="dpn", margin=2))
-        {'margin': 2.0, 'batch_norm': False}
-    """
+    """All options of a config's loss or baseline, with the defaults that it fills in; for `run.json`."""
     parameters = inspect.signature(_find(config)).parameters.values()
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     return defaults | check_loss_options(config) | {"batch_norm": wants_batch_norm(config)}

@@ -1,7 +1,5 @@
 """RelaHash's loss in closed form: where it ends, and why it is never satisfied."""
 
-from __future__ import annotations
-
 import math
 
 

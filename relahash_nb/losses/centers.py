@@ -1,7 +1,5 @@
 """Losses that draw each item to the centroid of its class: OrthoHash by angle, CSQ and DPN bit by bit."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 
@@ -22,7 +20,6 @@ class OrthoHashLoss(HashLoss):
     arXiv 2109.14449.
 
     Args:
-        centroids: (C, K) ±1.
         beta: Scale of the cosines, above 0 (s in the paper); None: √K, as in the paper. Its code has 8 at any K.
         margin: m, taken off the cosine to each own centroid, from 0 up. The code's CIFAR-10 command has .3.
 
@@ -75,7 +72,6 @@ class CSQLoss(HashLoss):
     "Central Similarity Quantization for Efficient Image and Video Retrieval", Yuan et al., CVPR 2020, arXiv 1908.00347.
 
     Args:
-        centroids: (C, K) ±1.
         quantization: λ, from 0 up; .05 in the authors' code. Other implementations have 1e-3 or 1e-4.
 
     Example:
@@ -105,7 +101,6 @@ class DPNLoss(HashLoss):
     doi 10.24963/ijcai.2020/115.
 
     Args:
-        centroids: (C, K) ±1.
         margin: m, from 0 up.
 
     Example:

@@ -1,7 +1,5 @@
 """Losses that read the class off the codes with a linear head; of the centroids (C, K) only the shape counts."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """RelaHash: the relative position of codes in their batch."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch
