@@ -1,7 +1,5 @@
 """Methods side by side: which differences count, and what was published."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

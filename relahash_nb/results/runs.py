@@ -1,7 +1,5 @@
 """A run as files: what it leaves in its folder, and how that is read again."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import os

@@ -1,7 +1,5 @@
 """All finished runs as tables, over one definition of a setting: data fingerprint and `RunConfig`'s setting fields."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
