@@ -1,7 +1,5 @@
 """`relahash …`: the command line, generated from `RunConfig`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -123,11 +121,7 @@ def parse(
     command: str, arguments: Sequence[str], kind: type[Options], only: Sequence[str] = tuple(RunConfig.model_fields),
     own: Sequence[str] = (), description: str | None = None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """A command's own options, of `own` names or all; and those given of a run, as lists if of several runs.
-
-    Raises:
-        ValueError: There is no such option, or it has no value, or too many.
-    """
+    """A command's own options, of `own` names or all; and those given of a run, as lists if of several runs."""
     import dataclasses
 
     import tyro
