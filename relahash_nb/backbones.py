@@ -1,7 +1,5 @@
 """Networks without their classifiers: ours, torchvision's, timm's, or a function of your own."""
 
-from __future__ import annotations
-
 import torchvision
 from torch import nn
 
