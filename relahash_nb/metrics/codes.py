@@ -4,8 +4,6 @@ Tie-aware scores need no more than the number of items, and of relevant ones, at
 distance every order is equally likely, so nothing is sorted. A ValueError says what is wrong with codes.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 

@@ -4,8 +4,6 @@
 it refuses is a ValueError.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

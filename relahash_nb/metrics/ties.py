@@ -7,8 +7,6 @@ the presence of tied scores", ECIR 2008). Only where `top_k` cuts through a dist
 relevant items that were retrieved does the number of these, j, matter: it is hypergeometric.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from relahash_nb.metrics import checks
