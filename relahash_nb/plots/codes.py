@@ -1,7 +1,5 @@
 """Codes before the sign, and their bits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Results of a search: images, distances, which classes are confused."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

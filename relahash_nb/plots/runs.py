@@ -1,7 +1,5 @@
 """Numbers of runs: over the epochs, over the bits, methods side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """One look for all figures."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping
 

@@ -1,7 +1,5 @@
 """Methods before and after tuning, and over a grid of two options."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
