@@ -1,7 +1,5 @@
 """The Hamming explorer: `explore` in a notebook, `export_html` as a page, `plot_view` as a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import ipywidgets

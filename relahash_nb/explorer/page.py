@@ -1,7 +1,5 @@
 """A view as the browser gets it: names and numbers as JSON, tables and images as bytes, once."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """The explorer without a custom widget: one plot function under the sliders that any notebook shows."""
 
-from __future__ import annotations
-
 import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """The explorer drawn in the browser: an anywidget. Importing this file needs anywidget."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import anywidget
