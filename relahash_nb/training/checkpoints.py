@@ -1,7 +1,5 @@
 """The checkpoint of a run: all that changes while it trains, in one file that is there as a whole or not at all."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

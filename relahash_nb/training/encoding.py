@@ -1,7 +1,5 @@
 """`encode` gives the codes of a split, `evaluate` and `score` say how well they retrieve."""
 
-from __future__ import annotations
-
 import math
 
 import torch

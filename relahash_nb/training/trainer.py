@@ -1,7 +1,5 @@
 """`Trainer` trains a model, one epoch a call; `fit` is the loop over it."""
 
-from __future__ import annotations
-
 import copy
 import math
 import time
