@@ -5,8 +5,6 @@ hash layer. `fit` calls it in place of the training, so that a baseline is a run
 `relahash train --loss itq --finetune False`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -19,10 +17,7 @@ RIDGE = 0.1  # of the features' mean variance, added to each variance
 
 
 def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
-    """Give a `HashModel` the hash layer of the baseline that a config names, from features (N, F) and targets (N, C).
-
-    ValueError: the baseline cannot give as many bits.
-    """
+    """Give a `HashModel` the hash layer of a config's baseline, from features (N, F) and targets (N, C)."""
     generator = torch.Generator().manual_seed(config.seed)
     options = config.loss_options or {}
     layer = BASELINES[config.loss](features.cpu(), targets.cpu(), config.bits, generator, **options)

@@ -1,7 +1,5 @@
 """Outputs of a model that no longer learns, and the files that keep them: frozen features and decoded images."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import itertools
@@ -99,14 +97,9 @@ def forward_blocks(
 
     On a CPU each core computes blocks of its own on one thread, so that no core waits for another after every layer;
     on a GPU one block is read while another is computed. At most one finished block a worker waits to be taken.
-
-    Args:
-        forward: `HashModel.forward` or `HashModel.features`.
-        model: On any device.
-        split: N items.
-        precision: fp32, bf16 or fp16, also of the outputs: (≤ 256, …) at a time, on the CPU.
-        all_cores: Use each core of this process, not only as many as torch has threads: for outputs that the other
-            workers of a sweep wait for.
+    `forward` is `HashModel.forward` or `features`; the outputs, (≤ 256, …) at a time, are in `precision` on the CPU.
+    With `all_cores` it uses each core of this process, not only as many as torch has threads: for outputs that the
+    other workers of a sweep wait for.
     """
     device, image_size = model.mean.device, split.pool.image_size
     network = for_inference(model, image_size, precision)

@@ -1,7 +1,5 @@
 """Where the files of a run lie, and how each of them is put in place: whole or not at all. No torch."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """A notebook of the project, executed by papermill; and what is checked before a kernel is started for it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -180,11 +180,9 @@ def attempt(config: RunConfig, minutes: float | None = None, notebook: bool = Tr
 
 
 def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
-    """Executes the training notebook for one config, into the run's folder; see `execute_notebook`.
+    """Executes the training notebook for one config, into the run's folder; RunFailed as of `execute_notebook`.
 
-    Raises:
-        RunFailed: As there, or another process is at this run, or its folder cannot be written.
-        KeyboardInterrupt: The partial notebook is removed.
+    It is raised too where another process is at this run, or its folder cannot be written.
     """
     folder, defaults = run_folder(config), RunConfig().to_dict()
     chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
@@ -207,11 +205,7 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
 
 
 def train_here(config: RunConfig) -> Run:
-    """One run in this process, without a notebook; the data and fixed features of the last one serve again.
-
-    Raises:
-        RunFailed: The data or the options cannot be used, or the training diverged.
-    """
+    """One run in this process, without a notebook; the data and fixed features of the last one serve again."""
     from relahash_nb import centroids, files, losses, models, results, training
 
     # What neither the data nor fixed features depend on.

@@ -68,7 +68,8 @@ def test_no_file_outgrows_one_idea(path):
 def test_the_package_does_not_grow():
     """The goal is 5,000 lines, 400 more for search and 300 for tuning: who needs more than this removes others."""
     lines = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert sum(count for path, count in lines.items() if not {"search", "tuning.py"} & {*path.parts}) <= 7_000
+    lines.pop(PACKAGE / "tuning.py")
+    assert sum(count for path, count in lines.items() if "search" not in path.parts) <= 6_880
     assert sum(count for path, count in lines.items() if "search" in path.parts) <= 665
 
 
