@@ -1,5 +1,6 @@
 """The rivals' losses: each against its formula as a loop, its gradient by differences or by hand; state; options."""
 
+import copy
 import math
 
 import numpy as np
@@ -347,6 +348,33 @@ def test_plain_cross_entropy_has_no_batch_norm():
     assert not torch.equal(with_norm.hash(features), with_norm.hash_layer[0](features))
 
 
+def test_relahash_at_its_reference_batch_size_is_the_published_one_and_at_others_it_does_not_change():
+    z, y = torch.tensor(draw(16)), torch.eye(3)[torch.arange(16) % 3]
+    published, invariant = make("relahash"), make("relahash", reference_batch_size=16)
+    assert invariant(z, y) == pytest.approx(published(z, y).item(), abs=1e-12)
+    twice = torch.cat([z, z]), torch.cat([y, y])
+    assert invariant(*twice).item() == pytest.approx(published(z, y).item(), abs=1e-12)
+    assert abs(published(*twice).item() - published(z, y).item()) > 0.1
+
+
+def test_relahash_s_running_statistics_make_a_similarity_its_own():
+    loss, y = make("relahash", running=True), torch.eye(3)[[0, 1, 2, 0, 1]]
+    batches = [torch.tensor(draw(seed=seed)) for seed in range(12)]
+    mean, norm = 0.0, 0.0
+    for count, batch in enumerate(batches, 1):
+        assert loss(batch, y) == make("relahash")(batch, y)  # in training mode the batch's own
+        share = max(1 / count, 0.1)
+        mean += share * (batch.mean().item() - mean)
+        norm += share * (np.linalg.norm(batch.numpy() - batch.numpy().mean()) - norm)
+    loss.eval()
+    by_hand = (batches[0].numpy() - mean) / norm @ CENTROIDS.numpy().T / math.sqrt(8)
+    assert np.abs(loss.similarity(batches[0]).numpy() - by_hand).max() < 1e-6
+    assert torch.allclose(loss.similarity(batches[0])[:1], loss.similarity(batches[0][:1]))
+    still = copy.deepcopy(loss.state_dict())
+    loss(batches[1], y)
+    assert all(torch.equal(tensor, still[name]) for name, tensor in loss.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
@@ -356,6 +384,7 @@ def test_plain_cross_entropy_has_no_batch_norm():
         ("dpn", dict(margin=float("nan")), "margin: nan given"),
         ("hashnet", dict(interval=0), "interval: 0 given"),
         ("dpsh", dict(memory=0), "memory: 0 given"),
+        ("relahash", dict(reference_batch_size=0), "reference_batch_size: 0 given"),
     ],
 )
 def test_an_option_out_of_range_is_said(name, options, said):
