@@ -11,10 +11,10 @@ import torchvision
 from filelock import FileLock
 
 from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
-from relahash_nb.datasets.checks import RULES, DataError, Finding, check
+from relahash_nb.datasets.checks import DataError, check
 from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
 from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
-from relahash_nb.datasets.splits import Dataset, Pool, Split, split_pool
+from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
 from relahash_nb.files import SECONDS, timed
 
 __all__ = [

@@ -1,51 +1,17 @@
 """What may be wrong with a data set, and the checks before anything is learned from it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from relahash_nb.datasets.images import FileImages
-
-if TYPE_CHECKING:
-    from relahash_nb.datasets.splits import Dataset, Split
+from relahash_nb.datasets.splits import Dataset, Finding, Split
 
 LIST_FILES = {"train": "train.txt", "query": "test.txt", "database": "database.txt"}
 SAMPLE = 64  # files that are decoded before a training
 SHOWN = 3  # items or classes that a finding names
-# What is listed contradicts itself or cannot be read, or the queries were learned from: nothing is trained.
-ERRORS = ("missing list", "list", "labels differ", "one class", "no labels", "query in train")
-ERRORS += ("missing image", "leads out", "unreadable image")
-# A run makes sense, but its score may mean something else than expected.
-WARNINGS = ("class names", "query in database", "copies", "listed twice", "no label", "no item", "nothing to find")
-WARNINGS += ("count", "unknown list")  # other than published
-RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong, or may be: one of `RULES`, and a line that says how many, of what, and where.
-
-    Example:
-        >>> print(Finding("no label", "test.txt: 2 of 10 images have no label"))
-        warning: test.txt: 2 of 10 images have no label
-    """
-
-    rule: str
-    text: str
-
-    @property
-    def level(self) -> str:
-        """`error` or `warning`."""
-        return RULES[self.rule]
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.text}"
 
 
 class DataError(ValueError):

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets.checks import LIST_FILES, Finding, shorten
+from relahash_nb.datasets.checks import LIST_FILES, shorten
 from relahash_nb.datasets.images import IMAGE_SUFFIXES, FileImages, decoded_size
-from relahash_nb.datasets.splits import Dataset, Pool, one_hot
+from relahash_nb.datasets.splits import Dataset, Finding, Pool, one_hot
 
 MOST_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"

@@ -12,12 +12,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relahash_nb.datasets.checks import Finding
 from relahash_nb.datasets.images import FileImages
 
 # Counts of the literature over all classes: query, train, and whether the database leaves the training images out; "2"
 # trains on its whole database.
 PROTOCOLS = {"1": (1_000, 5_000, False), "1-disjoint": (1_000, 5_000, True), "2": (10_000, None, False)}
+# What is listed contradicts itself or cannot be read, or the queries were learned from: nothing is trained.
+ERRORS = ("missing list", "list", "labels differ", "one class", "no labels", "query in train")
+ERRORS += ("missing image", "leads out", "unreadable image")
+# A run makes sense, but its score may mean something else than expected.
+WARNINGS = ("class names", "query in database", "copies", "listed twice", "no label", "no item", "nothing to find")
+WARNINGS += ("count", "unknown list")  # other than published
+RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or may be: one of `RULES`, and a line that says how many, of what, and where.
+
+    Example:
+        >>> print(Finding("no label", "test.txt: 2 of 10 images have no label"))
+        warning: test.txt: 2 of 10 images have no label
+    """
+
+    rule: str
+    text: str
+
+    @property
+    def level(self) -> str:
+        """`error` or `warning`."""
+        return RULES[self.rule]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.text}"
 
 
 @dataclass(frozen=True, eq=False)
