@@ -219,7 +219,7 @@ def sweep(arguments: Sequence[str]) -> int:
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
     options, given = parse("tune", arguments, TuneOptions)
-    from relahash_nb.sweep import expand, read_grid
+    from relahash_nb.sweep import expand, load_shared, read_grid
     from relahash_nb.tuning import search_space
 
     grid = (read_grid(Path(options.file)) if options.file else {}) | given
@@ -229,14 +229,9 @@ def tune(arguments: Sequence[str]) -> int:
         search_space(config.loss)  # refuses what cannot be tuned before anything is loaded
     if len({config.replace(loss="relahash", bits=64).run_id for config in configs}) > 1:
         raise ValueError("tune: several values are given; allowed: of loss and bits alone")
-    from relahash_nb.datasets import load_dataset
-    from relahash_nb.features import decode_images, pool_features
-    from relahash_nb.models import build_model
     from relahash_nb.tuning import tune as search
 
-    first = configs[0].resolve()
-    data = decode_images(load_dataset(first), first)
-    features = None if first.finetune else pool_features(build_model(first), data, first)
+    data, features = load_shared(configs[0])
     for config in configs:
         print(search(config, data, features, options.trials))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import os
 import time
@@ -208,12 +207,9 @@ def train_here(config: RunConfig) -> Run:
     """One run in this process, without a notebook; the data and fixed features of the last one serve again."""
     from relahash_nb import centroids, files, losses, models, results, training
 
-    # What neither the data nor fixed features depend on.
-    free = (*TUNED_FIELDS, "loss", "bits", "centroids", "centroid_seed", "seed", "schedule", "ema", "tuning")
-    usual = {name: RunConfig.model_fields[name].default for name in free} | {"batch_size": 2}  # the trainer checks it
     files.SECONDS.clear()
     try:
-        data, features = _load(json.dumps(config.replace(**usual | {"finetune": config.resolve().finetune}).to_dict()))
+        data, features = load_shared(config)
         lock_run(config, data)
         model, given = models.build_model(config), (len(data.class_names), config.bits)
         goals = centroids.make_centroids(*given, config.centroids, config.seed_of_centroids)
@@ -225,12 +221,18 @@ def train_here(config: RunConfig) -> Run:
         raise RunFailed(str(error)) from None
 
 
+def load_shared(config: RunConfig) -> tuple[Any, Any]:
+    """A data set, and its pool's features where the backbone is fixed; those of the last call, where they serve."""
+    # What neither depends on.
+    free = (*TUNED_FIELDS, "loss", "bits", "centroids", "centroid_seed", "seed", "schedule", "ema", "tuning")
+    usual = {name: RunConfig.model_fields[name].default for name in free} | {"batch_size": 2}  # the trainer checks it
+    return _load(config.replace(**usual | {"finetune": config.resolve().finetune}))
+
+
 @functools.lru_cache(maxsize=1)
-def _load(text: str) -> tuple[Any, Any]:
-    """The data set of a config, as JSON, and the features of its pool where the backbone is fixed."""
+def _load(config: RunConfig) -> tuple[Any, Any]:
     from relahash_nb import datasets, features, models
 
-    config = RunConfig(**json.loads(text))
     data = features.decode_images(datasets.load_dataset(config), config)
     fixed = None if config.resolve().finetune else features.pool_features(models.build_model(config), data, config)
     return data, fixed
