@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
 from relahash_nb import notebooks
+from relahash_nb.cluster import ClusterOptions
 from relahash_nb.config import BASELINE_NAMES, RECIPES, SETTING_FIELDS, RunConfig, project_path
 from relahash_nb.options import Count, Options, Positive, did_you_mean, option
 
@@ -45,16 +44,12 @@ class TrainOptions(Options):
     tag: str | None = option(None, "accepted as in the published command, and not used")
 
 
-class SweepOptions(Options):
+class SweepOptions(ClusterOptions):
     """Train and score every combination of the values."""
 
     plan: bool = option(False, "only print the runs, which are finished, and what the rest will take", "flag")
     file: str | None = option(None, "YAML file with names and values; an option on the command line goes before it")
-    workers: Annotated[int, Field(ge=1, le=10_000)] | None = option(
-        None, "processes of a local Dask cluster; default: one run after another, without a cluster"
-    )
     tuned: str | None = option(None, "folder that relahash tune wrote; its best options replace those of each run")
-    scheduler: str | None = option(None, "address of a running Dask scheduler, such as tcp://host:8786")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
     minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import pandas as pd
 from filelock import Timeout
 
+from relahash_nb.cluster import on_cluster
 from relahash_nb.config import TUNED_FIELDS, RunConfig
 from relahash_nb.files import lock_file, run_folder, write
 from relahash_nb.notebooks import RunFailed, execute_notebook
@@ -91,7 +92,9 @@ def sweep(
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
     cluster = workers or scheduler
-    finished = on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes, notebooks)
+    finished = (
+        run_on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes, notebooks)
+    )
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -115,28 +118,12 @@ def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: b
         waiting = taken
 
 
-def on_cluster(
-    configs: Sequence[RunConfig], workers: int | None, scheduler: str | None, minutes: float | None
-) -> Iterator[Outcome]:
-    """The runs on a Dask cluster, one at a time on each worker, each tried twice; a lost one starts elsewhere."""
-    try:
-        from dask.distributed import Client, as_completed
-    except ImportError:
-        raise ValueError("workers: needs Dask; pip install 'relahash-nb[cluster]'") from None
-    try:
-        # One thread a worker: a run at a time, and as many OpenMP threads as its share of the cores.
-        local = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        client = Client(scheduler) if scheduler else Client(**local)  # which closes its own cluster with itself
-    except OSError as error:
-        raise ValueError(f"scheduler: {scheduler!r} given, and not to be reached ({error})") from None
-    with client:
-        resources = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
-        needs = {"GPU": 1} if any("GPU" in resource for resource in resources) else None
-        by_key, options = {config.run_id: config for config in configs}, dict(retries=1, resources=needs)
-        submitted = [client.submit(attempt_on_worker, config.to_dict(), minutes, key=key, **options)
-                     for key, config in by_key.items()]  # fmt: skip
-        for future in as_completed(submitted):
-            yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
+def run_on_cluster(configs: Sequence[RunConfig], minutes: float | None, *cluster: Any) -> Iterator[Outcome]:
+    """The runs on a Dask cluster, in the order in which they end."""
+    by_key = {config.run_id: config for config in configs}
+    arguments = {key: (config.to_dict(), minutes) for key, config in by_key.items()}
+    for future in on_cluster(attempt_on_worker, arguments, *cluster):
+        yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 
 from relahash_nb.cli import main
 from relahash_nb.search import HashIndex, drop_pictures, list_pictures, load_hasher, nearest, thumbnails
-from relahash_nb.search import hasher as hashing
 from relahash_nb.search import index as indexes
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
@@ -142,7 +141,7 @@ def test_broken_pictures_are_named_skipped_and_counted(hasher, pictures, locatio
     (folder / "text.png").write_text("no picture")
     (folder / "torn.png").write_bytes((folder / "a" / "000.png").read_bytes()[:60])
     gone = folder / "gone.png"
-    monkeypatch.setattr(hashing, "list_pictures", lambda folder: [*list_pictures(folder), gone])
+    monkeypatch.setattr(indexes, "list_pictures", lambda folder: [*list_pictures(folder), gone])
     assert HashIndex.build(hasher, folder, location).counts == dict(added=10, known=0, skipped=4)
     said = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in said] == [

@@ -17,8 +17,20 @@ from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parent
 ROWS = (
-    *("options", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses", "backbones"),
-    *("models", "features", "training", "results", "tuning", "search", "explorer", "notebooks", "sweep", "cli"),
+    *("options", "cluster", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses"),
+    *(
+        "backbones",
+        "models",
+        "features",
+        "training",
+        "results",
+        "tuning",
+        "search",
+        "explorer",
+        "notebooks",
+        "sweep",
+        "cli",
+    ),
 )
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from relahash_nb.cluster import ClusterOptions
 from relahash_nb.files import write
-from relahash_nb.options import Count, Options, option
+from relahash_nb.options import Count, option
 
 PLACE = "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)"
 
 
-class SearchOptions(Options):
+class SearchOptions(ClusterOptions):
     """Of all four; COMMANDS says which takes what."""
 
     folder: str | None = option(None, "folder with pictures, at any depth", "positional")
@@ -35,10 +36,11 @@ def run_hash(options: SearchOptions, **settings: Any) -> int:
     """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
     import numpy as np
 
-    from relahash_nb.search import load_hasher
+    from relahash_nb.search import list_pictures, load_hasher
 
     hasher = load_hasher(options.run, folder=options.folder, **settings)
-    parts = list(hasher.hash_folder(options.folder))
+    parts = list(hasher.hash_files(list_pictures(options.folder)))
+    sys.stderr.writelines(f"skipped: {fault}\n" for *_, faults in parts for fault in faults)
     codes = np.concatenate([hasher([]), *(codes for _, codes, *_ in parts)])
     paths = np.array([path for rows, *_ in parts for _, path in rows], str)
     np.savez(buffer := BytesIO(), codes=codes, paths=paths, card=json.dumps(hasher.card))
@@ -52,7 +54,7 @@ def run_index(options: SearchOptions, **settings: Any) -> int:
     from relahash_nb.search import open_index
 
     index = open_index(options.index, options.run, options.folder, options.kind, **settings)
-    counts = index.add(options.folder)
+    counts = index.add(options.folder, options.workers, options.scheduler)
     print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
     print_recall(index, SearchOptions().k)
     return int(counts["skipped"] > 0)
@@ -104,7 +106,7 @@ def _printable(path: str) -> str:
 BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # options of a run
 COMMANDS = {
     "hash": (run_hash, ("folder", "run", "out", *BASELINE)),
-    "index": (run_index, ("folder", "run", "index", "kind", *BASELINE)),
+    "index": (run_index, ("folder", "run", "index", "kind", "workers", "scheduler", *BASELINE)),
     "search": (run_search, ("pictures", "index", "kind", "k", "format")),
     "duplicates": (run_duplicates, ("place", "radius")),
 }

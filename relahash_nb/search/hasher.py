@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from tqdm import tqdm
 
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig, project_path
 from relahash_nb.datasets.images import FORMATS, IMAGE_SUFFIXES
 from relahash_nb.features import for_inference
+from relahash_nb.files import watch
 from relahash_nb.metrics import pack
 from relahash_nb.models import HashModel, build_model, digest_of
 from relahash_nb.training import find_device
@@ -42,7 +41,7 @@ class Hasher:
     """
 
     def __init__(self, path: Path, weights: str | None = None, device: str = "auto", **card: Any) -> None:
-        self._model, self.content = HashModel.load(path, weights), path.read_bytes()
+        self.device, self._model, self.content = device, HashModel.load(path, weights), path.read_bytes()
         known = self._model.facts
         facts = {name: known[name] for name in ("image_size", "decoded_size", "mean", "std")}
         self.card = card | {name: known[name] for name in ("bits", "backbone", "weights", "weights_digest")}
@@ -59,13 +58,12 @@ class Hasher:
                 codes.append(pack(self._network(padded.to(self._network.mean.device))[: len(images)].cpu()))
         return np.concatenate(codes)
 
-    def hash_folder(
-        self, folder: str | Path, known: Callable[[str], Any] = lambda digest: None
-    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, int, int]]:
-        """Of a folder's pictures, COMMIT at a time, digests and paths, codes, and how many are known and broken."""
-        for found, count, faults in read_pictures(list_pictures(folder), self._model, known):
-            sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
-            yield [row[:2] for row in found], self([image for *_, image in found]), count, len(faults)
+    def hash_files(
+        self, paths: Sequence[Path], known: Callable[[str], Any] = lambda digest: None
+    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, int, list[str]]]:
+        """COMMIT pictures at a time: digests and paths, codes, how many are known, and what is wrong with others."""
+        for found, count, faults in read_pictures(paths, self._model, known):
+            yield [row[:2] for row in found], self([image for *_, image in found]), count, faults
 
 
 def load_hasher(
@@ -103,7 +101,8 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
     model = build_model(config).to(find_device(device)).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
     network = for_inference(model, config.image_size, "fp32")
-    for found, *_ in read_pictures(paths[:: -(-len(paths) // FIT) or 1], model):
+    paths = paths[:: -(-len(paths) // FIT) or 1]
+    for found, *_ in watch(read_pictures(paths, model), -(-len(paths) // COMMIT), "pictures"):
         images = [image for *_, image in found]
         with torch.no_grad():
             features += [network.features(torch.stack(images).to(network.mean.device)).cpu()] if images else []
@@ -148,7 +147,7 @@ def read_pictures(
             return f"{os.fsencode(path).decode(errors='replace')}: {reason(error)}"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in tqdm(range(0, len(paths), COMMIT), unit_scale=COMMIT, unit=" pictures", disable=None, delay=2):
+        for start in range(0, len(paths), COMMIT):
             found = list(pool.map(read, paths[start : start + COMMIT]))
             faults = [one for one in found if isinstance(one, str)]
             yield [one for one in found if isinstance(one, tuple)], found.count(None), faults

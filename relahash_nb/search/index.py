@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+from pydantic import SecretStr
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from relahash_nb.files import write
-from relahash_nb.search.hasher import BASELINE, Hasher, load_hasher, reason
+from relahash_nb.cluster import on_cluster
+from relahash_nb.files import watch, write
+from relahash_nb.search.hasher import BASELINE, COMMIT, Hasher, list_pictures, load_hasher, reason
 
 PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
+PART = 1024  # pictures, at most, that a worker of a cluster takes at a time, for which it loads the model
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
 
 
@@ -182,6 +188,7 @@ class HashIndex:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
         kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
+        device: Where the index's own model hashes, without a hasher: `auto`, `cpu`, `cuda`.
 
     Attributes:
         card: What names the model.
@@ -191,21 +198,26 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat") -> None:
+    def __init__(
+        self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat", device: str = "auto"
+    ) -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
         if kind not in store.kinds:
             raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
         self._store, self.kind, self._hasher, self.counts = store(str(location), hasher), kind, hasher, {}
-        self.card = self._store.card
+        self._place = SecretStr(str(location if store is PostgresStore else Path(location).absolute()))
+        self.card, self._device = self._store.card, hasher.device if hasher else device
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
         self._store.prepare(kind)
 
     @classmethod
-    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> HashIndex:
-        """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class."""
+    def build(
+        cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat", **cluster: Any
+    ) -> HashIndex:
+        """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class and `add`."""
         index = cls(location, hasher, kind)
-        index.add(folder)
+        index.add(folder, **cluster)
         return index
 
     def __len__(self) -> int:
@@ -218,22 +230,40 @@ class HashIndex:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "model.safetensors")
                 path.write_bytes(self._store.read("SELECT content FROM relahash_model")[0][0])
-                self._hasher = Hasher(path, run=self.card["run"], loss=self.card["loss"])
+                self._hasher = Hasher(path, None, self._device, run=self.card["run"], loss=self.card["loss"])
             if self._hasher.card["model"] != self.card["model"]:
                 raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
         return self._hasher
 
-    def add(self, folder: str | Path) -> dict[str, int]:
-        """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on."""
-        self.counts = counts = dict(added=0, known=0, skipped=0)
-        find = lambda digest: self._store.read("SELECT 1 FROM relahash_items WHERE digest = ?", digest)
-        for pictures, codes, known, skipped in self.hasher.hash_folder(folder, find):
-            added = self._store.append(pictures, codes)
-            counts["added"] += added
-            counts["known"] += known + len(pictures) - added
-            counts["skipped"] += skipped
+    def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> dict[str, int]:
+        """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on.
+
+        With `workers`, processes of a local Dask cluster, or the address of a `scheduler`, they are shared out.
+        """
+        paths, self.counts = list_pictures(folder), dict(added=0, known=0, skipped=0)
+        batches = self._share(paths, workers, scheduler) if workers or scheduler else self._add(paths)
+        for added, known, faults in watch(batches, -(-len(paths) // COMMIT), "pictures"):
+            sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
+            for what, count in dict(added=added, known=known, skipped=len(faults)).items():
+                self.counts[what] += count
         self._store.prepare(self.kind)
-        return counts
+        return self.counts
+
+    def _add(self, paths: Sequence[Path]) -> Iterator[tuple[int, int, list[str]]]:
+        """Adds pictures; of each batch how many were added and known, and what is wrong with others."""
+        find = lambda digest: self._store.read("SELECT 1 FROM relahash_items WHERE digest = ?", digest)
+        for pictures, codes, known, faults in self.hasher.hash_files(paths, find):
+            added = self._store.append(pictures, codes)
+            yield added, known + len(pictures) - added, faults
+
+    def _share(self, paths: Sequence[Path], *cluster: Any) -> Iterator[tuple[int, int, list[str]]]:
+        """The same by the workers of a cluster, as their parts end; names of parts are unique in a shared scheduler."""
+        name, count = uuid4().hex, min(len(paths), max(cluster[0] or 1, -(-len(paths) // PART)))
+        parts = {f"{name}-{part}": (self._place, self._device, paths[part::count]) for part in range(count)}
+        for future in on_cluster(_add_part, parts, *cluster):
+            if error := future.exception():
+                raise ChildProcessError(f"workers: {reason(error)}")
+            yield from future.result()
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
         """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
@@ -269,6 +299,13 @@ class HashIndex:
         return sorted(paths for paths in found.values() if len(paths) > 1)
 
 
+def _add_part(place: SecretStr, device: str, paths: Sequence[Path]) -> list[tuple[int, int, list[str]]]:
+    """On a worker: `HashIndex._add`, by a connection of its own."""
+    index = HashIndex(place.get_secret_value(), device=device)
+    with closing(index._store.connection):
+        return list(index._add(paths))
+
+
 def open_index(
     location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
 ) -> HashIndex:
@@ -280,7 +317,8 @@ def open_index(
     asked = {"run": None, **BASELINE, **settings}
     fitted = card and all(asked.get(name, known) == known for name, known in card.items())  # once is enough
     begin = run or ("backbone" in settings and not fitted)
-    return HashIndex(location, load_hasher(run, folder=folder, **settings) if begin else None, kind)
+    hasher = load_hasher(run, folder=folder, **settings) if begin else None
+    return HashIndex(location, hasher, kind, settings.get("device", "auto"))
 
 
 def describe(card: dict[str, Any]) -> str:
