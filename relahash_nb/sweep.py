@@ -1,7 +1,5 @@
 """The grid: papermill executes a notebook for each run, here or on a cluster; finished runs are skipped."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

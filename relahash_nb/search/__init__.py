@@ -1,9 +1,4 @@
-"""Search your own pictures: hash a folder with a finished run's model, keep the codes, find the nearest.
-
-hasher = load_hasher("RUN_ID")
-index = HashIndex.build(hasher, "photos", "photos.index")
-distances, paths = index.search(["holiday.jpg"], k=20)
-"""
+"""Search your own pictures: hash a folder with a finished run's model, keep the codes, find the nearest."""
 
 from importlib import import_module
 

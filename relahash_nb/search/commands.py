@@ -1,7 +1,5 @@
 """`relahash hash`, `index`, `search` and `duplicates`: each takes its options, prints, and gives an exit code."""
 
-from __future__ import annotations
-
 import json
 import sys
 from io import BytesIO

@@ -1,7 +1,5 @@
 """From picture files to packed codes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -58,9 +56,7 @@ class Hasher:
                 codes.append(pack(self._network(padded.to(self._network.mean.device))[: len(images)].cpu()))
         return np.concatenate(codes)
 
-    def hash_files(
-        self, paths: Sequence[Path], known: Callable[[str], Any] = lambda digest: None
-    ) -> Iterator[tuple[list[tuple[str, str]], np.ndarray, int, list[str]]]:
+    def hash_files(self, paths: Sequence[Path], known: Callable[[str], Any] = lambda digest: None) -> Iterator[tuple]:
         """COMMIT pictures at a time: digests and paths, codes, how many are known, and what is wrong with others."""
         for found, count, faults in read_pictures(paths, self._model, known):
             yield [row[:2] for row in found], self([image for *_, image in found]), count, faults

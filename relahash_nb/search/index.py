@@ -1,28 +1,25 @@
 """An index of codes and the model that made them: a folder (SQLite and FAISS), or PostgreSQL with pgvector."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from pydantic import SecretStr
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy import sparse
 
 from relahash_nb.cluster import on_cluster
 from relahash_nb.files import watch, write
 from relahash_nb.search.hasher import BASELINE, COMMIT, Hasher, list_pictures, load_hasher, reason
 
 PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
-PART = 1024  # pictures, at most, that a worker of a cluster takes at a time, for which it loads the model
+PART = 512  # pictures, at most, that a worker of a cluster takes at a time, for which it loads the model
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
 
 
@@ -80,20 +77,18 @@ class FolderStore(Store):
 
         self.folder, self._faiss, self._indexes = Path(location), faiss, {}
         path = self.folder / "items.sqlite"
-        if create:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        elif not path.is_file():
+        if not create and not path.is_file():
             raise ValueError(f"index: {location!r} given, and there is none; a run or a backbone begins one")
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.connection = sqlite3.connect(path, timeout=600, isolation_level="IMMEDIATE", check_same_thread=False)
         self.transaction, self.to_value, self.to_bytes = lambda: self.connection, bytes, bytes
         self.sql = lambda text: text.replace("{code}", "?")
-        if not create:
-            return
-        columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
-        self.connection.execute("CREATE TABLE IF NOT EXISTS relahash_model (id INTEGER PRIMARY KEY, card, content)")
-        if not (path := self.folder / "model.json").exists():  # a copy for people to read
-            write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
+        if create:
+            columns = "id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, path TEXT NOT NULL, code BLOB NOT NULL"
+            self.connection.execute(f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})")
+            self.connection.execute("CREATE TABLE IF NOT EXISTS relahash_model (id INTEGER PRIMARY KEY, card, content)")
+            if not (path := self.folder / "model.json").exists():  # a copy for people to read
+                write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; with flat, also of all that tie with the last."""
@@ -159,9 +154,8 @@ class PostgresStore(Store):
             f"CREATE TABLE IF NOT EXISTS relahash_items ({columns})",
             "CREATE TABLE IF NOT EXISTS relahash_model (id int PRIMARY KEY, card text, content bytea)",
         )
-        with self.transaction():
-            for text in texts if create else ():
-                self.connection.execute(text)
+        if create:
+            self.connection.execute("; ".join(texts))  # in one transaction
 
     def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
         """Distances and paths of the k nearest; ties at the last distance are cut by path, with hnsw by chance."""
@@ -176,9 +170,8 @@ class PostgresStore(Store):
         """Makes the approximate index where there is none; PostgreSQL keeps it up to date."""
         if kind == "hnsw":
             text = "CREATE INDEX IF NOT EXISTS relahash_hnsw ON relahash_items USING hnsw (code bit_hamming_ops)"
-            with self.transaction():
-                for part in (LOCK, "SET LOCAL maintenance_work_mem = '1GB'", text):  # in less, a million take hours
-                    self.connection.execute(part)
+            with self.transaction():  # in less memory, a million take hours
+                self.connection.execute(f"{LOCK}; SET LOCAL maintenance_work_mem = '1GB'; {text}")
 
 
 class HashIndex:
@@ -188,7 +181,6 @@ class HashIndex:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
         kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
-        device: Where the index's own model hashes, without a hasher: `auto`, `cpu`, `cuda`.
 
     Attributes:
         card: What names the model.
@@ -198,26 +190,22 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(
-        self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat", device: str = "auto"
-    ) -> None:
+    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat") -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
         if kind not in store.kinds:
             raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
         self._store, self.kind, self._hasher, self.counts = store(str(location), hasher), kind, hasher, {}
         self._place = SecretStr(str(location if store is PostgresStore else Path(location).absolute()))
-        self.card, self._device = self._store.card, hasher.device if hasher else device
+        self.card, self._device = self._store.card, hasher.device if hasher else "auto"
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
         self._store.prepare(kind)
 
     @classmethod
-    def build(
-        cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat", **cluster: Any
-    ) -> HashIndex:
-        """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class and `add`."""
+    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> "HashIndex":
+        """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class."""
         index = cls(location, hasher, kind)
-        index.add(folder, **cluster)
+        index.add(folder)
         return index
 
     def __len__(self) -> int:
@@ -236,10 +224,7 @@ class HashIndex:
         return self._hasher
 
     def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> dict[str, int]:
-        """Adds a folder's pictures whose content is not there, and gives `counts`; after an interruption it goes on.
-
-        With `workers`, processes of a local Dask cluster, or the address of a `scheduler`, they are shared out.
-        """
+        """Adds a folder's pictures that are not there, here or by Dask's workers, as a sweep; gives `counts`."""
         paths, self.counts = list_pictures(folder), dict(added=0, known=0, skipped=0)
         batches = self._share(paths, workers, scheduler) if workers or scheduler else self._add(paths)
         for added, known, faults in watch(batches, -(-len(paths) // COMMIT), "pictures"):
@@ -257,10 +242,9 @@ class HashIndex:
             yield added, known + len(pictures) - added, faults
 
     def _share(self, paths: Sequence[Path], *cluster: Any) -> Iterator[tuple[int, int, list[str]]]:
-        """The same by the workers of a cluster, as their parts end; names of parts are unique in a shared scheduler."""
-        name, count = uuid4().hex, min(len(paths), max(cluster[0] or 1, -(-len(paths) // PART)))
-        parts = {f"{name}-{part}": (self._place, self._device, paths[part::count]) for part in range(count)}
-        for future in on_cluster(_add_part, parts, *cluster):
+        """The same by the workers of a cluster, part by part; no other part in a shared scheduler has its key."""
+        parts = [(self._place, self._device, paths[start : start + PART]) for start in range(0, len(paths), PART)]
+        for future in on_cluster(_add_part, {uuid4().hex: part for part in parts}, *cluster):
             if error := future.exception():
                 raise ChildProcessError(f"workers: {reason(error)}")
             yield from future.result()
@@ -292,16 +276,19 @@ class HashIndex:
         flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
-        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
+        links = sparse.csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
         found: dict[int, list[str]] = {}
-        for path, group in zip(paths, connected_components(links, directed=False)[1][of_code.ravel()], strict=True):
+        for path, group in zip(
+            paths, sparse.csgraph.connected_components(links, directed=False)[1][of_code.ravel()], strict=True
+        ):
             found.setdefault(int(group), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
 
 
 def _add_part(place: SecretStr, device: str, paths: Sequence[Path]) -> list[tuple[int, int, list[str]]]:
     """On a worker: `HashIndex._add`, by a connection of its own."""
-    index = HashIndex(place.get_secret_value(), device=device)
+    index = HashIndex(place.get_secret_value())
+    index._device = device
     with closing(index._store.connection):
         return list(index._add(paths))
 
@@ -310,15 +297,13 @@ def open_index(
     location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
 ) -> HashIndex:
     """The index at a place, or a new one of a run or a baseline; arguments as for `HashIndex` and `load_hasher`."""
-    try:
+    card: dict[str, Any] = {}
+    with suppress(ValueError):
         card = HashIndex(location).card
-    except ValueError:
-        card = {}
     asked = {"run": None, **BASELINE, **settings}
     fitted = card and all(asked.get(name, known) == known for name, known in card.items())  # once is enough
     begin = run or ("backbone" in settings and not fitted)
-    hasher = load_hasher(run, folder=folder, **settings) if begin else None
-    return HashIndex(location, hasher, kind, settings.get("device", "auto"))
+    return HashIndex(location, load_hasher(run, folder=folder, **settings) if begin else None, kind)
 
 
 def describe(card: dict[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """Answers as thumbnails, and a place to drop pictures on: for a notebook, a Voila page, or a file."""
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Callable, Mapping
@@ -62,11 +60,7 @@ def figure(picture: Any, name: str, caption: str) -> str:
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
     """A place to drop pictures on, or to choose them; below it the HTML that `answer` makes of names and contents."""
     shown = ipywidgets.HTML()
-
-    def show(files: dict[str, bytes]) -> None:
-        """Answers anew."""
-        shown.value = answer(files)
-
+    show = lambda files: setattr(shown, "value", answer(files))
     try:
         import anywidget
 
@@ -79,11 +73,6 @@ def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
 
 
 def uploaded(value: Any) -> dict[str, bytes]:
-    """Names and contents of what a FileUpload of ipywidgets 7 (a dictionary) or 8 (a tuple) holds.
-
-    Example:
-        >>> uploaded({"a": {"content": b"1"}}) == uploaded(({"name": "a", "content": memoryview(b"1")},)) == {"a": b"1"}
-        True
-    """
+    """Names and contents of what a FileUpload of ipywidgets 7 (a dictionary) or 8 (a tuple) holds."""
     files = value.items() if isinstance(value, dict) else [(file["name"], file) for file in value]
     return {name: bytes(file["content"]) for name, file in files}
