@@ -150,6 +150,25 @@ def test_broken_pictures_are_named_skipped_and_counted(hasher, pictures, locatio
     assert said[0].endswith("not a readable picture") and said[3].endswith("No such file or directory")
 
 
+def test_workers_of_a_cluster_share_the_pictures(hasher, pictures, location, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("dask.distributed", reason="the extra [cluster] is not installed")
+    folder = shutil.copytree(pictures, tmp_path / "some")
+    (folder / "text.png").write_text("no picture")
+    monkeypatch.setattr(indexes, "PART", 16)  # six parts
+    shared, alone = HashIndex(location, hasher), HashIndex(tmp_path / "alone", hasher)
+    assert shared.add(folder, workers=2) == alone.add(folder) == dict(added=80, known=0, skipped=1)
+    assert [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()] == 2 * [str(folder / "text.png")]
+    (paths, codes), (expected_paths, expected) = shared.codes(), alone.codes()
+    assert paths == expected_paths and np.array_equal(codes, expected)
+    assert shared.add(folder, workers=2) == dict(added=0, known=80, skipped=1)
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(hasher, pictures, tmp_path):
+    pytest.importorskip("dask.distributed", reason="the extra [cluster] is not installed")
+    with pytest.raises(ValueError, match=r"^scheduler: 'tcp://127.0.0.1:1' given, and not to be reached"):
+        HashIndex(tmp_path / "index", hasher).add(pictures, scheduler="tcp://127.0.0.1:1")
+
+
 def test_near_duplicates_are_linked_in_groups(hasher, pictures, location):
     index = HashIndex.build(hasher, pictures, location)
     paths = [str(path) for path in list_pictures(pictures)]

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import numpy as np
 from pydantic import SecretStr
-from scipy import sparse
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from relahash_nb.cluster import on_cluster
 from relahash_nb.files import watch, write
@@ -276,11 +277,9 @@ class HashIndex:
         flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
         flat.add(codes)
         limits, _, near = flat.range_search(codes, radius + 1)
-        links = sparse.csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
+        links = csr_array((np.ones(len(near), bool), near, limits.astype(np.int64)), (len(codes), len(codes)))
         found: dict[int, list[str]] = {}
-        for path, group in zip(
-            paths, sparse.csgraph.connected_components(links, directed=False)[1][of_code.ravel()], strict=True
-        ):
+        for path, group in zip(paths, connected_components(links, directed=False)[1][of_code.ravel()], strict=True):
             found.setdefault(int(group), []).append(path)
         return sorted(paths for paths in found.values() if len(paths) > 1)
 

@@ -60,7 +60,10 @@ def figure(picture: Any, name: str, caption: str) -> str:
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
     """A place to drop pictures on, or to choose them; below it the HTML that `answer` makes of names and contents."""
     shown = ipywidgets.HTML()
-    show = lambda files: setattr(shown, "value", answer(files))
+
+    def show(files: dict[str, bytes]) -> None:
+        shown.value = answer(files)
+
     try:
         import anywidget
 
