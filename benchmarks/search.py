@@ -84,7 +84,7 @@ def photographs(folder: Path, weights: str, count: int, report: Report) -> None:
         }
         took = {stage: stage_seconds(work) for stage, work in stages.items()}
     took["all of it"] = tuple(map(sum, zip(*took.values(), strict=True)))
-    caption = f"**{count:,} photographs** of {folder.parent.name}: EfficientNet-Lite0 at 224 pixels, ITQ, {BITS} bits."
+    caption = f"**{count:,} photographs** of {folder}: EfficientNet-Lite0 at 224 pixels, ITQ, {BITS} bits."
     rows = [[stage, f"{wall:.1f}", f"{cpu:.1f}"] for stage, (wall, cpu) in took.items()]
     report.table(caption, ["stage", "s", "s of both cores together"], rows, in_readme=True)
     report.measured["photographs"] = took

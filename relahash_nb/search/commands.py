@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from relahash_nb.cluster import ClusterOptions
-from relahash_nb.files import write
+from relahash_nb.files import watch, write
 from relahash_nb.options import Count, option
 
 PLACE = "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)"
@@ -34,10 +34,10 @@ def run_hash(options: SearchOptions, **settings: Any) -> int:
     """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
     import numpy as np
 
-    from relahash_nb.search import list_pictures, load_hasher
+    from relahash_nb.search.hasher import COMMIT, list_pictures, load_hasher
 
-    hasher = load_hasher(options.run, folder=options.folder, **settings)
-    parts = list(hasher.hash_files(list_pictures(options.folder)))
+    hasher, pictures = load_hasher(options.run, folder=options.folder, **settings), list_pictures(options.folder)
+    parts = list(watch(hasher.hash_files(pictures), -(-len(pictures) // COMMIT), "pictures"))
     sys.stderr.writelines(f"skipped: {fault}\n" for *_, faults in parts for fault in faults)
     codes = np.concatenate([hasher([]), *(codes for _, codes, *_ in parts)])
     paths = np.array([path for rows, *_ in parts for _, path in rows], str)

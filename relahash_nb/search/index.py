@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -224,14 +225,13 @@ class HashIndex:
                 raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
         return self._hasher
 
-    def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> dict[str, int]:
+    def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> Counter[str]:
         """Adds a folder's pictures that are not there, here or by Dask's workers, as a sweep; gives `counts`."""
-        paths, self.counts = list_pictures(folder), dict(added=0, known=0, skipped=0)
+        paths, self.counts = list_pictures(folder), Counter(added=0, known=0, skipped=0)
         batches = self._share(paths, workers, scheduler) if workers or scheduler else self._add(paths)
         for added, known, faults in watch(batches, -(-len(paths) // COMMIT), "pictures"):
             sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
-            for what, count in dict(added=added, known=known, skipped=len(faults)).items():
-                self.counts[what] += count
+            self.counts.update(added=added, known=known, skipped=len(faults))
         self._store.prepare(self.kind)
         return self.counts
 
