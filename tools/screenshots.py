@@ -1,6 +1,5 @@
 """Takes pictures of the explorer and of the search page with a headless Chromium.
 
-    python tools/screenshots.py          # docs/explorer.png, for the README
     python tools/screenshots.py FOLDER   # wide, dark and at a phone's width, before and after a move, to look at
     python tools/screenshots.py http://127.0.0.1:8866/ PICTURE   # docs/search.png: PICTURE dropped on `make search`
 
@@ -40,9 +39,7 @@ def main() -> None:
         page = export_html(view, Path(folder, "explorer.html"))
         path = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        if len(sys.argv) == 1:
-            shoot(open_page(browser, page, "wide", view), ROOT / "docs" / "explorer.png")
-        for look in LOOKS if len(sys.argv) > 1 else ():
+        for look in LOOKS:
             opened = open_page(browser, page, look, view)
             shoot(opened, Path(sys.argv[1], f"{look}-before.png"))
             for _ in range(10):
