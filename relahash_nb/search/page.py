@@ -14,6 +14,7 @@ from relahash_nb.datasets.images import FORMATS, to_rgb
 from relahash_nb.search.index import HashIndex
 
 Answer = list[tuple[int, str, bool]] | str  # distance, path, whether it is the query itself; or why there is none
+LARGE = "min-width:84px;image-rendering:pixelated"  # or one of 28 pixels is a stamp
 STYLE = "width:140px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
 
 
@@ -50,7 +51,8 @@ def figure(picture: Any, name: str, caption: str) -> str:
         with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS) as image:
             (small := to_rgb(image)).thumbnail((140, 140))
             small.save(buffer := BytesIO(), "JPEG")
-        shown = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+        data = base64.b64encode(buffer.getvalue()).decode()
+        shown = f'<img alt="" style="{LARGE}" src="data:image/jpeg;base64,{data}">'
     except (OSError, ValueError):
         shown = "(not there any more)"
     name, last = html.escape(name), html.escape(Path(name).name)
