@@ -21,7 +21,6 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "colab"
 DATA = "relahash_nb/share/data/fashion_mini.npz"
 WITHOUT_DATA = ("00_relative_position.ipynb",)
-WITH_RUNS = ("02", "03", "04", "05")  # they show runs, and a new machine has none
 BADGE = "*This file brings the package along: run all cells.*"
 PACKAGE = """# @title The package (nothing to see: its files as text)
 wheel = "{wheel}"
@@ -35,13 +34,29 @@ OFFLINE = """\
     if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first: what is there will do
         %pip install --quiet --no-deps {source}
 """
-RUNS = """# @title Runs to look at, where there are none: four short trainings, a few minutes
+RUNS = """# @title Runs to look at, where there are none: {what}, a few minutes
+import importlib.util
 import sys
 
 from relahash_nb.config import project_path
 
 if not any(project_path("results").glob("runs/*/run.json")):
-    !"{sys.executable}" -m relahash_nb.cli sweep --loss relahash cross_entropy --bits 16 64"""
+    relahash = f'"{{sys.executable}}" -m relahash_nb.cli'
+"""
+SHORT = """    !{relahash} sweep --loss relahash cross_entropy --bits 16 64"""
+STUDY = """    if importlib.util.find_spec("optuna") is None:
+        %pip install --quiet optuna
+    fixed = "--finetune False --bits 64 --centroid-seed None"  # features of a random network
+    three = f"{fixed} --loss relahash orthohash csq"
+    phase = f"{fixed} --direct --results-dir results_phase"
+    !{relahash} sweep {three} --direct --seed 0 1
+    !{relahash} tune {three}
+    !{relahash} sweep {three} --direct --seed 0 1 --tuned results/tuned
+    !{relahash} sweep {phase} --loss relahash --beta 4 16 64 --margin 0.025 0.125 0.5
+    !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4"""
+# What notebooks show, which a new machine does not have.
+RUNS_OF = dict.fromkeys(("02", "03", "04", "05"), RUNS.format(what="four short trainings") + SHORT)
+RUNS_OF["06"] = RUNS.format(what="three losses on fixed features of a random network") + STUDY
 
 
 def main() -> None:
@@ -81,8 +96,8 @@ def bring_along(path: Path, wheel: Path) -> str:
     assert marker
     _, install, rest = after.partition("    %pip install --quiet {source}\n")
     setup.source = before + UNPACK.format(version=wheel.name.split("-")[1]) + install + OFFLINE + rest
-    if path.name.startswith(WITH_RUNS):
-        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(RUNS, metadata={"cellView": "form"}))
+    if runs := RUNS_OF.get(path.name[:2]):
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(runs, metadata={"cellView": "form"}))
     package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=base64.b64encode(wheel.read_bytes()).decode()).rstrip())
     package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
     notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable
