@@ -18,9 +18,8 @@ RIDGE = 0.1  # of the features' mean variance, added to each variance
 
 def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
     """Give a `HashModel` the hash layer of a config's baseline, from features (N, F) and targets (N, C)."""
-    generator = torch.Generator().manual_seed(config.seed)
-    options = config.loss_options or {}
-    layer = BASELINES[config.loss](features.cpu(), targets.cpu(), config.bits, generator, **options)
+    given = features.cpu(), targets.cpu(), config.bits, torch.Generator().manual_seed(config.seed)
+    layer = BASELINES[config.loss](*given, **config.loss_options or {})
     model.hash_layer = layer.requires_grad_(False).to(features.device).eval()
 
 
@@ -116,9 +115,10 @@ class RandomCodes(nn.Module):
 def projection(weight: Tensor, mean: Tensor) -> nn.Module:
     """A hash layer of the usual build that gives weight (K, F) times features less their mean (F,)."""
     bits, size = weight.shape
-    layer = nn.Sequential(nn.Linear(size, bits, bias=False), nn.BatchNorm1d(bits, eps=0.0))
+    layer = nn.Sequential(nn.Linear(size, bits, bias=False), nn.BatchNorm1d(bits))
     layer[0].weight.data.copy_(weight)
     layer[1].running_mean.copy_(weight @ mean)
+    layer[1].running_var.fill_(1 - layer[1].eps)  # some versions of torch refuse an eps of 0
     return layer
 
 
