@@ -22,6 +22,7 @@ explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 search: $(VENV)/.dev          ## search in your pictures as a web page on localhost: make search FOLDER=photos
+	@[ -n "$(FOLDER)" ] || ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study
 	@mkdir -p build
 	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/07_search_your_images.ipynb \
 	  build/search.ipynb -p results_dir "$(CURDIR)/results" $(if $(FOLDER),-p folder "$(abspath $(FOLDER))")

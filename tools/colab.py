@@ -56,6 +56,7 @@ STUDY = """    if importlib.util.find_spec("optuna") is None:
     !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4"""
 # What notebooks show, which a new machine does not have.
 RUNS_OF = dict.fromkeys(("02", "03", "04", "05"), RUNS.format(what="four short trainings") + SHORT)
+RUNS_OF["07"] = RUNS.format(what="one short training") + "    !{relahash} sweep --bits 64"
 RUNS_OF["06"] = RUNS.format(what="three losses on fixed features of a random network") + STUDY
 
 
