@@ -28,7 +28,7 @@ def on_cluster(
         from dask.distributed import Client, as_completed
 
         # One thread a worker: a call at a time, and as many OpenMP threads as its share of the cores.
-        local = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        local = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
         client = Client(scheduler) if scheduler else Client(**local)  # which closes its own cluster with itself
     except ImportError:
         raise ValueError("workers: needs Dask; pip install 'relahash-nb[cluster]'") from None
