@@ -138,7 +138,7 @@ class HashModel(nn.Module):
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
+        path = Path(run) if len(Path(run).parts) > 1 or Path(run).exists() else project_path("results") / "runs" / run
         path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt") as file:

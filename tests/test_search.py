@@ -294,6 +294,7 @@ def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
         (["search", "x.jpg", "--index", "nothing"], "'nothing' given, and there is none"),
         (["hash", "nothing", "--backbone", "small_cnn"], "there is no such folder"),
         (["hash", "."], "run, backbone: not given"),
+        (["hash", ".", "--run", "none"], "model: 'results/runs/none' given; there is no such file"),
         (["duplicates"], "place: not given"),
     ],
 )
