@@ -55,7 +55,10 @@ PHASE = (
     "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
     "β/√B and m√B), 64 bits, one seed."
 )
-TUNED = "Mean average precision of all losses after {budget} of tuning each, {seeds} seeds; rank in brackets."
+TUNED = (
+    "mAP after {budget} of tuning per loss, {seeds} seeds (rank). Only the hash layer is trained, on fixed features of "
+    "EfficientNet-Lite0: not comparable with the first table."
+)
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
     assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
@@ -229,8 +232,8 @@ def papers(runs: pd.DataFrame) -> str:
     }
     minutes = runs.filter(like="seconds_").sum(axis=1) / 60
     for row in runs.assign(minutes=minutes).itertuples():
-        name = f"here: {row.backbone}, {row.image_size} pixels, β {row.beta:g}, batch {row.batch_size}, "
-        name += f"{row.epochs} epochs, {row.precision}, seed {row.seed}; {row.minutes:.0f} min"
+        name = f"here: {row.backbone}, {row.image_size} pixels, β {row.beta:g}, {row.epochs} epochs "
+        name += f"({row.minutes:.0f} min)"
         score = f"{row.mean_average_precision:.4f} ({row.worst:.4f} … {row.best:.4f})"
         rows.setdefault(name, {})[row.bits] = score
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
@@ -262,10 +265,8 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     error = phase.pivot(index=["scale", "cosine"], columns="loss", values="quantization_error")
     gap = error["relahash"] - error["orthohash"]
     about = f"At equal scale and margin the error of RelaHash is larger in {(gap > 0).sum()} of {len(gap)} cells, by "
-    about += (
-        f"{gap.mean():.4f} on average ({gap.min():+.4f} to {gap.max():+.4f}); over the grid the errors themselves go "
-    )
-    about += f"from {phase['quantization_error'].min():.3f} to {phase['quantization_error'].max():.3f}."
+    about += f"{gap.mean():.4f} on average ({gap.min():+.4f} to {gap.max():+.4f}), small beside the errors, "
+    about += f"{phase['quantization_error'].min():.3f} to {phase['quantization_error'].max():.3f}."
     figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}* {about}"
     trained = tuned[~tuned["loss"].isin(BASELINE_NAMES) & (tuned["bits"] == 64)]
     said = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuning"].iloc[0])
