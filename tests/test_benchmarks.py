@@ -108,8 +108,8 @@ def test_a_busy_machine_is_said():
         assert ("**busy**" in made.markdown()) is busy
 
 
-def test_the_page_s_numbers_are_those_of_the_reports():
-    text = (ROOT / "docs" / "benchmarks.md").read_text()
+def test_the_pages_numbers_are_those_of_the_reports():
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("benchmarks.md", "search.md"))
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         for table in json.loads(path.read_text())["tables"]:
             assert not table["in_readme"] or common.markdown_table(table) in text, path
