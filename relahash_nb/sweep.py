@@ -89,10 +89,8 @@ def sweep(
         if outcome.run is not None:
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
     start = time.perf_counter()
-    cluster = workers or scheduler
-    finished = (
-        run_on_cluster(missing, workers, scheduler, minutes) if cluster else run_serial(missing, minutes, notebooks)
-    )
+    cluster = workers, scheduler
+    finished = run_shared(missing, minutes, *cluster) if any(cluster) else run_serial(missing, minutes, notebooks)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
@@ -116,11 +114,13 @@ def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: b
         waiting = taken
 
 
-def run_on_cluster(configs: Sequence[RunConfig], minutes: float | None, *cluster: Any) -> Iterator[Outcome]:
+def run_shared(
+    configs: Sequence[RunConfig], minutes: float | None, workers: int | None, scheduler: str | None
+) -> Iterator[Outcome]:
     """The runs on a Dask cluster, in the order in which they end."""
     by_key = {config.run_id: config for config in configs}
     arguments = {key: (config.to_dict(), minutes) for key, config in by_key.items()}
-    for future in on_cluster(attempt_on_worker, arguments, *cluster):
+    for future in on_cluster(attempt_on_worker, arguments, workers, scheduler):
         yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
 
 

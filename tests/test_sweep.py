@@ -338,3 +338,14 @@ def test_runs_without_a_notebook_are_those_with_one_bit_for_bit(tmp_path, capsys
 def test_a_run_without_a_notebook_that_fails_says_why_in_a_line(tmp_path, capsys):
     (outcome,) = sweep.sweep(expand(dict(lr=[1e30], epochs=[1], results_dir=[str(tmp_path)])), notebooks=False)
     assert outcome.run is None and "the loss is nan at epoch 1" in outcome.error and "\n" not in outcome.error
+
+
+@pytest.mark.parametrize("cluster", [dict(workers=3), dict(scheduler="tcp://host:8786")])
+def test_a_cluster_is_asked_for_as_it_was_named(cluster, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(sweep, "on_cluster", lambda *given: asked.append(given) or [])
+    config = RunConfig(results_dir=str(tmp_path))
+    sweep.sweep([config], minutes=5.0, **cluster)
+    ((call, arguments, *named),) = asked
+    assert call is sweep.attempt_on_worker and arguments == {config.run_id: (config.to_dict(), 5.0)}
+    assert named == [cluster.get("workers"), cluster.get("scheduler")]
