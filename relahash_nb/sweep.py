@@ -114,13 +114,11 @@ def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: b
         waiting = taken
 
 
-def run_shared(
-    configs: Sequence[RunConfig], minutes: float | None, workers: int | None, scheduler: str | None
-) -> Iterator[Outcome]:
-    """The runs on a Dask cluster, in the order in which they end."""
+def run_shared(configs: Sequence[RunConfig], minutes: float | None, *cluster: Any) -> Iterator[Outcome]:
+    """The runs by the workers of a cluster, named as for `on_cluster`, in the order in which they end."""
     by_key = {config.run_id: config for config in configs}
     arguments = {key: (config.to_dict(), minutes) for key, config in by_key.items()}
-    for future in on_cluster(attempt_on_worker, arguments, workers, scheduler):
+    for future in on_cluster(attempt_on_worker, arguments, *cluster):
         yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
 
 

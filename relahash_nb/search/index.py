@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -288,8 +288,7 @@ def _add_part(place: SecretStr, device: str, paths: Sequence[Path]) -> list[tupl
     """On a worker: `HashIndex._add`, by a connection of its own."""
     index = HashIndex(place.get_secret_value())
     index._device = device
-    with closing(index._store.connection):
-        return list(index._add(paths))
+    return list(index._add(paths))
 
 
 def open_index(

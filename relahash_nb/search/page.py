@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
-from PIL import Image
+from PIL import Image, ImageOps
 
 from relahash_nb.datasets.images import FORMATS, to_rgb
 from relahash_nb.search.index import HashIndex
 
 Answer = list[tuple[int, str, bool]] | str  # distance, path, whether it is the query itself; or why there is none
-LARGE = "min-width:84px;image-rendering:pixelated"  # or one of 28 pixels is a stamp
 STYLE = "width:140px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
 
 
@@ -49,10 +48,8 @@ def figure(picture: Any, name: str, caption: str) -> str:
     """A picture (a path, or a file's bytes) with a caption and the last part of its name, as HTML."""
     try:
         with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture, formats=FORMATS) as image:
-            (small := to_rgb(image)).thumbnail((140, 140))
-            small.save(buffer := BytesIO(), "JPEG")
-        data = base64.b64encode(buffer.getvalue()).decode()
-        shown = f'<img alt="" style="{LARGE}" src="data:image/jpeg;base64,{data}">'
+            ImageOps.contain(to_rgb(image), (140, 140)).save(buffer := BytesIO(), "JPEG")
+        shown = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
     except (OSError, ValueError):
         shown = "(not there any more)"
     name, last = html.escape(name), html.escape(Path(name).name)
@@ -62,10 +59,7 @@ def figure(picture: Any, name: str, caption: str) -> str:
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:
     """A place to drop pictures on, or to choose them; below it the HTML that `answer` makes of names and contents."""
     shown = ipywidgets.HTML()
-
-    def show(files: dict[str, bytes]) -> None:
-        shown.value = answer(files)
-
+    show = lambda files: shown.set_trait("value", answer(files))
     try:
         import anywidget
 
