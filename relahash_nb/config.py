@@ -228,12 +228,6 @@ class RunConfig(Options):
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
         """A config from an older run's `config.json`: fields that are gone are dropped, new ones get defaults."""
         known = {name: value for name, value in values.items() if name in cls.model_fields}
-        if known.get("save_weights") == "hash_layer":
-            known["save_weights"] = "trained"
-        if "holdout" not in values and known.get("dataset") == "folder":
-            known["holdout"] = 0.0
-        if "compile" in values and values.get("loss") in _FORMERLY_NORMALIZED:  # a field of then
-            known["loss_options"] = {"batch_norm": True} | (known.get("loss_options") or {})
         return cls(**known | _as_none(known.get("loss", ""), known))
 
     @classmethod
@@ -259,8 +253,6 @@ class RunConfig(Options):
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
 TUNED_FIELDS = ("lr", "weight_decay", "epochs", "batch_size", "beta", "margin", "loss_options")  # by `relahash tune`
-# Losses that all had a batch norm as long as the field `compile` was there.
-_FORMERLY_NORMALIZED = ("csq", "dpn", "hashnet", "greedyhash", "jmlh", "dpsh", "dtsh", "sdh_c", "cross_entropy_plain")
 LOSS_DEFAULTS = {  # as in the losses' constructors, which a test compares: no torch is loaded for a run's name
     "relahash": dict(beta=8.0, margin=0.5), "orthohash": dict(margin=0.2), "orthohash_arc": dict(margin=0.2),
     "dpn": dict(margin=1.0), "dtsh": dict(margin=2.5),

@@ -3,6 +3,7 @@
 import io
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -101,7 +102,7 @@ def with_query_scores(folder, **methods):
 
 
 def test_differences_to_a_reference_are_paired_by_query_and_corrected_for_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "query_scores", lambda folder: np.load(f"{folder}/codes.npz")["average_precision"])
+    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
     generator = np.random.default_rng(0)
     hard = generator.uniform(0, 1, 400)  # of a query; far more than any method's gain
     draw = lambda gain, spread=0.02: [hard + gain + generator.normal(0, spread, 400) for _ in range(4)]
@@ -115,7 +116,7 @@ def test_differences_to_a_reference_are_paired_by_query_and_corrected_for_their_
 
 
 def test_a_difference_that_one_seed_made_is_not_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "query_scores", lambda folder: np.load(f"{folder}/codes.npz")["average_precision"])
+    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
     flat = [np.full(200, 0.5)] * 3
     runs = with_query_scores(tmp_path, relahash=flat, lucky=[np.full(200, 0.9), *flat[1:]])
     assert comparison.paired_differences(runs)["verdict"].tolist() == ["not told apart"]

@@ -170,7 +170,7 @@ SAVED = {
     "lr": 0.003, "backbone_lr_scale": 1.0, "weight_decay": 0.0005, "schedule": "cosine", "dropout": False,
     "precision": "fp32", "device": "auto", "compile": False, "top_k": "all", "denominator": "retrieved",
     "drop_self_matches": False, "validation_per_class": 0, "eval_interval": 0, "seed": 0, "split_seed": 0,
-    "centroid_seed": 0, "save_weights": "hash_layer", "checkpoint_minutes": 5.0, "fresh": False,
+    "centroid_seed": 0, "save_weights": "trained", "checkpoint_minutes": 5.0, "fresh": False,
     "max_megapixels": 100.0, "cache_gigabytes": 50.0, "data_dir": "data", "results_dir": "results",
 }  # fmt: skip
 
@@ -181,10 +181,8 @@ def test_an_older_run_is_read():
     assert config.save_weights == "trained" and config.run_id == RunConfig(bits=16, epochs=1, image_size=14).run_id
     assert RunConfig.from_saved(SAVED | {"beta": 50.0}).beta == 50.0
     assert RunConfig.from_saved({"bits": 32}) == RunConfig(bits=32)
-    older = SAVED | {"dataset": "folder", "root": "photos"}
-    assert RunConfig.from_saved(older).holdout == 0.0  # as long as there was no such option, nothing was held out
     with pytest.raises(ValueError, match="compile: no such parameter"):
-        RunConfig(**SAVED | {"save_weights": "none"})
+        RunConfig(**SAVED)
 
 
 def test_a_folder_of_photographs_has_a_recipe_of_its_own():

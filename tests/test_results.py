@@ -131,7 +131,7 @@ def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_pa
     assert find_run(RunConfig(bits=20, results_dir=str(tmp_path))) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', '{"format": 1, "run_id": "another"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}', '{"schema": 2, "run_id": "another"}'])
 def test_a_torn_or_foreign_run_json_is_no_run(finished, text):
     save, *_ = finished
     folder = save()
@@ -270,24 +270,24 @@ def test_a_figure_is_kept_as_png_and_svg_with_its_runs_and_the_same_bytes_from_t
     assert Image.open(png).text["Source"] == "run-a run-b" and "run-a run-b" in files[1].read_text()
 
 
-FORMAT_1 = {
-    "format": 1,
+SAVED = {
+    "schema": 2,
     "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
     "finished": "2026-01-01T00:00:00+0000",
     "config": {
         "bits": 16,
         "loss": "relahash",
         "beta": 8.0,
-        "save_weights": "hash_layer",
-        "compile": False,
+        "gone": False,
         "epochs": 20,
     },
+    "loss_options": {"beta": 8.0, "margin": 0.5},
     "scores": {"mean_average_precision": 0.5, "best": 0.6, "worst": 0.4, "quantization_error": 0.1},
     "data": {"fingerprint": "f", "class_names": ["a", "b"]},
     "seconds": {"training": 2.0},
     "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
     "versions": {"python": "3.11"},
-}  # what earlier versions wrote; `compile`, which is no more, says that the loss's default stands in `beta`
+}  # of a version whose config had a field that is gone, and lacked others
 
 
 def put(place, report, text=None):
@@ -298,16 +298,16 @@ def put(place, report, text=None):
     return folder
 
 
-def test_a_run_of_an_earlier_format_is_read(tmp_path):
-    folder = put(tmp_path, FORMAT_1)
-    run = load_run(FORMAT_1["run_id"], tmp_path)
-    assert run.folder == folder and run.config.bits == 16 and run.report["format"] == 1
+def test_a_run_stays_readable_when_the_config_gains_or_loses_a_field(tmp_path):
+    folder = put(tmp_path, SAVED)
+    run = load_run(SAVED["run_id"], tmp_path)
+    assert run.folder == folder and run.config.bits == 16 and run.config.seed == 0
     assert load_runs(tmp_path)["mean_average_precision"].tolist() == [0.5]
     assert select_runs(tmp_path)["method"].tolist() == ["relahash"]
 
 
 def without(*path):
-    report = json.loads(json.dumps(FORMAT_1 | {"run_id": "damaged"}))
+    report = json.loads(json.dumps(SAVED | {"run_id": "damaged"}))
     part = report
     for name in path[:-1]:
         part = part[name]
@@ -318,9 +318,9 @@ def without(*path):
 @pytest.mark.parametrize(
     "text",
     [
-        json.dumps(FORMAT_1 | {"run_id": "damaged", "scores": {}}),
-        json.dumps(FORMAT_1 | {"run_id": "damaged", "schema": 3}),
-        json.dumps(FORMAT_1 | {"run_id": "damaged", "config": {"bits": "x"}}),
+        json.dumps(SAVED | {"run_id": "damaged", "scores": {}}),
+        json.dumps(SAVED | {"run_id": "damaged", "schema": 3}),
+        json.dumps(SAVED | {"run_id": "damaged", "config": {"bits": "x"}}),
         without("scores", "mean_average_precision"),
         without("data", "fingerprint"),
         "[" * 200_000,
@@ -329,7 +329,7 @@ def without(*path):
     ids=["no scores", "newer", "config", "no mAP", "no fingerprint", "nested", "pipe"],
 )
 def test_a_damaged_run_is_named_once_and_the_others_are_shown(text, tmp_path, capfd):
-    put(tmp_path, FORMAT_1)
+    put(tmp_path, SAVED)
     folder = put(tmp_path, {"run_id": "damaged"}, text or "")
     if text is None:
         (folder / "run.json").unlink()
@@ -375,18 +375,6 @@ def test_a_run_that_kept_less_or_scored_elsewhere_is_not_the_one_asked_for(finis
     assert find_run(asked) is not None and find_run(asked.replace(save_weights="none")) is not None
     assert find_run(asked.replace(save_weights="all")) is None
     assert find_run(asked.replace(eval_interval=1)) is None and find_run(asked.replace(epochs=3)) is None
-
-
-@pytest.mark.parametrize("finetune", [True, False])
-def test_an_old_run_that_kept_the_hash_layer_alone_has_a_model_only_where_the_backbone_was_fixed(finished, finetune):
-    save, *_ = finished
-    folder = save(finetune=finetune)
-    report = json.loads((folder / "run.json").read_text())
-    report["config"]["save_weights"] = "hash_layer"
-    (folder / "run.json").write_text(json.dumps(report))
-    config = load_run(folder).config
-    assert config.save_weights == "trained"
-    assert (find_run(config) is None) == finetune and find_run(config.replace(save_weights="none")) is not None
 
 
 def test_names_with_anything_in_them_are_written_and_shown(finished, tmp_path):

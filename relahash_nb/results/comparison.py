@@ -85,14 +85,11 @@ def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resample
     Returns:
         A row for each method and number of bits: `method`, `bits`, `seeds`, `difference`, `low`, `high`, `verdict`;
         the largest difference first. Without a row: methods with fewer than two seeds in common.
-
-    Raises:
-        ValueError: A run was made by an earlier version, which kept no score for each query.
     """
     rows = []
     for bits, group in runs.groupby("bits"):
         generator = np.random.default_rng(0)  # the same draws for each code length, whichever others there are
-        scores = {method: {row.seed: query_scores(row.folder) for row in found.itertuples()}
+        scores = {method: {row.seed: load_run(row.folder).arrays["average_precision"] for row in found.itertuples()}
                   for method, found in group.groupby("method")}  # fmt: skip
         base, found = scores.pop(reference, {}), []
         size = len(next(iter(base.values()), ()))
@@ -116,14 +113,6 @@ def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resample
             row["verdict"] = ("better" if row["difference"] > 0 else "worse") if told else "not told apart"
         rows += sorted(found, key=lambda row: -row["difference"])
     return pd.DataFrame(rows)
-
-
-def query_scores(folder: str) -> np.ndarray:
-    """(Q,) average precision of each query of a run."""
-    run = load_run(folder)
-    if "average_precision" not in run.arrays:
-        raise ValueError(f"{folder}: made by an earlier version, without the score of each query; run it again")
-    return run.arrays["average_precision"]
 
 
 def load_published() -> pd.DataFrame:

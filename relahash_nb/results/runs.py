@@ -23,7 +23,7 @@ from filelock import Timeout
 from relahash_nb.config import RunConfig, project_path
 from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
 
-SCHEMA = 2  # of the files of a run; 1 is what earlier versions wrote, as "format"
+SCHEMA = 2  # of the files of a run
 SCORES = ("mean_average_precision", "best", "worst")  # from 0 to 1
 PACKAGES = ("relahash-nb", "torch", "torchvision", "numpy", "pandas", "papermill", "timm")
 SAMPLE = 2_000  # database items whose codes before the sign are kept
@@ -262,15 +262,13 @@ def read_run(folder: Path) -> Run | None:
         report = json.loads(path.read_text(encoding="utf-8"))
         if report["run_id"] != folder.name:
             raise ValueError(f"of run {report['run_id']}")
-        if not 1 <= report.get("schema", report.get("format", 0)) <= SCHEMA:
-            raise ValueError(f"schema {report.get('schema')} given; allowed: 1 to {SCHEMA}")
+        if report["schema"] != SCHEMA:
+            raise ValueError(f"schema {report['schema']} given; allowed: {SCHEMA}")
         RunConfig.from_saved(report["config"])
         if not all(0 <= report["scores"][name] <= 1 for name in SCORES):  # NaN is not
             raise ValueError(f"{', '.join(SCORES)}: allowed: 0 to 1")
         float(report["scores"]["quantization_error"]), sum(report["seconds"].values()), report["data"]["fingerprint"]
-        report["hardware"] | report["versions"]
-        # Earlier versions wrote the names as they were.
-        report["data"]["class_names"] = [clean(name) for name in report["data"].get("class_names", [])]
+        report["hardware"] | report["versions"] | report["loss_options"]
     return Run(folder, report)
 
 
@@ -303,9 +301,7 @@ def find_run(config: RunConfig) -> Run | None:
     same = there.setting() == config.setting() and there.seed == config.seed
     if config.root is not None:  # two folders with one last name have one run id
         same &= Path(there.root).resolve() == Path(config.root).resolve()
-    # Of a fine-tuned model, earlier versions kept the hash layer alone, which hashes no picture.
-    only_head = run.report["config"].get("save_weights") == "hash_layer" and config.finetune
-    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index("none" if only_head else there.save_weights)
+    same &= WEIGHTS.index(config.save_weights) <= WEIGHTS.index(there.save_weights)
     return run if same and config.eval_interval in (0, there.eval_interval) else None
 
 

@@ -64,7 +64,7 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
             "run_id": run.report["run_id"],
             "finished": run.report.get("finished"),
             **describe_setting(run.config),
-            **used_constants(run),
+            **{name: value for name, value in run.report["loss_options"].items() if name in ("beta", "margin")},
             "seed": run.config.seed,
             **run.report["scores"],
             **{f"seconds_{stage}": value for stage, value in run.report["seconds"].items()},
@@ -76,12 +76,6 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
         }
         for run in read_runs(results_dir)
     )
-
-
-def used_constants(run: Run) -> dict[str, float]:
-    """The β and margin of a run that were not given, as recorded in it; earlier versions recorded none."""
-    used = LOSS_DEFAULTS.get(run.config.loss, {}) | run.report.get("loss_options", {})
-    return {name: used[name] for name in ("beta", "margin") if name in used and getattr(run.config, name) is None}
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
