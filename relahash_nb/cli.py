@@ -24,18 +24,18 @@ SEVERAL = ("sweep", "tune", "report")  # commands that take lists of values of a
 
 HELP = """usage: relahash COMMAND [options]
 
-  train    train and score one hash model
-  sweep    the same for every combination of several values
-  tune     search for the options of each loss, with the same budget
-  check    what is wrong with a data set, before anything is trained
-  report   the finished runs as a table
-  figures  the finished runs as figures: executes the analysis notebooks
-  hash     codes of a folder of your own pictures, in a file
-  index    the same, in an index that can be searched
-  search   the nearest pictures in an index
-  duplicates  groups of near-duplicates in an index
+  train       train and score one hash model
+  sweep       the same for every combination of several values
+  tune        search for the options of each loss, with the same budget [tuning]
+  check       what is wrong with a data set, before anything is trained
+  report      the finished runs as a table
+  figures     the finished runs as figures: executes the analysis notebooks
+  hash        codes of a folder of your own pictures, in a file
+  index       the same, in an index that can be searched [search]
+  search      the nearest pictures in an index [search]
+  duplicates  groups of near-duplicates in an index [search]
 
-relahash COMMAND --help lists the options."""
+[name]: needs pip install 'relahash-nb[name]'. relahash COMMAND --help lists the options."""
 
 
 class TrainOptions(Options):
@@ -125,9 +125,11 @@ def parse(
     fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
     for name, of in owner.items():
         is_filter = command == "report" and of is RunConfig  # of values that runs have: none is the default
-        meaning = explain(of, name) + ("" if is_filter else f" (default: {of.model_fields[name].default})")
+        usual = None if is_filter else of.model_fields[name].default
+        meaning = explain(of, name) + ("" if usual is None else f" (default: {usual})")
+        metavar = name.upper() if name in of.of_kind("positional") else "VALUE"
         aliases = [ALIASES[name]] if name in ALIASES else None
-        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar="VALUE", aliases=aliases)
+        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar=metavar, aliases=aliases)
         hint, default = (bool, False) if name in of.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
         hint = tyro.conf.Positional[hint] if name in of.of_kind("positional") else hint
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
@@ -158,7 +160,8 @@ def explain(kind: type[Options], name: str) -> str:
     """An option in a help text: its meaning, what is allowed, what the recipes say."""
     allowed = kind.describe_allowed(name).removesuffix(", or None")
     is_plain = name in kind.of_kind("flag") or allowed in ("a text", "a list")
-    usual = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
+    recipes = RECIPES if kind is RunConfig else {}
+    usual = [f"{recipe[name]} with {title}" for title, recipe in recipes.items() if name in recipe]
     parts = kind.schema_of(name)["description"], "" if is_plain else allowed, usual and f"default: {', '.join(usual)}"
     return "; ".join(part for part in parts if part)
 
@@ -290,13 +293,11 @@ def search(command: str, arguments: Sequence[str]) -> int:
     from relahash_nb.search import commands
 
     run, names = commands.COMMANDS[command]
-    own = [name for name in names if name in commands.SearchOptions.model_fields]
-    only = [name for name in names if name not in own]
-    options, given = parse(command, arguments, commands.SearchOptions, only, own, run.__doc__)
+    options, _ = parse(command, arguments, commands.SearchOptions, (), names, run.__doc__)
     for name in ("folder", "pictures", "index", "place"):
         if name in names and not getattr(options, name):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
-    return run(options, **given)
+    return run(options, **options.model_dump(include=options.model_fields_set.intersection(commands.MODEL)))
 
 
 SEARCH = ("hash", "index", "search", "duplicates")

@@ -11,6 +11,7 @@ from pydantic import Field
 from relahash_nb.cluster import ClusterOptions
 from relahash_nb.files import watch, write
 from relahash_nb.options import Count, option
+from relahash_nb.results.runs import clean
 
 PLACE = "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)"
 
@@ -21,12 +22,18 @@ class SearchOptions(ClusterOptions):
     folder: str | None = option(None, "folder with pictures, at any depth", "positional")
     pictures: list[str] | None = option(None, "files", "positional")
     place: str | None = option(None, f"index: {PLACE}", "positional")
-    run: str | None = option(None, "finished run whose model hashes; without it loss is itq, pcah or lsh")
+    run: str | None = option(None, "finished run whose model hashes; without it, a baseline on a backbone does")
     out: str = option("codes.npz", "file for packed codes, paths and what names the model")
     index: str | None = option(None, PLACE)
     kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")
     k: Count = option(20, "answers for each picture")
     format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
+    backbone: str | None = option(None, "of a baseline: any model of torchvision or timm")
+    weights: str | None = option(None, "of a backbone: imagenet (the default), none, or a safetensors file")
+    loss: Literal["itq", "pcah", "lsh"] = option("itq", "the baseline")
+    bits: Annotated[int, Field(ge=1, le=4096)] = option(64, "of a baseline: length of a hash code")
+    image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "of a baseline: height and width in pixels")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
     radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
 
 
@@ -72,10 +79,10 @@ def run_search(options: SearchOptions) -> int:
         return int(bool(faults))
     for name, answer in answers.items():
         if options.format == "table":
-            print(_printable(name))
+            print(clean(name))
         for rank, (distance, path, itself) in enumerate(answer if answer not in faults else (), start=1):
             line = {"query": name, "rank": rank, "distance": distance, "path": path, "itself": itself}
-            row = f"{rank:5} {distance:5} {'=' if itself else ' '} {_printable(path)}"
+            row = f"{rank:5} {distance:5} {'=' if itself else ' '} {clean(path)}"
             print(json.dumps(line) if options.format == "jsonl" else row)
     return int(bool(faults))
 
@@ -92,19 +99,15 @@ def run_duplicates(options: SearchOptions) -> int:
 
     groups = HashIndex(options.place).duplicates(options.radius)
     for group in groups:
-        print(*map(_printable, group), "", sep="\n")
+        print(*map(clean, group), "", sep="\n")
     print(f"{len(groups)} groups of {sum(map(len, groups))} pictures within {options.radius} bits", file=sys.stderr)
     return 0
 
 
-def _printable(path: str) -> str:
-    return path if path.isprintable() else ascii(path)  # a name may hold what a terminal obeys
-
-
-BASELINE = ("backbone", "weights", "loss", "bits", "image_size", "device")  # options of a run
+MODEL = ("backbone", "weights", "loss", "bits", "image_size", "device")
 COMMANDS = {
-    "hash": (run_hash, ("folder", "run", "out", *BASELINE)),
-    "index": (run_index, ("folder", "run", "index", "kind", "workers", "scheduler", *BASELINE)),
+    "hash": (run_hash, ("folder", "run", "out", *MODEL)),
+    "index": (run_index, ("folder", "run", "index", "kind", "workers", "scheduler", *MODEL)),
     "search": (run_search, ("pictures", "index", "kind", "k", "format")),
     "duplicates": (run_duplicates, ("place", "radius")),
 }

@@ -20,6 +20,7 @@ from relahash_nb.cluster import on_cluster
 from relahash_nb.files import watch, write
 from relahash_nb.search.hasher import BASELINE, COMMIT, Hasher, list_pictures, load_hasher, reason
 
+Place = str | Path
 PROBES, CANDIDATES = 32, 128  # lists of ivf that a search looks into; items that it keeps in sight in hnsw, or k
 PART = 512  # pictures, at most, that a worker of a cluster takes at a time, for which it loads the model
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, where another may be making the same
@@ -183,6 +184,7 @@ class HashIndex:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
         kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
+        device: `auto`, `cpu`, `cuda`: of the model that the index holds.
 
     Attributes:
         card: What names the model.
@@ -192,19 +194,19 @@ class HashIndex:
         ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
-    def __init__(self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat") -> None:
+    def __init__(self, location: Place, hasher: Hasher | None = None, kind: str = "flat", device: str = "auto") -> None:
         store = PostgresStore if str(location).startswith(("postgresql:", "postgres:")) else FolderStore
         if kind not in store.kinds:
             raise ValueError(f"kind: {kind!r} given; allowed there: {', '.join(store.kinds)}")
         self._store, self.kind, self._hasher, self.counts = store(str(location), hasher), kind, hasher, {}
         self._place = SecretStr(str(location if store is PostgresStore else Path(location).absolute()))
-        self.card, self._device = self._store.card, hasher.device if hasher else "auto"
+        self.card, self._device = self._store.card, hasher.device if hasher else device
         if hasher and hasher.card["model"] != self.card["model"]:
             raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
         self._store.prepare(kind)
 
     @classmethod
-    def build(cls, hasher: Hasher, folder: str | Path, location: str | Path, kind: str = "flat") -> "HashIndex":
+    def build(cls, hasher: Hasher, folder: Place, location: Place, kind: str = "flat") -> "HashIndex":
         """Begins an index, or goes on with one, and adds a folder's pictures; arguments as for the class."""
         index = cls(location, hasher, kind)
         index.add(folder)
@@ -225,7 +227,7 @@ class HashIndex:
                 raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
         return self._hasher
 
-    def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> Counter[str]:
+    def add(self, folder: Place, workers: int | None = None, scheduler: str | None = None) -> Counter[str]:
         """Adds a folder's pictures that are not there, here or by Dask's workers, as a sweep; gives `counts`."""
         paths, self.counts = list_pictures(folder), Counter(added=0, known=0, skipped=0)
         batches = self._share(paths, workers, scheduler) if workers or scheduler else self._add(paths)
@@ -286,22 +288,19 @@ class HashIndex:
 
 def _add_part(place: SecretStr, device: str, paths: Sequence[Path]) -> list[tuple[int, int, list[str]]]:
     """On a worker: `HashIndex._add`, by a connection of its own."""
-    index = HashIndex(place.get_secret_value())
-    index._device = device
-    return list(index._add(paths))
+    return list(HashIndex(place.get_secret_value(), device=device)._add(paths))
 
 
-def open_index(
-    location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
-) -> HashIndex:
+def open_index(location: Place, run: Place | None, folder: Place, kind: str = "flat", **settings: Any) -> HashIndex:
     """The index at a place, or a new one of a run or a baseline; arguments as for `HashIndex` and `load_hasher`."""
     card: dict[str, Any] = {}
     with suppress(ValueError):
         card = HashIndex(location).card
     asked = {"run": None, **BASELINE, **settings}
     fitted = card and all(asked.get(name, known) == known for name, known in card.items())  # once is enough
-    begin = run or ("backbone" in settings and not fitted)
-    return HashIndex(location, load_hasher(run, folder=folder, **settings) if begin else None, kind)
+    begins = run or ("backbone" in settings and not fitted)
+    hasher = load_hasher(run, folder=folder, **settings) if begins else None
+    return HashIndex(location, hasher, kind, settings.get("device", "auto"))
 
 
 def describe(card: dict[str, Any]) -> str:

@@ -37,10 +37,9 @@ def thumbnails(pictures: Mapping[str, Any], answers: Mapping[str, Answer]) -> st
         if isinstance(answer, str):
             rows.append(f"<p>{html.escape(f'{name}: {answer}')}</p>")
             continue
-        captions = [f"{distance} bits{', the query itself' * itself}" for distance, _, itself in answer]
-        found = [figure(path, path, caption) for (_, path, _), caption in zip(answer, captions, strict=True)]
-        row = "".join([figure(pictures[name], name, "query"), *found])
-        rows.append(f'<div style="display:flex;flex-wrap:wrap">{row}</div>')
+        row = [figure(pictures[name], name, "query")]
+        row += [figure(path, path, f"{far} bits{', the query itself' * itself}") for far, path, itself in answer]
+        rows.append(f'<div style="display:flex;flex-wrap:wrap">{"".join(row)}</div>')
     return "\n".join(rows)
 
 
