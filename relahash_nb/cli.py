@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,7 +49,7 @@ class SweepOptions(ClusterOptions):
     """Train and score every combination of the values."""
 
     plan: bool = option(False, "only print the runs, which are finished, and what the rest will take", "flag")
-    file: str | None = option(None, "YAML file with names and values; an option on the command line goes before it")
+    file: str | None = option(None, "YAML file with names and values; an option on the command line overrides it")
     tuned: str | None = option(None, "folder that relahash tune wrote; its best options replace those of each run")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
     minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
@@ -93,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in ("--help", "-h"):
         print(HELP)
         return 0
+    if command == "--version":
+        print(f"relahash-nb {metadata.version('relahash-nb')}")
+        return 0
     if command not in COMMANDS:
         said = f"{command!r} given; allowed: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
         print(f"relahash: {said}", file=sys.stderr)
@@ -108,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:
-        print("\ninterrupted: no half result was left; the same command again does what is missing", file=sys.stderr)
+        again = "the same command again does what is missing, and goes on from a checkpoint where there is one"
+        print(f"\ninterrupted: no half result was left; {again}", file=sys.stderr)
         return 130
 
 
@@ -127,33 +132,44 @@ def parse(
         is_filter = command == "report" and of is RunConfig  # of values that runs have: none is the default
         usual = None if is_filter else of.model_fields[name].default
         meaning = explain(of, name) + ("" if usual is None else f" (default: {usual})")
-        metavar = name.upper() if name in of.of_kind("positional") else "VALUE"
+        is_positional, is_flag = (name in of.of_kind(kind) for kind in ("positional", "flag"))
+        metavar = name.upper() if is_positional else "VALUE ..." if several(command, of, name) else "VALUE"
         aliases = [ALIASES[name]] if name in ALIASES else None
-        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", metavar=metavar, aliases=aliases)
-        hint, default = (bool, False) if name in of.of_kind("flag") else (tuple[str, ...], (NOT_GIVEN,))
-        hint = tyro.conf.Positional[hint] if name in of.of_kind("positional") else hint
+        named = dict(aliases=aliases) if is_flag else dict(aliases=aliases, metavar=metavar)
+        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", **named)
+        hint, default = (bool, False) if is_flag else (tuple[str, ...], (NOT_GIVEN,))
+        hint = tyro.conf.Positional[hint] if is_positional else hint
         fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass(
         "Options", fields, kw_only=True, namespace={"__doc__": description or kind.__doc__}
     )
+    given = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    if twice := [word for word in given if given.count(word) > 1]:
+        raise ValueError(f"{twice[0]}: given twice; several values follow one another, as in --bits 16 32")
     settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
     given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
     if unknown:
         name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
-        raise ValueError(f"{unknown[0]}: no such option{did_you_mean(name, owner).replace('_', '-')}")
+        hint = did_you_mean(name, owner).replace("mean ", "mean --").replace("_", "-")
+        raise ValueError(f"{unknown[0]}: no such option{hint}")
     values: dict[type[Options], dict[str, Any]] = {kind: {}, RunConfig: {}}
     for name, texts in vars(given).items():
         of = owner[name]
         if name in of.of_kind("flag"):
             values[of][name] = texts
         elif texts != (NOT_GIVEN,):
-            several = (command in SEVERAL and of is RunConfig) or "array" in str(of.schema_of(name))
-            if not texts or (len(texts) > 1 and not several):
-                typed = " ".join(texts) or "no value"
-                raise ValueError(f"{name}: {typed} given; allowed: {of.describe_allowed(name)}")
+            takes_several = several(command, of, name)
+            if not texts or (len(texts) > 1 and not takes_several):
+                typed, one = " ".join(texts) or "no value", "one value (relahash sweep takes several), " * bool(texts)
+                raise ValueError(f"{name}: {typed} given; allowed: {one}{of.describe_allowed(name)}")
             read = [of.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
-            values[of][name] = read if several else read[0]
+            values[of][name] = read if takes_several else read[0]
     return kind(**values[kind]), values[RunConfig]
+
+
+def several(command: str, kind: type[Options], name: str) -> bool:
+    """Whether an option takes several values."""
+    return (command in SEVERAL and kind is RunConfig) or "array" in str(kind.schema_of(name))
 
 
 def explain(kind: type[Options], name: str) -> str:
@@ -183,7 +199,7 @@ def train(arguments: Sequence[str]) -> int:
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
     options, given = parse("sweep", arguments, SweepOptions)
-    from relahash_nb.results import load_runs, summarize, table
+    from relahash_nb.results.tables import load_runs, summarize, table
     from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
     from relahash_nb.sweep import sweep as run_all
 
@@ -205,7 +221,7 @@ def sweep(arguments: Sequence[str]) -> int:
     if len(failed) < len(outcomes):
         runs = load_runs(place)
         print(f"\n{table(summarize(runs[runs['run_id'].isin([config.run_id for config in configs])]))}")
-    print(f"\nresults: {place}/runs\nnotebooks: {place}/runs/*/{NOTEBOOK}")
+    print(f"\nresults: {place}/runs" + f"\nnotebooks: {place}/runs/*/{NOTEBOOK}" * (not options.direct))
     if failed:
         retry = "the same sweep again tries only these, or each by its command"
         print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:", file=sys.stderr)
@@ -257,7 +273,7 @@ def report(arguments: Sequence[str]) -> int:
     """`relahash report`: the finished runs as a table."""
     options, given = parse("report", arguments, ReportOptions, only=(*SETTING_FIELDS, "seed"))
     from relahash_nb.files import write
-    from relahash_nb.results import report as render
+    from relahash_nb.results.tables import report as render
 
     text = render(options.results_dir, format=options.format, **given).rstrip("\n")
     if options.out is None:
@@ -294,7 +310,7 @@ def search(command: str, arguments: Sequence[str]) -> int:
 
     run, names = commands.COMMANDS[command]
     options, _ = parse(command, arguments, commands.SearchOptions, (), names, run.__doc__)
-    for name in ("folder", "pictures", "index", "place"):
+    for name in ("folder", "pictures", "index"):
         if name in names and not getattr(options, name):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
     return run(options, **options.model_dump(include=options.model_fields_set.intersection(commands.MODEL)))

@@ -85,7 +85,8 @@ class RunConfig(Options):
 
     # fmt: off
     recipe: Literal["paper", "quick", "laptop", "photos"] | None = option(
-        None, "preset for options that are not given; default: the data set's own", "bookkeeping")
+        None, "preset for options that are not given; default: quick for Fashion-MNIST, photos for folder, else paper",
+        "bookkeeping")
     dataset: Literal[*DATASET_NAMES] | ObjectPath = option("fashion_mini", "data set, or your own function")
     protocol: Literal["1", "1-disjoint", "2", "2-official"] | None = option(
         None, "how CIFAR and Fashion-MNIST are split into query, database and train")
@@ -131,7 +132,7 @@ class RunConfig(Options):
         0, "epochs between scores during training; 0: only after the last epoch", "bookkeeping")
     seed: Seed = option(0, "seed of the initial weights, the batches and the augmentation", "identity")
     split_seed: Seed = option(0, "seed of the split into query, database and train")
-    centroid_seed: Seed | None = option(0, "seed of the centroids; None: that of the run")
+    centroid_seed: Seed | None = option(0, "seed of the centroids; None: the run's own seed")
     tuning: str | None = option(
         None, "budget of the search that chose the options; `sweep --tuned` sets it, and tables keep such runs apart")
     save_weights: Literal["trained", "all", "none"] = option(

@@ -151,7 +151,9 @@ class HashModel(nn.Module):
         source = str(weights or facts["weights"]) if facts["weights_digest"] else "none"
         backbone, pretrained = build_backbone(facts["backbone"], source), {}
         if source != "none":
-            given = _read_weights(backbone, source) if source != "imagenet" else backbone.state_dict()
+            given = (
+                _read_weights(backbone, facts["backbone"], source) if source != "imagenet" else backbone.state_dict()
+            )
             pretrained = {name: given[name] for name in given if f"backbone.{name}" not in tensors}
             if digest_of(pretrained) != facts["weights_digest"]:
                 print(f"weights: {source} differ from those that {path} was trained with; its codes will be others")
@@ -184,10 +186,12 @@ def build_model(config: RunConfig) -> HashModel:
         backbone = build_backbone(config.backbone, config.weights)
         pretrained = backbone.state_dict() if config.weights == "imagenet" else {}
         if config.weights not in ("imagenet", "none"):
-            pretrained = _read_weights(backbone, config.weights)
+            pretrained = _read_weights(backbone, config.backbone, config.weights)
             missing = backbone.load_state_dict(pretrained, strict=False).missing_keys
             layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing))
-            print(f"weights: {config.weights}: {', '.join(layers) or 'nothing'} drawn anew")
+            print(f"weights: {config.weights}: " + (f"{', '.join(layers)} drawn anew" if layers else "all layers"))
+        if not (pretrained or config.finetune):
+            print(f"weights: none; {config.backbone} is random, and stays so without finetune")
         for module in backbone.modules():
             if isinstance(module, nn.Dropout) and not config.dropout:
                 module.p = 0.0
@@ -200,8 +204,8 @@ def build_model(config: RunConfig) -> HashModel:
     return model.train()
 
 
-def _read_weights(backbone: nn.Module, path: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file that fit a backbone by name, less a leading `backbone.`, and shape."""
+def _read_weights(backbone: nn.Module, name: str, path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that fit the named backbone by name, less `backbone.`, and shape."""
     if not Path(path).is_file():
         allowed = "allowed: imagenet, none, or a safetensors file"
         raise ValueError(f"weights: {path!r} given, and there is no such file; {allowed}")
@@ -210,11 +214,11 @@ def _read_weights(backbone: nn.Module, path: str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ValueError(f"weights: {path} is no safetensors file ({error})") from None
     own = backbone.state_dict()
-    fitting = {name: found[name] for name in own if name in found and found[name].shape == own[name].shape}
+    fitting = {key: found[key] for key in own if key in found and found[key].shape == own[key].shape}
     few = lambda names: ", ".join(list(names)[:4]) + (", …" if len(names) > 4 else "")
     if not fitting:
-        raise ValueError(f"weights: nothing in {path} fits the backbone: it has {few(found)}, expected {few(own)}")
-    broken = [name for name, tensor in fitting.items() if not tensor.isfinite().all()]
+        raise ValueError(f"weights: nothing in {path} fits {name}: it has {few(found)}, expected {few(own)}")
+    broken = [key for key, tensor in fitting.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(f"weights: {path}: not finite: {few(broken)}")
     return fitting

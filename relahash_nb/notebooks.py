@@ -1,10 +1,12 @@
 """A notebook of the project, executed by papermill; and what is checked before a kernel is started for it."""
 
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,6 +42,7 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
     """Refuses what can be known to fail before a kernel is started: options, files, data, loss and device."""
     from relahash_nb.datasets import load_dataset
     from relahash_nb.losses import check_loss_options
+    from relahash_nb.models import build_model
     from relahash_nb.training import find_device
 
     configs = sorted((config.resolve().check() for config in configs), key=lambda config: config.batch_size)
@@ -59,6 +62,9 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
     for config in distinct("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class"):
         if config.dataset in DATASET_NAMES:
             load_dataset(config)
+    for config in distinct("backbone", "weights", "image_size"):
+        with redirect_stdout(io.StringIO()):  # the run says it again
+            build_model(config)
 
 
 def execute_notebook(

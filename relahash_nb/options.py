@@ -86,7 +86,7 @@ def _describe(schema: Mapping[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(schema["enum"]) if "enum" in schema else repr(schema["const"])
     words = dict(integer="an integer", number="a number", string="a text", boolean="True or False", null="None")
-    words |= dict(array="a list", object="a dictionary")
+    words |= dict(array="a list", object='a dictionary, such as {"margin": 0.2}')
     kind = "package.module:attribute" if "pattern" in schema else words[schema["type"]]
     bounds = dict(exclusiveMinimum=" above {}", minimum=" from {}", maximum=" to {}", exclusiveMaximum=", below {}")
     kind += "".join(text.format(schema[key]) for key, text in bounds.items() if key in schema)

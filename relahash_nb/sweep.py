@@ -88,6 +88,7 @@ def sweep(
     for outcome in outcomes.values():
         if outcome.run is not None:
             print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
+    print(f"{len(missing)} of {len(outcomes)} runs to do", flush=True)
     start = time.perf_counter()
     cluster = workers, scheduler
     finished = run_shared(missing, minutes, *cluster) if any(cluster) else run_serial(missing, minutes, notebooks)

@@ -11,7 +11,8 @@ import pytest
 from relahash_nb import notebooks, sweep
 from relahash_nb.cli import SweepOptions, TrainOptions, main, parse
 from relahash_nb.config import RunConfig
-from relahash_nb.results import Run, find_run, table
+from relahash_nb.results import Run, find_run, tables
+from relahash_nb.results.tables import table
 from relahash_nb.sweep import RunFailed, expand
 
 TINY = ["--epochs", "1", "--image-size", "14", "--bits", "16"]
@@ -28,11 +29,15 @@ def relahash(*arguments, cwd):
         (["train", "--dataset", "cifar"], "dataset: 'cifar' given; allowed: fashion_mini"),
         (["train", "--bits", "0"], "relahash train: bits: 0 given; allowed: an integer from 1 to 4096"),
         (["train", "--bits", "x"], "bits: 'x' given; allowed: an integer from 1 to 4096"),
-        (["train", "--bits", "16", "32"], "bits: 16 32 given; allowed: an integer from 1 to 4096"),
+        (
+            ["train", "--bits", "16", "32"],
+            "bits: 16 32 given; allowed: one value (relahash sweep takes several), an integer from 1",
+        ),
         (["train", "--bits"], "bits: no value given"),
-        (["train", "--bitz", "3"], "--bitz: no such option (did you mean bits?)"),
+        (["train", "--bitz", "3"], "--bitz: no such option (did you mean --bits?)"),
+        (["sweep", "--bits", "16", "--bits", "32"], "--bits: given twice; several values follow one another"),
         (["train", "--precision", "fp61"], "precision: 'fp61' given; allowed: fp32, bf16, fp16 (did you mean fp16?)"),
-        (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: a dictionary, or None"),
+        (["train", "--loss-options", "{"], "loss_options: '{' given; allowed: a dictionary, such as {\"margin\": 0.2}"),
         (["train", "--seed", "1e23"], "seed: 1e+23 given; allowed: an integer from 0 to 9223372036854775807"),
         (["train", "--top-k", "1e23"], "top_k: 1e+23 given; allowed: an integer from 1 to 1000000000, or 'all'"),
         (["train", "--lr", "inf"], "lr: 'inf' given; allowed: a number above 0"),
@@ -172,7 +177,7 @@ def test_a_failed_run_is_one_paragraph_exit_code_1_and_the_partial_notebook(tmp_
 def test_report_without_runs_says_what_makes_them(tmp_path):
     done = relahash("report", cwd=tmp_path)
     assert done.returncode == 2 and not done.stdout
-    assert done.stderr == "relahash report: no finished run in results/runs; relahash train makes one\n"
+    assert done.stderr == f"relahash report: no finished run in {tmp_path}/results/runs; relahash train makes one\n"
 
 
 def test_report_is_of_all_runs_or_of_those_asked_for(tiny_results, capsys):
@@ -199,10 +204,8 @@ def test_a_reader_that_has_enough_lines_is_no_error(tiny_results):
 
 
 def test_report_hands_on_format_and_filters_and_writes_only_where_asked(tmp_path, monkeypatch, capsys):
-    from relahash_nb import results
-
     asked = []
-    monkeypatch.setattr(results, "report", lambda place, **options: asked.append((place, options)) or "the table\n")
+    monkeypatch.setattr(tables, "report", lambda place, **options: asked.append((place, options)) or "the table\n")
     monkeypatch.chdir(tmp_path)
     assert main(["report"]) == 0 and capsys.readouterr().out == "the table\n"
     assert not list(tmp_path.iterdir())
@@ -259,8 +262,8 @@ def test_a_sweep_goes_on_after_a_failure_and_leaves_finished_runs_alone(monkeypa
         (64, []),
     ]
     lines = capsys.readouterr().out.splitlines()
-    assert "16bits" in lines[0] and "done before, mAP 0.8000" in lines[0]
-    assert lines[1].startswith("[1/2]") and "failed: ValueError: broken" in lines[1]
+    assert "16bits" in lines[0] and "done before, mAP 0.8000" in lines[0] and lines[1] == "2 of 3 runs to do"
+    assert lines[2].startswith("[1/2]") and "failed: ValueError: broken" in lines[2]
 
 
 def test_an_interrupted_run_leaves_nothing_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):

@@ -17,18 +17,15 @@ from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.results import (
-    beside_published,
     compare,
     comparison,
     describe_ties,
     format_comparison,
-    load_published,
-    report,
     save_run,
     select_runs,
-    table,
 )
-from relahash_nb.results.tables import describe_setting, distinct, text
+from relahash_nb.results.comparison import beside_published, load_published
+from relahash_nb.results.tables import describe_setting, distinct, report, table, text
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
 

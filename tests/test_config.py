@@ -50,7 +50,7 @@ from relahash_nb.losses import LOSSES
         ("protocol", "3", "allowed: 1, 1-disjoint, 2, 2-official, or None"),
         ("finetune", 1, "finetune: 1 given; allowed: True or False, or None"),
         ("seed", -1, "seed: -1 given"),
-        ("loss_options", [1], "loss_options: [1] given; allowed: a dictionary, or None"),
+        ("loss_options", [1], 'loss_options: [1] given; allowed: a dictionary, such as {"margin": 0.2}, or None'),
     ],
 )
 def test_a_wrong_value_is_one_line_that_says_what_is_allowed(field, value, said):

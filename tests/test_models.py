@@ -102,7 +102,7 @@ def test_weights_that_a_run_of_ours_has_kept_are_found_under_their_names(tmp_pat
     trained.save(tmp_path / "model.safetensors", RunConfig(seed=5))
     model = build_model(RunConfig(weights=str(tmp_path / "model.safetensors")))
     assert torch.equal(model.backbone[0].weight, trained.backbone[0].weight)
-    assert "nothing drawn anew" in capsys.readouterr().out
+    assert "model.safetensors: all layers" in capsys.readouterr().out
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
@@ -133,7 +133,7 @@ def test_what_cannot_be_built_is_said_in_one_line(options, said):
 def test_weights_that_fit_nothing_are_an_error(tmp_path):
     save_file({"else": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(
-        ValueError, match=r"nothing in .*other\.safetensors fits the backbone: it has else, expected 0\.weight"
+        ValueError, match=r"nothing in .*other\.safetensors fits small_cnn: it has else, expected 0\.weight"
     ):
         build_model(RunConfig(weights=str(tmp_path / "other.safetensors")))
 

@@ -159,17 +159,18 @@ def test_differences_stand_at_their_numbers_and_say_their_verdict(ax):
     assert [list(line.get_xdata()) for line in drawn.lines[:2]] == [[-0.03, 0.01], [0.01, 0.03]]
 
 
-def test_change_is_a_line_from_one_column_to_the_other(ax):
+def test_change_is_an_open_and_a_filled_point_of_each_method_the_best_above(ax):
     drawn = plots.plot_change(pd.DataFrame(dict(defaults=[0.5, 0.4], tuned=[0.6, 0.7]), index=["relahash", "csq"]), ax)
-    assert [line.get_ydata().tolist() for line in drawn.lines] == [[0.5, 0.6], [0.4, 0.7]]
-    assert {text.get_text() for text in drawn.texts} == {"relahash", "csq"}
+    assert [points.get_offsets()[:, 0].tolist() for points in drawn.collections[1:3]] == [[0.5, 0.4], [0.6, 0.7]]
+    assert [text.get_text() for text in drawn.get_yticklabels()] == ["relahash", "csq"]
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["defaults", "tuned"]
 
 
-def test_a_phase_diagram_has_a_panel_per_loss_with_its_numbers_in_their_cells():
+def test_a_grid_has_a_panel_per_loss_with_its_numbers_in_their_cells():
     cells = [(scale, margin) for scale in (1.0, 8.0) for margin in (0.2, 4.0)]
     rows = [dict(scale=s, margin=m, loss=loss, error=s + m + bonus) for s, m in cells
             for loss, bonus in (("csq", 0.0), ("relahash", 0.5))]  # fmt: skip
-    figure = plots.plot_phase(pd.DataFrame(rows).rename(columns={"margin": "cosine margin"}), "error")
+    figure = plots.plot_grid(pd.DataFrame(rows), "error", "scale", "margin", "loss")
     assert [ax.get_title() for ax in figure.axes] == ["relahash", "csq"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["5.000", "12.000", "1.200", "8.200"]  # 4.0 above
     plt.close("all")

@@ -25,14 +25,12 @@ from relahash_nb.results import (
     load_run,
     load_runs,
     load_shown,
-    report,
     save_figure,
     save_run,
     select_runs,
-    summarize,
 )
 from relahash_nb.results import runs as runs_module
-from relahash_nb.results.tables import SETTING
+from relahash_nb.results.tables import SETTING, report, summarize
 
 
 @pytest.fixture

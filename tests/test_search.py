@@ -88,10 +88,11 @@ def hashed(hasher, folder: Path) -> tuple[list[str], np.ndarray]:
 
 
 def by_hand(hasher, folder: Path, query, k: int) -> list[tuple[int, str]]:
-    """The k nearest by NumPy, ties by path."""
+    """The k nearest by NumPy, of ties the query itself first, then by path."""
     paths, codes = hashed(hasher, folder)
     code = codes[paths.index(str(query))]
-    return sorted(zip(np.bitwise_count(codes ^ code).sum(1).tolist(), paths, strict=True))[:k]
+    ranking = sorted(zip(np.bitwise_count(codes ^ code).sum(1).tolist(), paths, strict=True))
+    return sorted(ranking, key=lambda one: (one[0], one[1] != str(query), one[1]))[:k]
 
 
 def answers(index: HashIndex, queries, k: int) -> list:
@@ -276,7 +277,7 @@ def test_commands(hasher, pictures, location, model, tmp_path, capsys):
     assert [(line["distance"], line["path"]) for line in lines] == by_hand(hasher, pictures, query, 3)
     assert [line["path"] for line in lines if line["itself"]] == [query]
     assert "empty.jpg: not a readable picture" in said.err
-    assert main(["duplicates", location, "--radius", "1"]) == 0 and "groups of" in capsys.readouterr().err
+    assert main(["duplicates", "--index", location, "--radius", "1"]) == 0 and "groups of" in capsys.readouterr().err
 
 
 def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
@@ -294,8 +295,8 @@ def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
         (["search", "x.jpg", "--index", "nothing"], "'nothing' given, and there is none"),
         (["hash", "nothing", "--backbone", "small_cnn"], "there is no such folder"),
         (["hash", "."], "run, backbone: not given"),
-        (["hash", ".", "--run", "none"], "model: 'results/runs/none' given; there is no such file"),
-        (["duplicates"], "place: not given"),
+        (["hash", ".", "--run", "none"], "none: no finished run of this folder or id in results/runs"),
+        (["duplicates"], "index: not given"),
     ],
 )
 def test_what_is_missing_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):

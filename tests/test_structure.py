@@ -70,7 +70,7 @@ def test_the_package_does_not_grow():
     """The goal is 5,000 lines, 400 more for search and 300 for tuning: who needs more than this removes others."""
     lines = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     lines.pop(PACKAGE / "tuning.py")
-    assert sum(count for path, count in lines.items() if "search" not in path.parts) <= 6_925
+    assert sum(count for path, count in lines.items() if "search" not in path.parts) <= 6_920
     assert sum(count for path, count in lines.items() if "search" in path.parts) <= 665
 
 

@@ -285,7 +285,11 @@ def test_ctrl_c_stops_at_once_leaves_no_half_result_and_the_same_command_goes_on
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip() == "interrupted: no half result was left; the same command again does what is missing"
+    assert (
+        err.strip()
+        == "interrupted: no half result was left; the same command again does what is missing, "
+        + "and goes on from a checkpoint where there is one"
+    )
     assert [folder.name for folder in notebooks.iterdir()] == [done.folder.name]
     again = subprocess.run(command("--bits", 16, 20), cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -145,13 +145,17 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
     for scale, margin in itertools.product((1.0, 4.0), (0.8, 4.0)):
         save(results_dir=str(tmp_path / "phase"), loss="orthohash", beta=scale, margin=margin)
         save(results_dir=str(tmp_path / "phase"), loss="relahash", beta=8 * scale, margin=margin / 8)
+    invariant = dict(loss="relahash", loss_options={"reference_batch_size": 64}, beta=8.0, margin=0.5)
+    for size in (16, 64):
+        save(results_dir=str(tmp_path / "phase"), batch_size=size, **invariant)
     given = dict(results_dir=str(tmp_path), phase_dir=str(tmp_path / "phase"), bits=16, tuning="3 trials")
     done = papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "out.ipynb"), given, progress_bar=False)
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     text = "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
     assert text.count("4 runs, seeds [0, 1]") == 2
     assert "relahash (" not in text and "2 searches, 0.0 hours" in text
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    assert "{'published': 0.0, 'reference batch size 64': " in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 6
 
 
 def test_a_sweep_takes_what_was_tuned(tmp_path, data, features, capsys):

@@ -10,6 +10,7 @@ Parameters come from `RunConfig`, the address from `[tool.relahash]` in pyprojec
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 import re
@@ -21,16 +22,19 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # the benchmarks are no part of the package
+sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks and tools are no part of the package
 
 from benchmarks.common import NAMES, readme_block
-from relahash_nb.config import BASELINE_NAMES, RunConfig
-from relahash_nb.results import compare, format_comparison, load_published, table
-from relahash_nb.results.tables import SHARED, distinct, format_markdown, format_mean, most_complete
+from relahash_nb.baselines import BASELINES
+from relahash_nb.config import RunConfig
+from relahash_nb.losses import LOSSES
+from relahash_nb.results.comparison import load_published
+from relahash_nb.results.tables import format_markdown, format_mean, table
+from tools.reality import provenance, reality, scores
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-DOCS = ("results", "benchmarks", "search", "reality-check")
+DOCS = ("results", "benchmarks", "search", "reality-check", "sweeps")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
@@ -47,17 +51,6 @@ CAPTIONS = {
 }
 SCORES = (
     "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds; rank in brackets."
-)
-REALITY = """    relahash sweep --file benchmarks/rivals.yml --direct
-    relahash tune --file benchmarks/rivals.yml
-    relahash sweep --file benchmarks/rivals.yml --direct --tuned results/tuned"""
-PHASE = (
-    "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
-    "β/√B and m√B), 64 bits, one seed."
-)
-TUNED = (
-    "mAP after {budget} of tuning per loss, {seeds} seeds (rank). Only the hash layer is trained, on fixed features of "
-    "EfficientNet-Lite0: not comparable with the first table."
 )
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
     assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
@@ -172,6 +165,7 @@ def page_text(path: Path, address: str) -> str:
     """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
     blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "search": readme_block(names=["search"])}
     blocks["benchmarks"] = readme_block(names=[name for name in NAMES if name != "search"])
+    blocks["losses"] = losses()
     blocks |= result_tables(path.parent) | figures(path.parent)  # no reports of benchmarks: their tables stay
     text = path.read_text()
     for name, block in filter(all, blocks.items()):
@@ -180,10 +174,19 @@ def page_text(path: Path, address: str) -> str:
     return text
 
 
+def losses() -> str:
+    """Each loss and baseline with the first sentence about it."""
+    rows = [
+        {"name": f"`{name}`", "what it is": inspect.getdoc(one).split("\n\n")[0].replace("\n", " ")}
+        for name, one in (LOSSES | BASELINES).items()
+    ]
+    return format_markdown(pd.DataFrame(rows))
+
+
 def figures(folder: Path) -> dict[str, str]:
     """The study on the embedded data: scores, and figures of `docs/results/figures/`, as a page in a folder links."""
     summary = pd.read_csv(RESULTS / "summary.csv").set_index("run_id")
-    study = summary[summary["data"] == "fashion_mini"]
+    study = summary[(summary["data"] == "fashion_mini") & summary["centroid_seed"].notna()]
     errors = study.groupby("loss")["quantization_error"].mean()
     paths = {name: RESULTS / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
     facts = dict(
@@ -201,12 +204,6 @@ def figures(folder: Path) -> dict[str, str]:
     return {"figures": "\n\n".join([scores(study), f"{SCORES.format(**facts)} {made}", *blocks])}
 
 
-def scores(runs: pd.DataFrame) -> str:
-    """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the place."""
-    methods = format_comparison(compare(distinct(runs))).rename(columns="{} bits".format)
-    return format_markdown(methods.rename_axis("mAP").reset_index())
-
-
 def figure_runs(path: Path) -> list[str]:
     """The runs that a figure was drawn from, as `save_figure` wrote them into it."""
     return Image.open(path).text["Source"].split()
@@ -215,21 +212,24 @@ def figure_runs(path: Path) -> list[str]:
 def result_tables(folder: Path) -> dict[str, str]:
     """From the committed `docs/results/`: the embedded data, other networks, the paper's own run, the reality check."""
     summary = pd.read_csv(RESULTS / "summary.csv")
-    study, ours, whole = summary["data"] == "fashion_mini", summary["loss"] == "relahash", summary["finetune"]
+    rivals, ours, whole = summary["centroid_seed"].isna(), summary["loss"] == "relahash", summary["finetune"]
+    study = (summary["data"] == "fashion_mini") & ~rivals
     paper = (summary["data"] == "lists cifar10_jpeg") & whole & ours
-    parts = {"results fashion_mini": summary[study & ours], "results other": summary[~study & ours & whole & ~paper]}
+    other = ~study & ~rivals & ours & whole & ~paper
+    parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    return blocks | {"paper": papers(summary[paper])} | reality(summary[~whole], folder)
+    return blocks | {"paper": papers(summary[paper])} | reality(summary[rivals], folder)
 
 
 def papers(runs: pd.DataFrame) -> str:
-    """What is published of RelaHash on CIFAR-10, and our fine-tuned runs, a row each, bits as columns."""
+    """What is published of RelaHash on CIFAR-10, and our latest run of each backbone, β and bits, bits as columns."""
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
     rows = {
         source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
         for source, found in published.groupby("source", sort=False)
     }
+    runs = runs.sort_values("finished").drop_duplicates(["backbone", "beta", "bits"], keep="last")
     minutes = runs.filter(like="seconds_").sum(axis=1) / 60
     for row in runs.assign(minutes=minutes).itertuples():
         name = f"here: {row.backbone}, {row.image_size} pixels, β {row.beta:g}, {row.epochs} epochs "
@@ -239,39 +239,6 @@ def papers(runs: pd.DataFrame) -> str:
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows.items()]
     return format_markdown(pd.DataFrame(cells))
-
-
-def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
-    """Every method at its defaults and tuned, and the differences to RelaHash; nothing where no search is published."""
-    path = RESULTS / "differences.csv"
-    if not path.exists():
-        return {}
-    runs = distinct(runs[runs["centroid_seed"].isna()])
-    tuned, default = (
-        most_complete(part, SHARED) for part in (runs[runs["tuning"] != "None"], runs[runs["tuning"] == "None"])
-    )
-    rows = pd.read_csv(path)
-    rows["text"] = [
-        f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}] {row.verdict}" for row in rows.itertuples()
-    ]
-    order = rows.groupby("method")["difference"].mean().sort_values(ascending=False).index
-    wide = rows.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
-    wide = wide.rename(columns="{} bits".format).rename_axis("minus relahash").reset_index()
-    said = f"{provenance(tuned)} All of them by:\n\n{REALITY}\n"
-    blocks = {"defaults": scores(default), "tuned": scores(tuned), "differences": f"{format_markdown(wide)}\n\n{said}"}
-    phase = pd.read_csv(RESULTS / "phase.csv")
-    root = phase["batch_size"].where(phase["loss"] == "relahash", 1) ** 0.5
-    phase = phase.assign(scale=(phase["beta"] / root).round(6), cosine=(phase["margin"] * root).round(6))
-    error = phase.pivot(index=["scale", "cosine"], columns="loss", values="quantization_error")
-    gap = error["relahash"] - error["orthohash"]
-    about = f"At equal scale and margin the error of RelaHash is larger in {(gap > 0).sum()} of {len(gap)} cells, by "
-    about += f"{gap.mean():.4f} on average ({gap.min():+.4f} to {gap.max():+.4f}), small beside the errors, "
-    about += f"{phase['quantization_error'].min():.3f} to {phase['quantization_error'].max():.3f}."
-    figure = f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{PHASE}* {about}"
-    trained = tuned[~tuned["loss"].isin(BASELINE_NAMES) & (tuned["bits"] == 64)]
-    said = TUNED.format(seeds=trained["seed"].nunique(), budget=trained["tuning"].iloc[0])
-    short = f"{figure}\n\n{scores(trained)}\n\n{said}"
-    return {f"reality {name}": text for name, text in (blocks | {"figure": figure, "short": short}).items()}
 
 
 def block(runs: pd.DataFrame) -> str:
@@ -285,19 +252,6 @@ def block(runs: pd.DataFrame) -> str:
     cells["training s"] = rows["seconds_training"].map("{:.0f}".format)
     commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
     return f"{format_markdown(cells)}\n\n{provenance(runs)} One seed of each, repeated by:\n\n{commands}\n"
-
-
-def provenance(runs: pd.DataFrame) -> str:
-    """Seeds, weights, hardware and versions, in one sentence."""
-    facts = runs[["processor", "cores", "python", "torch", "torchvision", "numpy"]].drop_duplicates()
-    machines = "; ".join(
-        f"{row.processor}, {row.cores} cores, Python {row.python}, torch {row.torch}, torchvision {row.torchvision}, "
-        f"NumPy {row.numpy}"
-        for row in facts.itertuples()
-    )
-    weights = ", ".join(sorted({Path(name).name for name in runs["weights"]}))
-    seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
-    return f"Mean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}."
 
 
 if __name__ == "__main__":

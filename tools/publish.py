@@ -1,6 +1,8 @@
-"""Maintainers only: the runs and figures of `results/` and `results_phase/` become the published `docs/results/`.
+"""Maintainers only: runs and figures become the published `docs/results/`.
 
-    python tools/publish.py [results] [results_phase]
+    python tools/publish.py [results] [results_phase] [results_epochs]
+
+`results_phase/` holds the grid of scale, margin and batch size, `results_epochs/` runs with a score after each epoch.
 
 Published runs that are not in `results/` stay. `make gallery generate` then writes the pages.
 """
@@ -14,12 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from relahash_nb.config import RunConfig
-from relahash_nb.results import load_runs, paired_differences, select_runs, summarize
+from relahash_nb.results import finished_runs, load_runs, paired_differences, select_runs
+from relahash_nb.results.tables import summarize
 
 TARGET = Path(__file__).parent.parent / "docs" / "results"
 
 
-def main(results: str = "results", phase: str = "results_phase") -> None:
+def main(results: str = "results", phase: str = "results_phase", epochs: str = "results_epochs") -> None:
     """Writes summaries, differences, searches and figures."""
     fresh, path = summarize(load_runs(results)), TARGET / "summary.csv"
     before = pd.read_csv(path)
@@ -32,12 +35,32 @@ def main(results: str = "results", phase: str = "results_phase") -> None:
     if Path(phase).exists():
         summarize(load_runs(phase)).to_csv(TARGET / "phase.csv", index=False)
     if fresh["tuning"].notna().any():
-        runs = select_runs(results, tuning=fresh["tuning"].dropna().iloc[0])
-        paired_differences(runs).to_csv(TARGET / "differences.csv", index=False)
+        publish_differences(results, fresh[fresh["tuning"].notna()])
         shutil.copytree(Path(results, "tuned"), TARGET / "tuned", dirs_exist_ok=True, ignore=lambda _, names: {
             name for name in names if not name.endswith(".json")})  # fmt: skip
+    if Path(epochs).exists():
+        publish_epochs(epochs)
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
+
+
+def publish_differences(results: str, tuned: pd.DataFrame) -> None:
+    """The differences to RelaHash on each data set of these tuned runs, in place of those of before."""
+    path, found = TARGET / "differences.csv", []
+    for data, rows in tuned.groupby("data"):
+        found.append(paired_differences(select_runs(results, data, tuning=rows["tuning"].iloc[0])).assign(data=data))
+    before = pd.read_csv(path)
+    pd.concat([before[~before["data"].isin(tuned["data"])], *found]).to_csv(path, index=False)
+
+
+def publish_epochs(folder: str) -> None:
+    """The score on the queries after the last epoch, and the best one of all epochs."""
+    rows = []
+    for run in finished_runs(folder).values():
+        score = run.history["query_map"]
+        rows.append({"run_id": run.config.run_id, "loss": run.config.loss, "bits": run.config.bits}
+                    | {"seed": run.config.seed, "last": score.iloc[-1], "best": score.max()})  # fmt: skip
+    pd.DataFrame(rows).sort_values(["loss", "seed"]).to_csv(TARGET / "epochs.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class CrossEntropyLoss(HeadLoss):
 
 
 class PlainCrossEntropyLoss(CrossEntropyLoss):
-    """The same for a model without batch norm: nothing puts the threshold of a bit between its values."""
+    """Cross-entropy of a linear head, without batch norm: nothing puts the threshold of a bit between its values."""
 
     batch_norm = False
 

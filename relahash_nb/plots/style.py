@@ -88,6 +88,6 @@ def label_ends(
         free = (y + step * gap / 4 for step in steps)
         y = next(one for one in free if all(abs(left - x) > 0.22 or abs(up - one) > 0.99 * gap for left, up in taken))
         taken.append((x, y))
-        rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3)
+        rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3, relpos=(0, 0.5))
         where = dict(xytext=(x, y), textcoords="axes fraction", ha="left", va="center")
         ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)

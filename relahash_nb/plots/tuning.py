@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relahash_nb.plots.style import GREY, RIGHT, WRONG, label_ends, looks, new_axes, ours_first, plain
+from relahash_nb.plots.style import GREY, RIGHT, WRONG, new_axes, ours_first, plain
 
 
 def plot_differences(differences: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -24,33 +24,30 @@ def plot_differences(differences: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def plot_change(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """A line per method from its score in the first column to that in the second; the names at the right."""
-    ax = new_axes(ax, (7, max(3.4, 0.28 * len(scores))))
-    style = looks(ours_first(scores.index))
-    for name, pair in scores.iterrows():
-        ours = {"lw": 2.5, "zorder": 3} if name == "relahash" else {"lw": 1}
-        ax.plot([0, 1], pair, color=style[name]["color"], marker=style[name]["marker"], **ours)
-    ax.set(xlim=(-0.1, 1.02), ylabel="mean average precision")
-    ax.set_xticks([0, 1], scores.columns)
-    ends = {name: (1, last) for name, last in scores.iloc[:, 1].items()}
-    label_ends(ax, ends, {name: look["color"] for name, look in style.items()})
+    """A row per method: an open point at its score in the first column, a filled one at the second; sorted by this."""
+    rows = scores.sort_values(scores.columns[1])
+    ax = new_axes(ax, (7, 0.26 * len(rows) + 1))
+    places, (before, after) = range(len(rows)), (rows[name] for name in rows)
+    ax.hlines(places, before, after, color=GREY, lw=2)
+    ax.scatter(before, places, color="white", edgecolor="black", zorder=3, label=before.name)
+    ax.scatter(after, places, color=["black" if name != "relahash" else RIGHT for name in rows.index], zorder=3)
+    ax.scatter([], [], color="black", label=after.name)
+    ax.set_yticks(places, [plain(name) for name in rows.index])
+    ax.set_xlabel("mean average precision")
+    ax.legend(loc="upper left")
     return ax
 
 
-def plot_phase(runs: pd.DataFrame, value: str) -> Figure:
-    """The mean of a column over `scale` and `cosine margin`, a panel per loss, both with one range of colours."""
-    losses = ours_first(runs["loss"])
-    size = (4.2 * len(losses), 3.2)
-    figure, axes = plt.subplots(1, len(losses), figsize=size, sharey=True, squeeze=False)
+def plot_grid(runs: pd.DataFrame, value: str, x: str, y: str, panel: str) -> Figure:
+    """The mean of a column over two others, a panel per value of a fourth, all with one range of colours."""
+    names = ours_first(runs[panel])
+    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.2), sharey=True, squeeze=False)
     low, high = runs[value].min(), runs[value].max()
-    for ax, loss in zip(axes.flat, losses, strict=True):
-        table = runs[runs["loss"] == loss].pivot_table(index="cosine margin", columns="scale", values=value)
-        names = dict(
-            xticklabels=[f"{one:g}" for one in table.columns], yticklabels=[f"{one:g}" for one in table.index[::-1]]
-        )
-        look = dict(vmin=low, vmax=high, cmap="viridis", annot=True, fmt=".3f", cbar=False) | names
-        sns.heatmap(table.sort_index(ascending=False), ax=ax, **look)
-        ax.set(title=loss, xlabel="scale", ylabel="margin" if ax is axes.flat[0] else "")
+    for ax, name in zip(axes.flat, names, strict=True):
+        table = runs[runs[panel] == name].pivot_table(index=y, columns=x, values=value).iloc[::-1]
+        ticks = dict(xticklabels=[f"{one:g}" for one in table.columns], yticklabels=[f"{one:g}" for one in table.index])
+        sns.heatmap(table, ax=ax, vmin=low, vmax=high, cmap="viridis", annot=True, fmt=".3f", cbar=False, **ticks)
+        ax.set(title=name, xlabel=x.replace("_", " "), ylabel=y if ax is axes.flat[0] else "")
         ax.tick_params(axis="y", rotation=0)
     figure.suptitle(value.replace("_", " "))
     return figure

@@ -40,7 +40,7 @@ def finished_runs(results_dir: Path | str = "results", first: str | None = None)
     A ValueError says which command makes a run, or that there is none of that name.
     """
     latest = sorted(read_runs(results_dir), key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)
-    runs, place = {run.folder.name: run for run in latest}, Path(results_dir, "runs")
+    runs, place = {run.folder.name: run for run in latest}, (project_path(results_dir) / "runs").absolute()
     if not runs:
         raise ValueError(f"no finished run in {place}; `relahash train` makes one, `make study` those of the study")
     if first not in (None, *runs):
@@ -141,12 +141,12 @@ def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
 def left_out(found: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
     """A line for each way in which runs differ from the chosen ones, with the first field that would choose them."""
     counts: Counter[str] = Counter()
-    names = ["data", *(name for name in SETTING if name not in ("bits", "loss"))]
+    names = ["data", "tuning", *(name for name in SETTING if name not in ("bits", "loss", "tuning"))]
     for row in found[~found["run_id"].isin(chosen["run_id"])].to_dict("records"):
         alike = chosen[chosen["loss"] == row["loss"]] if row["loss"] in set(chosen["loss"]) else chosen
         fields = [name for name in names if row[name] not in set(alike[name])]
         fields = fields or [name for name in names if row[name] != alike.iloc[0][name]]
-        words = [f"{name}={row[name]}" for name in (fields[:1] if fields[0] == "data" else fields)]
+        words = [f"{name}={row[name]}" for name in (fields[:1] if fields[0] in names[:2] else fields)]
         counts[f"{', '.join(words)}; choose with {words[0].replace('data=', 'dataset=')}"] += 1
     return [f"left out: {count} run{'s' * (count > 1)} with {clean(words)}" for words, count in counts.items()]
 
@@ -270,7 +270,8 @@ def report(results_dir: Path | str = "results", format: str = "markdown", **filt
     runs = matching(distinct(summarize(runs)), filters) if len(runs) else runs
     if runs.empty:
         like = " like these" * bool(filters)
-        raise ValueError(f"no finished run{like} in {results_dir}/runs; relahash train makes one")
+        place = (project_path(results_dir) / "runs").absolute()
+        raise ValueError(f"no finished run{like} in {place}; relahash train makes one")
     return table(runs, format)
 
 

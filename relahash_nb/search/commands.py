@@ -13,26 +13,23 @@ from relahash_nb.files import watch, write
 from relahash_nb.options import Count, option
 from relahash_nb.results.runs import clean
 
-PLACE = "folder, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD or ~/.pgpass)"
-
 
 class SearchOptions(ClusterOptions):
     """Of all four; COMMANDS says which takes what."""
 
     folder: str | None = option(None, "folder with pictures, at any depth", "positional")
     pictures: list[str] | None = option(None, "files", "positional")
-    place: str | None = option(None, f"index: {PLACE}", "positional")
     run: str | None = option(None, "finished run whose model hashes; without it, a baseline on a backbone does")
     out: str = option("codes.npz", "file for packed codes, paths and what names the model")
-    index: str | None = option(None, PLACE)
+    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password: PGPASSWORD or ~/.pgpass)")
     kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")
     k: Count = option(20, "answers for each picture")
     format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
-    backbone: str | None = option(None, "of a baseline: any model of torchvision or timm")
-    weights: str | None = option(None, "of a backbone: imagenet (the default), none, or a safetensors file")
-    loss: Literal["itq", "pcah", "lsh"] = option("itq", "the baseline")
-    bits: Annotated[int, Field(ge=1, le=4096)] = option(64, "of a baseline: length of a hash code")
-    image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "of a baseline: height and width in pixels")
+    backbone: str | None = option(None, "without --run: any model of torchvision or timm")
+    weights: str | None = option(None, "of the backbone: imagenet (the default), none, or a safetensors file")
+    loss: Literal["itq", "pcah", "lsh"] = option("itq", "without --run: the baseline")
+    bits: Annotated[int, Field(ge=1, le=4096)] = option(64, "without --run: length of a hash code")
+    image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "without --run: height and width in pixels")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
     radius: Annotated[int, Field(ge=0, le=4096)] = option(4, "bits in which two codes may differ")
 
@@ -55,7 +52,7 @@ def run_hash(options: SearchOptions, **settings: Any) -> int:
 
 
 def run_index(options: SearchOptions, **settings: Any) -> int:
-    """Add a folder's pictures to an index; a run or a backbone begins it, and the same command again goes on."""
+    """Add a folder's pictures to an index: the first time with --run or --backbone; the same again goes on."""
     from relahash_nb.search import open_index
 
     index = open_index(options.index, options.run, options.folder, options.kind, **settings)
@@ -97,7 +94,7 @@ def run_duplicates(options: SearchOptions) -> int:
     """Print groups of near-duplicates in an index, an empty line after each."""
     from relahash_nb.search import HashIndex
 
-    groups = HashIndex(options.place).duplicates(options.radius)
+    groups = HashIndex(options.index).duplicates(options.radius)
     for group in groups:
         print(*map(clean, group), "", sep="\n")
     print(f"{len(groups)} groups of {sum(map(len, groups))} pictures within {options.radius} bits", file=sys.stderr)
@@ -109,5 +106,5 @@ COMMANDS = {
     "hash": (run_hash, ("folder", "run", "out", *MODEL)),
     "index": (run_index, ("folder", "run", "index", "kind", "workers", "scheduler", *MODEL)),
     "search": (run_search, ("pictures", "index", "kind", "k", "format")),
-    "duplicates": (run_duplicates, ("place", "radius")),
+    "duplicates": (run_duplicates, ("index", "radius")),
 }

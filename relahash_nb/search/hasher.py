@@ -16,12 +16,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from relahash_nb.baselines import solve
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets.images import FORMATS, IMAGE_SUFFIXES
 from relahash_nb.features import for_inference
 from relahash_nb.files import watch
 from relahash_nb.metrics import pack
 from relahash_nb.models import HashModel, build_model, digest_of
+from relahash_nb.results import load_run
 from relahash_nb.training import find_device
 
 BATCH = 16  # images of every forward pass: another shape may round a number near 0 to the other sign
@@ -68,20 +69,20 @@ def load_hasher(
 ) -> Hasher:  # fmt: skip
     """The model of a finished run; or, without one, a baseline fitted to the pictures of a folder.
 
+    A ValueError says that the run keeps no model, that a value is not allowed, or that the pictures are too few.
+
     Args:
         run: A run's folder, its name in `results/runs`, or its `model.safetensors`.
         folder: What a baseline is fitted to: its pictures that can be read, at most 20,000 of them.
         weights: Of a baseline `imagenet`, `none` or a safetensors file; of a run where its backbone's weights lie now.
         device: `auto`, `cpu`, `cuda`.
         settings: Of a baseline: `backbone`, `bits`, `image_size`, `loss` (`itq`, `pcah` or `lsh`) as in `RunConfig`.
-
-    Raises:
-        ValueError: The run keeps no model, a value is not allowed, or the pictures are too few for so many bits.
     """
     if run is None:
         return _fit_baseline(folder, device, BASELINE | {"weights": weights or "imagenet"} | settings)
-    path = Path(run) if Path(run).exists() else project_path("results") / "runs" / run
-    path = path / "model.safetensors" if path.is_dir() else path
+    if settings:
+        raise ValueError(f"{next(iter(settings))}: given beside a run, which has its own")
+    path = Path(run) if Path(run).is_file() else load_run(run).folder / "model.safetensors"
     return Hasher(path, weights, device, run=path.resolve().parent.name, loss=None)
 
 

@@ -27,10 +27,7 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtext('relahash'))"  # in PostgreSQL, wh
 
 
 class Store:
-    """The tables of an index, in SQL that SQLite and PostgreSQL share. What is given is a parameter, never text of it.
-
-    A killed writer leaves what it committed and nothing half; two writers wait for each other.
-    """
+    """The tables of an index, in SQL that SQLite and PostgreSQL share; what is given is a parameter, never its text."""
 
     def __init__(self, location: str, hasher: Hasher | None) -> None:
         self.card, self.width = (hasher.card, -(-hasher.card["bits"] // 8)) if hasher else ({}, 1)  # bytes of a code
@@ -81,7 +78,9 @@ class FolderStore(Store):
         self.folder, self._faiss, self._indexes = Path(location), faiss, {}
         path = self.folder / "items.sqlite"
         if not create and not path.is_file():
-            raise ValueError(f"index: {location!r} given, and there is none; a run or a backbone begins one")
+            raise ValueError(
+                f"index: {location!r} given, and there is none; relahash index begins one, with --run or --backbone"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.connection = sqlite3.connect(path, timeout=600, isolation_level="IMMEDIATE", check_same_thread=False)
         self.transaction, self.to_value, self.to_bytes = lambda: self.connection, bytes, bytes
@@ -93,8 +92,8 @@ class FolderStore(Store):
             if not (path := self.folder / "model.json").exists():  # a copy for people to read
                 write(path, lambda temporary: temporary.write_text(json.dumps(self.card, indent=1) + "\n"))
 
-    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        """Distances and paths of the k nearest; with flat, also of all that tie with the last."""
+    def nearest(self, code: np.ndarray, k: int, kind: str, own: str = "") -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest; with flat, also of all that tie with the last, `own` among them."""
         if (index := self.prepare(kind)) is None:
             return []
         if kind == "ivf":
@@ -160,12 +159,12 @@ class PostgresStore(Store):
         if create:
             self.connection.execute("; ".join(texts))  # in one transaction
 
-    def nearest(self, code: np.ndarray, k: int, kind: str) -> list[tuple[int, str]]:
-        """Distances and paths of the k nearest; ties at the last distance are cut by path, with hnsw by chance."""
+    def nearest(self, code: np.ndarray, k: int, kind: str, own: str = "") -> list[tuple[int, str]]:
+        """Distances and paths of the k nearest; ties are cut by path, but not the path `own`; with hnsw by chance."""
         code = self.to_value(code.tobytes())
         text = "SELECT (code <~> {code})::int AS distance, path FROM relahash_items ORDER BY "
         if kind == "flat":
-            return self.read(text + 'distance, path COLLATE "C" LIMIT ?', code, k)
+            return self.read(text + 'distance, path <> ?, path COLLATE "C" LIMIT ?', code, own, k)
         self.read("SELECT set_config('hnsw.ef_search', ?, false)", str(min(1000, max(k, CANDIDATES))))
         return self.read(text + "code <~> {code} LIMIT ?", code, code, k)
 
@@ -180,6 +179,9 @@ class PostgresStore(Store):
 class HashIndex:
     """Codes of pictures and the model that made them, in a folder or in PostgreSQL with pgvector.
 
+    A ValueError says in one line that there is no index, that it cannot be reached, or that its codes are of another
+    model, and of which.
+
     Args:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
         hasher: Begins an index; with one that is there, it has to be the model that made its codes.
@@ -189,9 +191,6 @@ class HashIndex:
     Attributes:
         card: What names the model.
         counts: Of the last `add`: `added`, `known` (the content was there), `skipped` (could not be read).
-
-    Raises:
-        ValueError: There is no index, it cannot be reached, or it holds codes of another model; which, in one line.
     """
 
     def __init__(self, location: Place, hasher: Hasher | None = None, kind: str = "flat", device: str = "auto") -> None:
@@ -253,9 +252,12 @@ class HashIndex:
             yield from future.result()
 
     def search(self, images: Sequence[Any], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
-        """Hamming distances (≤ k,) int and paths of the k nearest of each image (path or PIL image), ties by path."""
-        found = [sorted(self._store.nearest(code, k, self.kind))[:k] for code in self.hasher(images)]
-        return [np.array([d for d, _ in one], int) for one in found], [[path for _, path in one] for one in found]
+        """Hamming distances (≤ k,) int and paths of the k nearest to each image, path or PIL image; itself first."""
+        found = []
+        for image, code in zip(images, self.hasher(images), strict=True):
+            own = str(Path(image).absolute()) if isinstance(image, Place) else ""
+            found.append(sorted((d, path != own, path) for d, path in self._store.nearest(code, k, self.kind, own))[:k])
+        return [np.array([far for far, *_ in one], int) for one in found], [[path for *_, path in one] for one in found]
 
     def recall(self, k: int = 20, queries: int = 100) -> float:
         """Of so many of its own codes, the share of the answers that are as near as the exact ones."""

@@ -1,0 +1,227 @@
+"""The tables and sentences of `docs/reality-check.md`, from the committed `docs/results/`; see `tools/generate.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.results import compare, format_comparison
+from relahash_nb.results.tables import SHARED, distinct, format_markdown, most_complete
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+SETTINGS = {
+    "lists cifar10_jpeg": "CIFAR-10",
+    "lists miniimagenet100_10k": "miniImageNet",
+    "lists corel5k_21": "Corel5k",
+    "fashion_mini": "Fashion-MNIST",
+}
+SHOWN = 6  # losses in README
+APART, UNSEEN = "lists cifar10_apart", "lists miniimagenet100_unseen"
+SHORT = "Quantization error over scale and margin of the equivalent cosine loss, 64 bits, one seed."
+PHASE = (
+    "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
+    "β/√B and m√B), 64 bits, one seed."
+)
+TUNED = (
+    "Every loss tuned with the same budget, three to five seeds (rank). On the first three, only the hash layer is "
+    "trained, on fixed features of EfficientNet-Lite0: not comparable with the first table."
+)
+
+
+def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
+    """Every block of the page, of the runs that draw their centroids too, as a page in a folder links."""
+    runs = distinct(runs)
+    default, tuned = ({data: chosen(runs, data, which) for data in SETTINGS} for which in (False, True))
+    phase = pd.read_csv(RESULTS / "phase.csv")
+    blocks = {
+        "figure": phase_diagram(phase, folder),
+        "defaults": "\n\n".join(side_by_side(default, bits) for bits in (64, 16)),
+        "tuned": "\n\n".join(side_by_side(tuned, bits) for bits in (64, 16)),
+        "differences": "\n\n".join([*map(differences, (64, 16)), provenance(pd.concat(tuned.values()))]),
+        "order": order(default, tuned),
+        "sizes": sizes(runs, default, tuned),
+        "errors": errors(tuned, phase),
+        "batch": batch(phase, folder),
+        "radius": radius(phase, tuned),
+        "unseen": unseen(runs, default),
+    }
+    blocks["short"] = f"{phase_diagram(phase, folder, short=True)}\n\n{side_by_side(tuned, 64, SHOWN)}\n\n{TUNED}"
+    return {f"reality {name}": text for name, text in blocks.items()}
+
+
+def chosen(runs: pd.DataFrame, data: str, tuned: bool) -> pd.DataFrame:
+    """The tuned or untuned runs of the setting that has most of them on a data set."""
+    return most_complete(runs[(runs["data"] == data) & ((runs["tuning"] != "None") == tuned)], SHARED)
+
+
+def scores(runs: pd.DataFrame) -> str:
+    """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the rank."""
+    methods = format_comparison(compare(distinct(runs))).rename(columns="{} bits".format)
+    return format_markdown(methods.rename_axis("mAP").reset_index())
+
+
+def side_by_side(parts: dict[str, pd.DataFrame], bits: int, most: int | None = None) -> str:
+    """`scores` of several data sets at one number of bits, a column each; the highest means over them first."""
+    tables, means = {}, []
+    for data, runs in parts.items():
+        comparison = compare(runs[runs["bits"] == bits])
+        if len(comparison):
+            tables[SETTINGS[data]] = format_comparison(comparison)[bits]
+            means.append(comparison.set_index("method")["mean"])
+    best = pd.concat(means, axis=1).mean(axis=1).sort_values(ascending=False).index[:most]
+    wide = pd.concat(tables, axis=1).reindex(best).fillna("")
+    return format_markdown(wide.rename_axis(f"mAP, {bits} bits").reset_index())
+
+
+def differences(bits: int) -> str:
+    """The published differences to RelaHash at one number of bits, methods × data sets."""
+    rows = pd.read_csv(RESULTS / "differences.csv").query("bits == @bits")
+    verdict = rows["verdict"].map(lambda word: "" if word == "not told apart" else f" **{word}**")
+    rows = rows.assign(text=rows["difference"].map("{:+.4f}".format) + verdict, data=rows["data"].map(SETTINGS))
+    best = rows.groupby("method")["difference"].mean().sort_values(ascending=False).index
+    columns = [name for name in SETTINGS.values() if name in set(rows["data"])]
+    wide = rows.pivot(index="method", columns="data", values="text").reindex(best)[columns].fillna("")
+    return format_markdown(wide.rename_axis(f"minus relahash, {bits} bits").reset_index())
+
+
+def phase_diagram(phase: pd.DataFrame, folder: Path, short: bool = False) -> str:
+    """The figure of scale and margin, and what the relative position changes at equal values of both."""
+    gap = paired(phase, "quantization_error")
+    error = phase["quantization_error"]
+    about = f"At equal scale and margin the error of RelaHash is larger in {(gap > 0).sum()} of {len(gap)} cells"
+    if not short:
+        about += f", by {gap.mean():.4f} on average ({gap.min():+.4f} to {gap.max():+.4f}), small beside the errors, "
+        about += f"{error.min():.3f} to {error.max():.3f}"
+    caption = SHORT if short else PHASE
+    return f"![phase diagram]({(RESULTS / 'figures' / 'phase.png').relative_to(folder)})\n\n*{caption}* {about}."
+
+
+def paired(phase: pd.DataFrame, value: str) -> pd.Series:
+    """RelaHash minus OrthoHash in a column, at each scale and margin of the grid that was run with batches of 64."""
+    cells = phase[(phase["batch_size"] == 64) & phase["loss_options"].isna()]
+    root = cells["batch_size"].where(cells["loss"] == "relahash", 1) ** 0.5
+    cells = cells.assign(scale=(cells["beta"] / root).round(6), cosine=(cells["margin"] * root).round(6))
+    wide = cells.pivot(index=["scale", "cosine"], columns="loss", values=value)
+    return wide["relahash"] - wide["orthohash"]
+
+
+def mean_scores(runs: pd.DataFrame, value: str = "mean_average_precision") -> pd.Series:
+    """The mean over the seeds of each loss and number of bits; without the baselines, which are not tuned."""
+    return runs[~runs["loss"].isin(BASELINE_NAMES)].groupby(["bits", "loss"])[value].mean()
+
+
+def order(default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> str:
+    """How much of the order at defaults is left after tuning, for each data set and number of bits."""
+    rows = []
+    for data, name in SETTINGS.items():
+        before, after = mean_scores(default[data]), mean_scores(tuned[data])
+        for bits in before.index.unique("bits"):
+            gain = after[bits] - before[bits]
+            rows.append(
+                {
+                    "data": f"{name}, {bits} bits",
+                    "rank correlation": f"{before[bits].corr(after[bits], 'spearman'):.2f}",
+                    "first at defaults": before[bits].idxmax(),
+                    "first after tuning": after[bits].idxmax(),
+                    "spread at defaults": f"{np.ptp(before[bits]):.3f}",
+                    "spread after tuning": f"{np.ptp(after[bits]):.3f}",
+                    "gain of RelaHash": f"{gain['relahash']:+.3f}",
+                    "largest gain": f"{gain.max():+.3f} ({gain.idxmax()})",
+                }
+            )
+    return format_markdown(pd.DataFrame(rows))
+
+
+def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> str:
+    """What else moves a score on CIFAR-10 at 64 bits, over the losses at their defaults: mean, smallest and largest."""
+    base = default["lists cifar10_jpeg"]
+    base = base[(base["bits"] == 64) & ~base["loss"].isin(BASELINE_NAMES)].set_index(["loss", "seed"])
+    score = base["mean_average_precision"]
+    epochs = pd.read_csv(RESULTS / "epochs.csv").set_index("loss")
+    apart = chosen(runs, APART, False)
+    apart = apart[apart["bits"] == 64].set_index(["loss", "seed"])["mean_average_precision"]
+    moves = {
+        "order of ties: best minus worst": base["best"] - base["worst"],
+        "epoch: the best on the queries minus the last": epochs["best"] - epochs["last"],
+        "database with the training images minus without": (score - apart).dropna(),
+        "seed (and its centroids): largest minus smallest": score.groupby("loss").agg(np.ptp),
+        "tuning minus defaults": (mean_scores(tuned["lists cifar10_jpeg"]) - score.groupby("loss").mean().pipe(
+            lambda means: pd.concat({64: means}, names=["bits"])
+        )).dropna(),
+    }  # fmt: skip
+    rows = [
+        {"what": name, "mean": f"{move.mean():+.4f}", "range over the losses": f"{low:+.4f} … {high:+.4f}"}
+        for name, move in moves.items()
+        for low, high in [move.groupby("loss").mean().agg(["min", "max"])]
+    ]
+    return format_markdown(pd.DataFrame(rows))
+
+
+def errors(tuned: dict[str, pd.DataFrame], phase: pd.DataFrame) -> str:
+    """Whether a small quantization error goes with a high score: across the tuned losses, and within two losses."""
+    pair = ["quantization_error", "mean_average_precision"]
+    across = []
+    for data, name in SETTINGS.items():
+        error, score = (mean_scores(tuned[data], value) for value in pair)
+        for bits in score.index.unique("bits"):
+            across.append(f"{error[bits].corr(score[bits], 'spearman'):+.2f} ({name}, {bits} bits)")
+    within = [f"{rows[pair].corr('spearman').iloc[0, 1]:+.2f} ({loss})" for loss, rows in phase.groupby("loss")]
+    return (
+        f"Rank correlation of error and score across the tuned losses: {', '.join(across)}. Within one loss, over "
+        + (f"scale and margin: {', '.join(within)}.")
+    )
+
+
+def batch(phase: pd.DataFrame, folder: Path) -> str:
+    """The figure of scale and batch size, and how much the score changes with the batch size at one β."""
+    rows = phase[(phase["loss"] == "relahash") & (phase["margin"] == 0.5)]
+    form = np.where(rows["loss_options"].isna(), "published", "invariant")
+    score = rows.groupby([form, "beta"])["mean_average_precision"]
+    spread = (score.max() - score.min()).groupby(level=0).mean()
+    link = (RESULTS / "figures" / "batch_size.png").relative_to(folder)
+    names = ", ".join(map(str, sorted(rows["batch_size"].unique())))
+    return f"![batch size]({link})\n\nOver batches of {names}, the score at one β ranges over " + (
+        f"{spread['published']:.3f} in the published form and {spread['invariant']:.3f} in the batch-invariant form "
+        f"(means over β, one seed)."
+    )
+
+
+def radius(phase: pd.DataFrame, tuned: dict[str, pd.DataFrame]) -> str:
+    """What is found within Hamming distance 2: at equal scale and margin, and after tuning."""
+    gap = paired(phase, "precision_within_2")
+    said = "At equal scale and margin, the precision within Hamming distance 2 of RelaHash minus that of OrthoHash is "
+    said += f"{gap.mean():+.3f} on average ({gap.min():+.3f} to {gap.max():+.3f}, 64 bits). Tuned: "
+    parts = []
+    for data, name in SETTINGS.items():
+        found = mean_scores(tuned[data], "precision_within_2")
+        for bits in found.index.unique("bits"):
+            best = found[bits].idxmax()
+            ours, others = found[bits, "relahash"], found[bits, "orthohash"]
+            highest = f"the highest {found[bits, best]:.3f} ({best})"
+            parts.append(f"{name}, {bits} bits: RelaHash {ours:.3f}, OrthoHash {others:.3f}, {highest}")
+    return f"{said}{'; '.join(parts)}."
+
+
+def unseen(runs: pd.DataFrame, default: dict[str, pd.DataFrame]) -> str:
+    """Scores on classes that were trained on, and on classes that were not, at defaults and 64 bits."""
+    parts = {"seen classes": default["lists miniimagenet100_10k"], "unseen classes": chosen(runs, UNSEEN, False)}
+    tables = {name: compare(part[part["bits"] == 64]) for name, part in parts.items()}
+    wide = pd.concat({name: format_comparison(table)[64] for name, table in tables.items()}, axis=1)
+    best = tables["unseen classes"].set_index("method")["mean"].sort_values(ascending=False).index
+    return format_markdown(wide.reindex(best).fillna("").rename_axis("mAP@1000, 64 bits").reset_index())
+
+
+def provenance(runs: pd.DataFrame) -> str:
+    """Seeds, weights, hardware and versions, in one sentence."""
+    facts = runs[["processor", "cores", "python", "torch", "torchvision", "numpy"]].drop_duplicates()
+    machines = "; ".join(
+        f"{row.processor}, {row.cores} cores, Python {row.python}, torch {row.torch}, torchvision {row.torchvision}, "
+        f"NumPy {row.numpy}"
+        for row in facts.itertuples()
+    )
+    weights = ", ".join(sorted({Path(name).name for name in runs["weights"]}))
+    seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
+    return f"Mean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}."
