@@ -128,8 +128,8 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
     """Executed over made-up codes: defaults and tuned, two seeds each, and a grid of scale and margin."""
     monkeypatch.setattr("relahash_nb.results.runs.SHOWN_QUERIES", 2)
     rows = np.random.default_rng(0)
-    searched = {loss: search(tmp_path, data, features, loss) for loss in ("relahash", "csq")}
     small = replace(data, query=Split(data.pool, data.query.indices[:50]), database=Split(data.pool, torch.arange(200)))
+    searched = {loss: search(tmp_path, small, features, loss) for loss in ("relahash", "csq")}
 
     def save(**options):
         config = RunConfig(**FIXED | options).resolve()

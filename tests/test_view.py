@@ -175,7 +175,7 @@ def test_the_notebook_says_which_command_makes_what_is_missing(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PapermillExecutionError) as error:
         papermill.execute_notebook(str(NOTEBOOK), "out.ipynb", progress_bar=False)
-    assert "no finished run in results/runs; `relahash train` makes one" in error.value.evalue
+    assert f"no finished run in {tmp_path}/results/runs; `relahash train` makes one" in error.value.evalue
 
 
 def test_the_notebook_shows_two_controls_and_three_figures_and_leaves_a_page(toy_results, tmp_path, runs):

@@ -53,7 +53,10 @@ STUDY = """    if importlib.util.find_spec("optuna") is None:
     !{relahash} tune {three}
     !{relahash} sweep {three} --direct --seed 0 1 --tuned results/tuned
     !{relahash} sweep {phase} --loss relahash --beta 4 16 64 --margin 0.025 0.125 0.5
-    !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4"""
+    !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4
+    !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 256
+    invariant = '{"reference_batch_size": 64}'
+    !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 64 256 --loss-options '{invariant}'"""
 # What notebooks show, which a new machine does not have.
 RUNS_OF = dict.fromkeys(("02", "03", "04", "05"), RUNS.format(what="four short trainings") + SHORT)
 RUNS_OF["07"] = RUNS.format(what="one short training") + "    !{relahash} sweep --bits 64"

@@ -26,8 +26,8 @@ PHASE = (
     "β/√B and m√B), 64 bits, one seed."
 )
 TUNED = (
-    "Every loss tuned with the same budget, three to five seeds (rank). On the first three, only the hash layer is "
-    "trained, on fixed features of EfficientNet-Lite0: not comparable with the first table."
+    "Tuned with one budget, three to five seeds (rank). The first three train the hash layer alone, on fixed features: "
+    "not comparable with the table above."
 )
 
 
@@ -36,19 +36,20 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     runs = distinct(runs)
     default, tuned = ({data: chosen(runs, data, which) for data in SETTINGS} for which in (False, True))
     phase = pd.read_csv(RESULTS / "phase.csv")
+    grid = phase[(phase["batch_size"] == 64) & phase["loss_options"].isna()]
     blocks = {
-        "figure": phase_diagram(phase, folder),
+        "figure": phase_diagram(grid, folder),
         "defaults": "\n\n".join(side_by_side(default, bits) for bits in (64, 16)),
         "tuned": "\n\n".join(side_by_side(tuned, bits) for bits in (64, 16)),
         "differences": "\n\n".join([*map(differences, (64, 16)), provenance(pd.concat(tuned.values()))]),
         "order": order(default, tuned),
         "sizes": sizes(runs, default, tuned),
-        "errors": errors(tuned, phase),
+        "errors": errors(tuned, grid),
         "batch": batch(phase, folder),
-        "radius": radius(phase, tuned),
+        "radius": radius(grid, tuned),
         "unseen": unseen(runs, default),
     }
-    blocks["short"] = f"{phase_diagram(phase, folder, short=True)}\n\n{side_by_side(tuned, 64, SHOWN)}\n\n{TUNED}"
+    blocks["short"] = f"{phase_diagram(grid, folder, short=True)}\n\n{side_by_side(tuned, 64, SHOWN)}\n\n{TUNED}"
     return {f"reality {name}": text for name, text in blocks.items()}
 
 
@@ -100,10 +101,9 @@ def phase_diagram(phase: pd.DataFrame, folder: Path, short: bool = False) -> str
 
 
 def paired(phase: pd.DataFrame, value: str) -> pd.Series:
-    """RelaHash minus OrthoHash in a column, at each scale and margin of the grid that was run with batches of 64."""
-    cells = phase[(phase["batch_size"] == 64) & phase["loss_options"].isna()]
-    root = cells["batch_size"].where(cells["loss"] == "relahash", 1) ** 0.5
-    cells = cells.assign(scale=(cells["beta"] / root).round(6), cosine=(cells["margin"] * root).round(6))
+    """RelaHash minus OrthoHash in a column, at each scale and margin of the grid."""
+    root = phase["batch_size"].where(phase["loss"] == "relahash", 1) ** 0.5
+    cells = phase.assign(scale=(phase["beta"] / root).round(6), cosine=(phase["margin"] * root).round(6))
     wide = cells.pivot(index=["scale", "cosine"], columns="loss", values=value)
     return wide["relahash"] - wide["orthohash"]
 
