@@ -133,18 +133,17 @@ def parse(
         usual = None if is_filter else of.model_fields[name].default
         meaning = explain(of, name) + ("" if usual is None else f" (default: {usual})")
         is_positional, is_flag = (name in of.of_kind(kind) for kind in ("positional", "flag"))
-        metavar = name.upper() if is_positional else "VALUE ..." if several(command, of, name) else "VALUE"
+        metavar = name.upper() if is_positional else "VALUE" + " ..." * several(command, of, name)
         aliases = [ALIASES[name]] if name in ALIASES else None
-        named = dict(aliases=aliases) if is_flag else dict(aliases=aliases, metavar=metavar)
-        argument = tyro.conf.arg(help=meaning, help_behavior_hint="", **named)
+        shown = dict(help=meaning, help_behavior_hint="", metavar=None if is_flag else metavar, aliases=aliases)
         hint, default = (bool, False) if is_flag else (tuple[str, ...], (NOT_GIVEN,))
         hint = tyro.conf.Positional[hint] if is_positional else hint
-        fields.append((name, Annotated[hint, argument], dataclasses.field(default=default)))
+        fields.append((name, Annotated[hint, tyro.conf.arg(**shown)], dataclasses.field(default=default)))
     options = dataclasses.make_dataclass(
         "Options", fields, kw_only=True, namespace={"__doc__": description or kind.__doc__}
     )
-    given = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    if twice := [word for word in given if given.count(word) > 1]:
+    typed = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    if twice := [word for word in typed if typed.count(word) > 1]:
         raise ValueError(f"{twice[0]}: given twice; several values follow one another, as in --bits 16 32")
     settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
     given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
@@ -160,8 +159,9 @@ def parse(
         elif texts != (NOT_GIVEN,):
             takes_several = several(command, of, name)
             if not texts or (len(texts) > 1 and not takes_several):
-                typed, one = " ".join(texts) or "no value", "one value (relahash sweep takes several), " * bool(texts)
-                raise ValueError(f"{name}: {typed} given; allowed: {one}{of.describe_allowed(name)}")
+                allowed = "one value (relahash sweep takes several), " * (of is RunConfig and len(texts) > 1)
+                allowed += of.describe_allowed(name)
+                raise ValueError(f"{name}: {' '.join(texts) or 'no value'} given; allowed: {allowed}")
             read = [of.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
             values[of][name] = read if takes_several else read[0]
     return kind(**values[kind]), values[RunConfig]

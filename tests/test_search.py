@@ -18,6 +18,8 @@ from PIL import Image
 from relahash_nb.cli import main
 from relahash_nb.search import HashIndex, drop_pictures, list_pictures, load_hasher, nearest, thumbnails
 from relahash_nb.search import index as indexes
+from relahash_nb.search.commands import SearchOptions
+from relahash_nb.search.hasher import BASELINE
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
 BITS = 12  # no multiple of 8
@@ -278,6 +280,10 @@ def test_commands(hasher, pictures, location, model, tmp_path, capsys):
     assert [line["path"] for line in lines if line["itself"]] == [query]
     assert "empty.jpg: not a readable picture" in said.err
     assert main(["duplicates", "--index", location, "--radius", "1"]) == 0 and "groups of" in capsys.readouterr().err
+
+
+def test_the_help_names_the_defaults_of_a_baseline():
+    assert {name: SearchOptions.model_fields[name].default for name in BASELINE} == BASELINE
 
 
 def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):

@@ -28,9 +28,10 @@ from benchmarks.common import NAMES, readme_block
 from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RunConfig
 from relahash_nb.losses import LOSSES
+from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
-from relahash_nb.results.tables import format_markdown, format_mean, table
-from tools.reality import provenance, reality, scores
+from relahash_nb.results.tables import distinct, format_markdown, format_mean, table
+from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -202,6 +203,12 @@ def figures(folder: Path) -> dict[str, str]:
     command = " ".join(f"--{name} {values}" for name, values in names.items())
     made = f"All {len(study)} runs: `relahash sweep {command}`."
     return {"figures": "\n\n".join([scores(study), f"{SCORES.format(**facts)} {made}", *blocks])}
+
+
+def scores(runs: pd.DataFrame) -> str:
+    """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the rank."""
+    methods = format_comparison(compare(distinct(runs))).rename(columns="{} bits".format)
+    return format_markdown(methods.rename_axis("mAP").reset_index())
 
 
 def figure_runs(path: Path) -> list[str]:

@@ -58,14 +58,8 @@ def chosen(runs: pd.DataFrame, data: str, tuned: bool) -> pd.DataFrame:
     return most_complete(runs[(runs["data"] == data) & ((runs["tuning"] != "None") == tuned)], SHARED)
 
 
-def scores(runs: pd.DataFrame) -> str:
-    """Methods × bits as a Markdown table: mean ± deviation of the average precision over the seeds, and the rank."""
-    methods = format_comparison(compare(distinct(runs))).rename(columns="{} bits".format)
-    return format_markdown(methods.rename_axis("mAP").reset_index())
-
-
 def side_by_side(parts: dict[str, pd.DataFrame], bits: int, most: int | None = None) -> str:
-    """`scores` of several data sets at one number of bits, a column each; the highest means over them first."""
+    """Methods × data sets at one number of bits: mean ± deviation and rank; the highest mean over a row first."""
     tables, means = {}, []
     for data, runs in parts.items():
         comparison = compare(runs[runs["bits"] == bits])
@@ -137,8 +131,8 @@ def order(default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> s
 
 def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> str:
     """What else moves a score on CIFAR-10 at 64 bits, over the losses at their defaults: mean, smallest and largest."""
-    base = default["lists cifar10_jpeg"]
-    base = base[(base["bits"] == 64) & ~base["loss"].isin(BASELINE_NAMES)].set_index(["loss", "seed"])
+    before, after = (part["lists cifar10_jpeg"] for part in (default, tuned))
+    base = before[(before["bits"] == 64) & ~before["loss"].isin(BASELINE_NAMES)].set_index(["loss", "seed"])
     score = base["mean_average_precision"]
     epochs = pd.read_csv(RESULTS / "epochs.csv").set_index("loss")
     apart = chosen(runs, APART, False)
@@ -148,10 +142,8 @@ def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str,
         "epoch: the best on the queries minus the last": epochs["best"] - epochs["last"],
         "database with the training images minus without": (score - apart).dropna(),
         "seed (and its centroids): largest minus smallest": score.groupby("loss").agg(np.ptp),
-        "tuning minus defaults": (mean_scores(tuned["lists cifar10_jpeg"]) - score.groupby("loss").mean().pipe(
-            lambda means: pd.concat({64: means}, names=["bits"])
-        )).dropna(),
-    }  # fmt: skip
+        "tuning minus defaults": mean_scores(after)[64] - mean_scores(before)[64],
+    }
     rows = [
         {"what": name, "mean": f"{move.mean():+.4f}", "range over the losses": f"{low:+.4f} … {high:+.4f}"}
         for name, move in moves.items()
@@ -169,10 +161,8 @@ def errors(tuned: dict[str, pd.DataFrame], phase: pd.DataFrame) -> str:
         for bits in score.index.unique("bits"):
             across.append(f"{error[bits].corr(score[bits], 'spearman'):+.2f} ({name}, {bits} bits)")
     within = [f"{rows[pair].corr('spearman').iloc[0, 1]:+.2f} ({loss})" for loss, rows in phase.groupby("loss")]
-    return (
-        f"Rank correlation of error and score across the tuned losses: {', '.join(across)}. Within one loss, over "
-        + (f"scale and margin: {', '.join(within)}.")
-    )
+    said = f"Rank correlation of error and score across the tuned losses: {', '.join(across)}."
+    return f"{said} Within one loss, over scale and margin: {', '.join(within)}."
 
 
 def batch(phase: pd.DataFrame, folder: Path) -> str:
@@ -183,10 +173,11 @@ def batch(phase: pd.DataFrame, folder: Path) -> str:
     spread = (score.max() - score.min()).groupby(level=0).mean()
     link = (RESULTS / "figures" / "batch_size.png").relative_to(folder)
     names = ", ".join(map(str, sorted(rows["batch_size"].unique())))
-    return f"![batch size]({link})\n\nOver batches of {names}, the score at one β ranges over " + (
-        f"{spread['published']:.3f} in the published form and {spread['invariant']:.3f} in the batch-invariant form "
-        f"(means over β, one seed)."
+    said = (
+        f"Over batches of {names}, the score at one β ranges over {spread['published']:.3f} in the published form and "
     )
+    said += f"{spread['invariant']:.3f} in the batch-invariant form (means over β, one seed)."
+    return f"![batch size]({link})\n\n{said}"
 
 
 def radius(phase: pd.DataFrame, tuned: dict[str, pd.DataFrame]) -> str:
