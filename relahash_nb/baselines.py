@@ -12,7 +12,6 @@ from torch import Generator, Tensor, nn
 
 from relahash_nb.config import RunConfig
 
-ENOUGH_FOR_COSINE = 1024  # bits
 RIDGE = 0.1  # of the features' mean variance, added to each variance
 
 
@@ -41,20 +40,6 @@ def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iter
     return projection(rotation.T @ directions, mean)
 
 
-def cosine(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """The cosine between features, in Hamming distances, so that this ranking is a run with ties and bounds as well.
-
-    Of hyperplanes through the origin, the share that separates two vectors is their angle over π (Charikar, STOC 2002);
-    orthogonal ones estimate it better than independent ones (Ji et al., NIPS 2012).
-    """
-    if bits < ENOUGH_FOR_COSINE:
-        allowed = f"cosine needs {ENOUGH_FOR_COSINE} or more to tell angles apart, as in 4096"
-        raise ValueError(f"bits: {bits} given; {allowed}")
-    size = features.shape[1]
-    draws = (torch.randn(size, min(size, bits - start), generator=generator) for start in range(0, bits, size))
-    return projection(torch.cat([torch.linalg.qr(draw)[0].T for draw in draws]), torch.zeros(size))
-
-
 def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
     """The number of the predicted class in binary digits, repeated: ⌈log₂ C⌉ bits that a classifier gives for nothing.
 
@@ -79,7 +64,7 @@ def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -
 
 # A further baseline is a function as above, and an entry here and in config.BASELINE_NAMES.
 BASELINES: dict[str, Callable[..., nn.Module]] = {
-    function.__name__: function for function in (lsh, pcah, itq, cosine, class_index, random)
+    function.__name__: function for function in (lsh, pcah, itq, class_index, random)
 }
 
 

@@ -1,8 +1,10 @@
 """Centroids: one fixed code of K bits for each of C classes, far from the others in Hamming distance.
 
-A further method is one function `(num_classes, bits, rng) -> (C, K) array` in `CENTROIDS`.
+A further method is one function `(num_classes, bits, rng) -> (C, K) array` in `CENTROIDS`, or anywhere as
+`package.module:function`. Where it has a fourth argument, `means`, it is given the mean features of the classes.
 """
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +12,18 @@ import scipy.linalg
 import torch
 from scipy.spatial.distance import pdist
 
+from relahash_nb.config import load_attribute
+
 DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 20 classes on the first one nearly always serves
 POOL = 2048  # sign masks among which those of the Hadamard cosets are chosen
-SWEEPS = 50  # over all classes, while max_hamming still finds a bit to flip; ten are usually enough
+SWEEPS = 50  # over all classes or bits, while there still is a bit to flip; ten are usually enough
+SHARE = 0.5  # of the similarity of classes that the cosines of semantic codes have; chosen on held-out training images
 MOST_CLASSES = 2048  # that max_hamming improves: the time grows with C², and the sums must stay exact in float64
 
 
-def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", seed: int = 0) -> torch.Tensor:
+def make_centroids(
+    num_classes: int, bits: int, method: str = "max_hamming", seed: int = 0, means: np.ndarray | None = None
+) -> torch.Tensor:
     """Draw one centroid of ±1 for each class, as compared in RelaHash (doi 10.1109/ACCESS.2023.3259104).
 
     A seed means the same centroids on every machine: all that decides are sums of whole numbers, exact in float64. No
@@ -25,8 +32,10 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
     Args:
         num_classes: C, at least 1.
         bits: K, at least 1; it need not be a power of two.
-        method: A name in `CENTROIDS`, or its letter in the paper: N, U, B, M, H.
+        method: A name in `CENTROIDS`, its letter in the paper (N, U, B, M, H), or `package.module:function`.
         seed: At least 0.
+        means: (C, F) float, the mean features of the classes less the mean of all, for `semantic`; their lengths do not
+            count. None: no class is like another.
 
     Returns:
         (C, K) float32 on the CPU, every entry −1 or +1.
@@ -38,9 +47,18 @@ def make_centroids(num_classes: int, bits: int, method: str = "max_hamming", see
     num_classes, bits = _whole("num_classes", num_classes, least=1), _whole("bits", bits, least=1)
     rng = np.random.default_rng(_whole("seed", seed, least=0))
     name = LETTERS.get(method, method)
-    if name not in CENTROIDS:
-        raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}")
-    return torch.from_numpy(CENTROIDS[name](num_classes, bits, rng).astype(np.float32))  # (C, K)
+    if name not in CENTROIDS and ":" not in name:
+        raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}, package.module:function")
+    given = [np.eye(num_classes) if means is None else means] * needs_means(name)
+    codes = np.asarray((CENTROIDS.get(name) or load_attribute(name))(num_classes, bits, rng, *given), np.float32)
+    if codes.shape != (num_classes, bits) or (abs(codes) != 1).any():
+        raise ValueError(f"{name}: gave {codes.shape}; expected {(num_classes, bits)} of -1 and 1")
+    return torch.from_numpy(codes)  # (C, K)
+
+
+def needs_means(method: str) -> bool:
+    """Whether a centroid method looks at the mean features of the classes."""
+    return "means" in inspect.signature(CENTROIDS.get(method) or load_attribute(method)).parameters
 
 
 def normal(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -98,8 +116,30 @@ def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.nda
     return found[worth.index(max(worth))]
 
 
-CENTROIDS = {method.__name__: method for method in (normal, uniform, bernoulli, max_hamming, hadamard)}
-LETTERS = {name[0].upper(): name for name in CENTROIDS}  # N, U, B, M, H
+def semantic(num_classes: int, bits: int, rng: np.random.Generator, means: np.ndarray) -> np.ndarray:
+    """Near codes for classes that look alike (the idea of SHC, arXiv 2507.08404), starting from `max_hamming`.
+
+    Bit by bit it minimises the squares of B Bᵀ − K/2 · S off the diagonal, as KSH does for images (Liu et al., CVPR
+    2012); S are the cosines between `means`, less their mean. Classes that look much alike may get one code.
+    """
+    codes, others = max_hamming(num_classes, bits, rng), ~np.eye(num_classes, dtype=bool)
+    means = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+    cosines = (means @ means.T).round(3) * others  # the last digits differ between machines, the codes should not
+    products = bits * SHARE * (cosines - cosines.sum() / max(1, others.sum()))  # (C, C)
+    for _ in range(SWEEPS):
+        before = codes.copy()
+        for bit in codes.T:  # (C,), a view
+            rest = (products - codes @ codes.T + np.outer(bit, bit)) * others
+            for row in range(num_classes):
+                bit[row] = np.copysign(1, rest[row] @ bit)
+        if (codes == before).all():
+            break
+    return codes
+
+
+METHODS = (normal, uniform, bernoulli, max_hamming, hadamard)
+LETTERS = {method.__name__[0].upper(): method.__name__ for method in METHODS}  # N, U, B, M, H
+CENTROIDS = {method.__name__: method for method in (*METHODS, semantic)}
 
 
 @dataclass(frozen=True)

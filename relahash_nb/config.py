@@ -26,8 +26,8 @@ LOSS_NAMES = (
     *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
     *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c", "bihalf", "dch", "average_precision"),
 )
-BASELINE_NAMES = ("lsh", "pcah", "itq", "cosine", "class_index", "random")  # in place of a loss, without training
-CENTROID_NAMES = ("max_hamming", "hadamard", "bernoulli", "normal", "uniform")
+BASELINE_NAMES = ("lsh", "pcah", "itq", "class_index", "random")  # in place of a loss, without training
+CENTROID_NAMES = ("max_hamming", "semantic", "hadamard", "bernoulli", "normal", "uniform")
 BACKBONE_NAMES = ("alexnet", "small_cnn")
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ class RunConfig(Options):
     beta: Positive | None = option(None, "scale of the similarities in the loss; default: the loss's own")
     margin: NotNegative | None = option(
         None, "subtracted from the similarity to an item's own centroid; default: the loss's own")
-    centroids: Literal[*CENTROID_NAMES] = option("max_hamming", "how the target codes of the classes are made")
+    centroids: Literal[*CENTROID_NAMES] | ObjectPath = option("max_hamming", "target codes of the classes")
     backbone: str | None = option(None, "network before the hash layer; any model of torchvision or timm, or your own")
     weights: str | None = option(None, "pretrained weights: imagenet, none, or a safetensors file")
     finetune: bool | None = option(None, "train the backbone too; if False, only the hash layer on fixed features")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from relahash_nb.centroids import make_centroids, needs_means
 from relahash_nb.config import RunConfig, project_path
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
 from relahash_nb.files import lock_file, remove_torn, timed, watch, write
@@ -63,6 +64,21 @@ def pool_features(model: HashModel, data: Dataset, config: RunConfig) -> Tensor:
 
     rows = _cached(config, "features", identity, shape, dtype, compute, "computed for this run alone")
     return torch.cat(list(compute())).clone() if rows is None else rows  # cloned out of inference mode
+
+
+def class_centroids(model: HashModel, data: Dataset, config: RunConfig, features: Tensor | None = None) -> Tensor:
+    """The centroids (C, K) of ±1 that a config names; some look at the training images before anything is trained.
+
+    `features` (M, F) are of the pool, from `pool_features`; without them the model gives those of the training images.
+    """
+    means, seed = None, config.seed_of_centroids
+    if needs_means(config.centroids):
+        blocks = [features[data.train.indices]] if features is not None else forward_blocks(
+            HashModel.features, model, data.train, config.precision
+        )  # fmt: skip
+        rows = torch.cat(list(blocks)).double()  # (N, F)
+        means = (data.train.targets.double().T @ (rows - rows.mean(dim=0))).numpy()  # (C, F), times the items of each
+    return make_centroids(len(data.class_names), config.bits, config.centroids, seed, means)
 
 
 @timed("decoding")

@@ -21,7 +21,7 @@ from relahash_nb.datasets.images import decoded_size, middle_square, prepare, to
 from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
 
-__all__ = ["BACKBONES", "DTYPES", "HashModel", "build_backbone", "build_model", "digest_of"]
+__all__ = ["BACKBONES", "DTYPES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -171,10 +171,11 @@ class HashModel(nn.Module):
 
 
 def build_model(config: RunConfig) -> HashModel:
-    """The model that a config names, on the CPU, in training mode; no global random state is used or changed.
+    """The model that a config names, on its device, in training mode; no global random state is used or changed.
 
     Raises:
-        ValueError: No such backbone, an image size that it cannot take, or weights that are missing or fit nothing.
+        ValueError: No such backbone or device, an image size that it cannot take, or weights that are missing or fit
+            nothing.
 
     Example:
         >>> build_model(RunConfig(bits=32)).hash_layer[0].weight.shape
@@ -201,7 +202,7 @@ def build_model(config: RunConfig) -> HashModel:
     model.pretrained = frozenset(pretrained)
     model.weights_digest = digest_of(pretrained) if pretrained else ""
     backbone.requires_grad_(config.finetune)
-    return model.train()
+    return model.to(find_device(config.device)).train()
 
 
 def _read_weights(backbone: nn.Module, name: str, path: str) -> dict[str, Tensor]:
@@ -244,3 +245,15 @@ def _feature_size(backbone: nn.Module, config: RunConfig) -> int:
         raise ValueError(f"image_size: {size} given; {config.backbone} cannot take it ({reason})") from None
     finally:
         backbone.train(was_training)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA where there is one, else the CPU. A ValueError says that it is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
+    return device

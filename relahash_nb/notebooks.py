@@ -42,8 +42,7 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
     """Refuses what can be known to fail before a kernel is started: options, files, data, loss and device."""
     from relahash_nb.datasets import load_dataset
     from relahash_nb.losses import check_loss_options
-    from relahash_nb.models import build_model
-    from relahash_nb.training import find_device
+    from relahash_nb.models import build_model, find_device
 
     configs = sorted((config.resolve().check() for config in configs), key=lambda config: config.batch_size)
 
@@ -53,8 +52,8 @@ def check_runs(configs: Sequence[RunConfig]) -> None:
 
     for config in distinct("device"):
         find_device(config.device)
-    for config in distinct("dataset", "backbone", "loss"):
-        for name in (config.dataset, config.backbone, config.loss):
+    for config in distinct("dataset", "backbone", "loss", "centroids"):
+        for name in (config.dataset, config.backbone, config.loss, config.centroids):
             if ":" in name and not callable(kind := load_attribute(name)):  # what it does is for the kernel
                 raise ValueError(f"{name}: is a {type(kind).__name__}; allowed: a function or a class")
     for config in distinct("loss", "beta", "margin", "loss_options"):

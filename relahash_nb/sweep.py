@@ -189,16 +189,16 @@ def execute(config: RunConfig, output: TextIO | None = None, minutes: float | No
 
 def train_here(config: RunConfig) -> Run:
     """One run in this process, without a notebook; the data and fixed features of the last one serve again."""
-    from relahash_nb import centroids, files, losses, models, results, training
+    from relahash_nb import features, files, losses, models, results, training
 
     files.SECONDS.clear()
     try:
-        data, features = load_shared(config)
+        data, fixed = load_shared(config)
         lock_run(config, data)
-        model, given = models.build_model(config), (len(data.class_names), config.bits)
-        goals = centroids.make_centroids(*given, config.centroids, config.seed_of_centroids)
-        history = training.fit(model, losses.build_loss(config, goals), data, config, features)
-        codes = training.encode_splits(model, data, config, features)
+        model = models.build_model(config)
+        goals = features.class_centroids(model, data, config, fixed)
+        history = training.fit(model, losses.build_loss(config, goals), data, config, fixed)
+        codes = training.encode_splits(model, data, config, fixed)
         scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
         return load_run(results.save_run(config, data, codes, scores, history, goals, model))
     except (ValueError, FloatingPointError) as error:

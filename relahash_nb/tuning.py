@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from relahash_nb.centroids import make_centroids
 from relahash_nb.config import TUNED_FIELDS, RunConfig, project_path
 from relahash_nb.datasets import Dataset, Split
+from relahash_nb.features import class_centroids
 from relahash_nb.files import write
 from relahash_nb.losses import LOSSES, build_loss, wants_batch_norm
 from relahash_nb.models import build_model
@@ -75,7 +75,7 @@ def score_values(config: RunConfig, data: Dataset, features: torch.Tensor | None
     """Mean average precision of a config on a `hold_out` data set; 0 where the training diverges."""
     config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0).resolve()
     model = build_model(config)
-    centroids = make_centroids(len(data.class_names), config.bits, config.centroids, config.seed_of_centroids)
+    centroids = class_centroids(model, data, config, features)
     try:
         fit(model, build_loss(config, centroids), data, config, features)
     except FloatingPointError:

@@ -17,7 +17,6 @@ from relahash_nb.baselines import (
     pcah,
     principal_directions,
     rotate,
-    solve,
 )
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
@@ -27,7 +26,6 @@ from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import HashModel
 from relahash_nb.training import Trainer, encode, score
 
-BITS = dict(cosine=1024)
 RELU_LIKE = torch.from_numpy(
     np.random.default_rng(0).gamma(1.0, 1.0, (300, 20)) @ np.diag(np.linspace(3, 0.5, 20))
 ).float()
@@ -49,7 +47,7 @@ def make_data():
 
 
 def run(name, folder, **options):
-    usual = dict(bits=BITS.get(name, 2), finetune=False, image_size=8, batch_size=8, device="cpu")
+    usual = dict(bits=2, finetune=False, image_size=8, batch_size=8, device="cpu")
     config = RunConfig(loss=name, data_dir=str(folder), results_dir=str(folder), **usual | options)
     model, data = HashModel(nn.AdaptiveAvgPool2d(1), 3, config.bits), make_data()
     loss = build_loss(config, make_centroids(3, config.bits, "bernoulli"))
@@ -110,23 +108,6 @@ def test_itq_comes_nearer_to_the_signs_with_every_iteration_and_as_near_as_faiss
     assert torch.allclose(layer(RELU_LIKE), values @ rotation, atol=1e-2)
 
 
-def test_cosine_ranks_as_the_cosine_does():
-    """Average precision of the ranking by Hamming distance, against that by exact cosines, which have no ties."""
-    features = RELU_LIKE + 2 * LABELS @ torch.rand(3, 20, generator=seeded(1))
-    model = HashModel(nn.Flatten(), 20, 4096)
-    solve(model, features, LABELS, RunConfig(loss="cosine", bits=4096, finetune=False))
-    codes = model.hash(features)
-    ours = retrieval_scores(codes[:50], codes[50:], LABELS[:50], LABELS[50:])
-    unit = nn.functional.normalize(features)
-    scores = []
-    for row in range(50):
-        relevant = LABELS[50:][(unit[50:] @ unit[row]).argsort(descending=True)] @ LABELS[row]
-        precision = relevant.cumsum(0) / torch.arange(1, 251)
-        scores.append((precision * relevant).sum() / relevant.sum())
-    assert ours.mean_average_precision == pytest.approx(torch.stack(scores).mean().item(), abs=0.01)
-    assert ours.best - ours.worst < 0.02
-
-
 def test_a_class_index_is_its_digits_and_its_score_is_worked_by_hand(tmp_path):
     codes = ClassIndex(nn.Identity(), bits=4)(torch.eye(10)[[0, 5, 9]])
     assert codes.tolist() == [[-1, -1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]
@@ -159,7 +140,6 @@ def test_a_class_index_is_predicted_by_ridge_regression():
     ("name", "options", "said"),
     [
         ("lsh", dict(finetune=True), "finetune: True given; lsh has no training"),
-        ("cosine", dict(bits=64), "bits: 64 given; cosine needs 1024 or more"),
         ("pcah", dict(bits=4), "bits: 4 given; 45 features of 3 numbers have 3"),
         ("class_index", dict(bits=1), "bits: 1 given; the index of 3 classes has 2 digits"),
         ("itq", dict(loss_options={"rounds": 3}), "rounds: 3 given; itq takes no such option; allowed: iterations"),

@@ -2,12 +2,14 @@
 
 import hashlib
 from itertools import combinations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
 
 from relahash_nb.centroids import (
     CENTROIDS,
@@ -168,7 +170,64 @@ def test_centroids_of_a_seed_stay_what_they_were():
         "bernoulli": "da9bad102312",
         "max_hamming": "1cf26d4046a6",
         "hadamard": "867a40db2b65",
+        "semantic": "82ffa085a787",
     }
+
+
+# ---- semantic, and one's own ----------------------------------------------------------------------------------------
+
+
+def mean_features(num_classes, seed=0):
+    """Classes in groups of three that look alike."""
+    rng = np.random.default_rng(seed)
+    return np.repeat(rng.standard_normal((-(-num_classes // 3), 20)), 3, axis=0)[:num_classes] + rng.standard_normal(
+        (num_classes, 20)
+    )
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_semantic_codes_are_near_where_classes_look_alike(bits):
+    means = mean_features(30)
+    codes = make_centroids(30, bits, "semantic", means=means).numpy()
+    near = np.add.outer(np.arange(30) // 3, -(np.arange(30) // 3)) == 0
+    products = codes @ codes.T
+    assert products[near & ~np.eye(30, dtype=bool)].mean() > 0.15 * bits > products[~near].mean()
+    cosines = 1 - squareform(pdist(means, "cosine"))
+    upper = np.triu_indices(30, 1)
+    assert np.corrcoef(products[upper], cosines[upper])[0, 1] > 0.5
+    assert torch.equal(make_centroids(30, bits, "semantic", means=3 * means), torch.tensor(codes))  # directions count
+
+
+def test_no_flipped_bit_brings_semantic_codes_nearer_to_what_they_follow():
+    """Brute force: the sum of squares after each of the C·K flips, from its definition."""
+    means = mean_features(12)
+    cosines = (1 - squareform(pdist(means, "cosine"))).round(3)
+    others = ~np.eye(12, dtype=bool)
+    wanted = 10 / 2 * (cosines - cosines[others].mean())
+    distance = lambda codes: np.square((codes @ codes.T - wanted)[others]).sum()
+    codes = make_centroids(12, 10, "semantic", means=means).numpy().astype(float)
+    least = distance(codes)
+    assert least < distance(make_centroids(12, 10).numpy())
+    for row, bit in product(range(12), range(10)):
+        codes[row, bit] *= -1
+        assert distance(codes) > least - 1e-9
+        codes[row, bit] *= -1
+
+
+def test_a_method_of_ones_own_is_named_by_its_module(tmp_path, monkeypatch):
+    Path(tmp_path, "my_codes.py").write_text(
+        "import numpy as np\n"
+        "def ones(num_classes, bits, rng): return np.ones((num_classes, bits))\n"
+        "def signs(num_classes, bits, rng, means): return np.where(means > 0, 1, -1)\n"
+        "def wrong(num_classes, bits, rng): return np.zeros((num_classes, bits))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert make_centroids(3, 4, "my_codes:ones").tolist() == [[1.0] * 4] * 3
+    assert make_centroids(2, 2, "my_codes:signs", means=[[2, -1], [-3, 1]] @ np.eye(2)).tolist() == [[1, -1], [-1, 1]]
+    with pytest.raises(ValueError, match=r"my_codes:wrong: gave \(3, 4\); expected \(3, 4\) of -1 and 1"):
+        make_centroids(3, 4, "my_codes:wrong")
+    with pytest.raises(ValueError, match="my_codes:none: cannot be loaded"):
+        make_centroids(3, 4, "my_codes:none")
 
 
 # ---- describe, bound ----------------------------------------------------------------------------------------------

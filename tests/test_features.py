@@ -1,9 +1,11 @@
 """Features of a fixed backbone: right, kept once, found again by what decides them, and never half written."""
 
 import copy
+import json
 import shutil
 import threading
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import nn
 from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, prepare
-from relahash_nb.features import pool_features
+from relahash_nb.features import class_centroids, pool_features
 from relahash_nb.models import HashModel
 
 ITEMS, SIZE = 22, 8  # five blocks of four, and one of two
@@ -253,3 +255,21 @@ def test_features_that_are_not_finite_in_float16_are_refused(data, config):
     with pytest.raises(FloatingPointError, match=r"items 0 to 3 .*float16"):
         pool_features(model, data, config)
     assert not files(config)
+
+
+def test_the_class_means_of_centroids_are_those_of_the_training_images(model, config, tmp_path, monkeypatch):
+    Path(tmp_path, "shown_means.py").write_text(
+        "def show(num_classes, bits, rng, means): raise ValueError(means.tolist())"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config.replace(centroids="shown_means:show", bits=16)
+    pool = replace(make_data().pool, targets=torch.eye(3).byte()[torch.arange(ITEMS) % 3])
+    data = Dataset.from_pool("noise", list("abc"), pool, dict(train=range(2, ITEMS), query=[0], database=[1]))
+    known = pool_features(model, data, config)
+    rows, labels = known[2:].double().numpy(), np.arange(2, ITEMS) % 3
+    by_hand = np.stack([rows[labels == label].mean(0) for label in range(3)]) - rows.mean(0)
+    for given in (None, known):
+        with pytest.raises(ValueError) as error:
+            class_centroids(model, data, config, given)
+        means = np.array(json.loads(str(error.value)))
+        np.testing.assert_allclose(means / np.bincount(labels)[:, None], by_hand, atol=2e-3)

@@ -144,13 +144,6 @@ def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():
     plt.close("all")
 
 
-def test_published_scores_are_drawn_apart_and_say_that_settings_differ():
-    table = pd.DataFrame(dict(loss=["a", "a"], bits=16, source=["one", "two"], published=[0.8, 0.9], ours=0.5))
-    figure = plots.plot_published(table.assign(deviation=np.nan))
-    assert "settings differ" in figure.get_suptitle() and len(figure.axes) == 2
-    plt.close("all")
-
-
 def test_differences_stand_at_their_numbers_and_say_their_verdict(ax):
     table = pd.DataFrame(dict(method=["a", "b"], difference=[0.02, -0.01], low=[0.01, -0.03], high=[0.03, 0.01]))
     drawn = plots.plot_differences(table.assign(verdict=["better", "not told apart"]), ax)

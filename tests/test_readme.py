@@ -47,24 +47,24 @@ def test_their_python_runs(page, block, finished_run):
         assert names["codes"].shape == (1, 16)
 
 
-def test_your_own_loss_data_set_and_backbone_train_an_epoch(tmp_path, monkeypatch):
-    from relahash_nb.centroids import make_centroids
+def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, monkeypatch):
     from relahash_nb.datasets import load_dataset
+    from relahash_nb.features import class_centroids
     from relahash_nb.losses import build_loss
     from relahash_nb.models import build_model
     from relahash_nb.training import Trainer
 
     blocks = python_blocks(OWN)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     (tmp_path / "mine.py").write_text("\n".join(blocks))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     own = dict(dataset="mine:stripes", loss="mine:PullLoss", backbone="mine:tiny", weights="none", recipe="quick")
-    config = RunConfig(**own, bits=16, epochs=1, loss_options={"strength": 2.0}).check().resolve()
-    data = load_dataset(config)
-    centroids = make_centroids(len(data.class_names), config.bits)
-    trainer = Trainer(build_model(config), build_loss(config, centroids), data, config)
+    own |= dict(centroids="mine:likeness", loss_options={"strength": 2.0})
+    config = RunConfig(**own, bits=16, epochs=1).check().resolve()
+    data, model = load_dataset(config), build_model(config)
+    trainer = Trainer(model, build_loss(config, class_centroids(model, data, config)), data, config)
     assert trainer.train_epoch()["loss"] > 0 and trainer.epoch == 1
 
 

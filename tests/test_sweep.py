@@ -329,7 +329,7 @@ def test_failing_runs_do_not_stop_the_others(tmp_path):
 
 def test_runs_without_a_notebook_are_those_with_one_bit_for_bit(tmp_path, capsys):
     """Two losses after one another in this process; the second of them also in a notebook."""
-    grid = dict(finetune=[False], epochs=[1], bits=[16], loss=["orthohash", "csq"])
+    grid = dict(finetune=[False], epochs=[1], bits=[16], loss=["orthohash", "csq"], centroids=["semantic"])
     direct = sweep.sweep(expand(grid | {"results_dir": [str(tmp_path / "direct")]}), notebooks=False)
     assert [outcome.error for outcome in direct] == ["", ""]
     assert not list(tmp_path.rglob("*.ipynb")) and "epoch   1/1" in (direct[1].run.folder / "log.txt").read_text()

@@ -15,9 +15,9 @@ from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss
-from relahash_nb.models import HashModel, build_model
+from relahash_nb.models import HashModel, build_model, find_device
 from relahash_nb.results import save_run
-from relahash_nb.training import SCHEDULES, Trainer, encode, evaluate, find_device, fit, score, trainer
+from relahash_nb.training import SCHEDULES, Trainer, encode, evaluate, fit, score, trainer
 
 QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from relahash_nb.config import BASELINE_NAMES
 from relahash_nb.results import compare, format_comparison
-from relahash_nb.results.tables import SHARED, distinct, format_markdown, most_complete
+from relahash_nb.results.tables import SHARED, average, distinct, format_markdown, format_mean, most_complete
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 SETTINGS = {
@@ -20,6 +20,8 @@ SETTINGS = {
 }
 SHOWN = 6  # losses in README
 APART, UNSEEN = "lists cifar10_apart", "lists miniimagenet100_unseen"
+CENTRED = ("relahash", "orthohash", "orthohash_arc", "csq", "dpn")  # the losses that use centroids
+DRAWN = {"max_hamming": "drawn", "benchmarks.assigned:assigned": "assigned", "semantic": "semantic"}
 SHORT = "Quantization error over scale and margin of the equivalent cosine loss, 64 bits, one seed."
 PHASE = (
     "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
@@ -33,7 +35,8 @@ TUNED = (
 
 def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     """Every block of the page, of the runs that draw their centroids too, as a page in a folder links."""
-    runs = distinct(runs)
+    everything = distinct(runs)
+    runs = everything[everything["centroids"] == "max_hamming"]
     default, tuned = ({data: chosen(runs, data, which) for data in SETTINGS} for which in (False, True))
     phase = pd.read_csv(RESULTS / "phase.csv")
     grid = phase[(phase["batch_size"] == 64) & phase["loss_options"].isna()]
@@ -46,6 +49,7 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
         "sizes": sizes(runs, default, tuned),
         "errors": errors(tuned, grid),
         "batch": batch(phase, folder),
+        "centroids": "\n\n".join(centroids(everything, bits) for bits in (64, 16)),
         "radius": radius(grid, tuned),
         "unseen": unseen(runs, default),
     }
@@ -163,6 +167,24 @@ def errors(tuned: dict[str, pd.DataFrame], phase: pd.DataFrame) -> str:
     within = [f"{rows[pair].corr('spearman').iloc[0, 1]:+.2f} ({loss})" for loss, rows in phase.groupby("loss")]
     said = f"Rank correlation of error and score across the tuned losses: {', '.join(across)}."
     return f"{said} Within one loss, over scale and margin: {', '.join(within)}."
+
+
+def centroids(runs: pd.DataFrame, bits: int) -> str:
+    """The same losses with centroids that know how alike the classes look, at defaults; the best without any."""
+    columns = {}
+    for data, name in (SETTINGS | {UNSEEN: "unseen classes"}).items():
+        rows = chosen(runs, data, False).query("bits == @bits")
+        compared = rows[rows["loss"].isin(rows[rows["centroids"] == "semantic"]["loss"]) & (rows["seed"] < 3)]
+        if compared.empty:
+            continue
+        means = average(compared, ["loss", "centroids"])
+        means.index = means["loss"] + ", " + means["centroids"].map(DRAWN)
+        others = mean_scores(rows[~rows["loss"].isin(CENTRED)])[bits]
+        columns[name] = format_mean(means)
+        columns[name]["the best loss without centroids"] = f"{others.max():.4f} ({others.idxmax()})"
+    order = [f"{loss}, {way}" for loss in CENTRED for way in DRAWN.values()]
+    wide = pd.DataFrame(columns).reindex([*order, "the best loss without centroids"]).dropna(how="all").fillna("")
+    return format_markdown(wide.rename_axis(f"mAP, {bits} bits").reset_index())
 
 
 def batch(phase: pd.DataFrame, folder: Path) -> str:

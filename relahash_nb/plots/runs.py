@@ -39,30 +39,24 @@ def plot_training(history: pd.DataFrame, references: Mapping[str, float] | None 
 def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes | None = None) -> Axes:
     """The column y of runs over their bits or epochs: means over the seeds and, of several seeds, the deviations.
 
-    The table has one row per run, or per epoch of a run. x is `bits` or `epoch`: a method with a single, larger number
-    of bits than all others is a horizontal line. The names in `by` stand at the ends of the lines.
+    The table has one row per run, or per epoch of a run; x is `bits` or `epoch`. The names in `by` stand at the ends of
+    the lines.
     """
     ax = new_axes(ax, (7, max(3.4, 0.24 * table[by].nunique())))
-    usual = table[table.groupby(by)[x].transform("nunique") > 1][x].max()
-    levels = table[(x == "bits") & (table[x] > usual)].groupby([by, x])[y].mean()
-    lines = table.drop(index=table.index[(x == "bits") & (table[x] > usual)])
     style = semantics(ours_first(table[by])) | ({} if x == "bits" else {"markers": False})
-    repeats = lines.groupby([by, x]).size().max() > 1
+    repeats = table.groupby([by, x]).size().max() > 1
     errors = dict(errorbar="sd" if repeats else None, err_style="bars" if x == "bits" else "band")
-    sns.lineplot(lines, x=x, y=y, hue=by, style=by, legend=False, ax=ax, **errors, **style)
+    sns.lineplot(table, x=x, y=y, hue=by, style=by, legend=False, ax=ax, **errors, **style)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if x == "bits":
-        ax.set(xscale="log", xticks=(places := sorted(lines[x].unique())), xticklabels=places)
+        ax.set(xscale="log", xticks=(places := sorted(table[x].unique())), xticklabels=places)
         ax.minorticks_off()
-    ends = lines.dropna(subset=y).groupby([by, x], as_index=False)[y].mean().groupby(by)[[x, y]].last()
+    ends = table.dropna(subset=y).groupby([by, x], as_index=False)[y].mean().groupby(by)[[x, y]].last()
     ends = {name: tuple(end) for name, end in ends.iterrows()}
-    for (name, bits), level in levels.items():
-        ax.axhline(level, color=GREY, lw=1, ls=":")
-        ends[f"{name} ({bits} bits)"] = (lines[x].max(), level)
     ax.set(xlabel=x, ylabel=y.replace("_", " "))
-    if 2 * lines[y].min() < lines[y].max():  # from 0, where that does not leave half of the axes empty
+    if 2 * table[y].min() < table[y].max():  # from 0, where that does not leave half of the axes empty
         ax.set_ylim(bottom=0)
-    label_ends(ax, ends, dict.fromkeys(ends, GREY) | style["palette"])
+    label_ends(ax, ends, style["palette"])
     return ax
 
 
@@ -111,19 +105,3 @@ def plot_points(table: pd.DataFrame, x: str, y: str, by: str = "method", ax: Axe
     ends = {name: tuple(means.loc[name]) for name in style}
     label_ends(ax, ends, {name: look["color"] for name, look in style.items()}, column=False)
     return ax
-
-
-def plot_published(table: pd.DataFrame) -> Figure:
-    """Published scores and ours, two panels as of two experiments; `table` as `beside_published` gives it."""
-    rows = table.sort_values(["bits", "loss", "published"], ascending=False).reset_index(drop=True)
-    figure, (left, right) = plt.subplots(1, 2, sharex=True, sharey=True, figsize=(8, 0.24 * len(rows) + 1.6))
-    once = rows.drop_duplicates(["loss", "bits"])
-    left.plot(rows["published"], rows.index, "D", mfc="none", mew=1, color="black")
-    right.errorbar(once["ours"], once.index, xerr=once["deviation"], fmt="o", color=PALETTE[0], capsize=2)
-    labels = rows["loss"] + ", " + rows["bits"].astype(str) + " bits: " + rows["source"].astype(str)
-    left.set_yticks(rows.index, map(plain, labels))
-    for ax, title in ((left, "in the papers"), (right, "runs shown here")):
-        ax.set(xlabel="mean average precision", title=title)
-        ax.grid(axis="y", color="lightgrey", lw=0.5)
-    figure.suptitle("The settings differ (training, images, selection): no reproduction, no ranking")
-    return figure

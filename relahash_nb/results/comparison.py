@@ -49,27 +49,6 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
     return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
 
 
-def describe_ties(comparison: pd.DataFrame) -> list[str]:
-    """A sentence for each number of bits: which methods the best one is not clearly better than."""
-    sentences = []
-    for bits, rows in comparison.groupby("bits"):
-        several = rows[rows["deviation"].notna()].sort_values("mean", ascending=False)
-        single = ", ".join(rows[rows["deviation"].isna()]["method"])
-        parts = []
-        if len(several) > 1:
-            first, rest = several.iloc[0], several.iloc[1:]
-            clear = first["mean"] - rest["mean"] > first["deviation"] + rest["deviation"]
-            names = ", ".join(rest[~clear]["method"])
-            verdict = f"and is not clearly better than {names}" if names else "clearly"
-            among = " over several seeds" if single else ""
-            parts.append(f"{first['method']} has the highest mean{among}, {verdict}")
-        if single:
-            parts.append(f"one seed of {single}: cannot be told")
-        if len(rows) > 1:
-            sentences.append(f"{bits} bits: {'; '.join(parts)}.")
-    return sentences
-
-
 def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resamples: int = 10_000) -> pd.DataFrame:
     """How much better or worse than a reference each method is, query by query and seed by seed.
 

@@ -21,9 +21,8 @@ from relahash_nb.datasets.images import FORMATS, IMAGE_SUFFIXES
 from relahash_nb.features import for_inference
 from relahash_nb.files import watch
 from relahash_nb.metrics import pack
-from relahash_nb.models import HashModel, build_model, digest_of
+from relahash_nb.models import HashModel, build_model, digest_of, find_device
 from relahash_nb.results import load_run
-from relahash_nb.training import find_device
 
 BATCH = 16  # images of every forward pass: another shape may round a number near 0 to the other sign
 COMMIT = 32  # pictures that are read, and then kept in an index, at a time
@@ -94,8 +93,8 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
         given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
         raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
     paths, features = list_pictures(folder), []
-    config = RunConfig(finetune=False, augment="none", **settings).resolve()
-    model = build_model(config).to(find_device(device)).eval()
+    config = RunConfig(finetune=False, augment="none", device=device, **settings).resolve()
+    model = build_model(config).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
     network = for_inference(model, config.image_size, "fp32")
     paths = paths[:: -(-len(paths) // FIT) or 1]

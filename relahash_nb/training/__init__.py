@@ -1,8 +1,8 @@
 """The only loops over data: `Trainer` and `fit` train, `encode` gives codes, `evaluate` and `score` rate them."""
 
 from relahash_nb.training.checkpoints import CheckpointError
-from relahash_nb.training.encoding import encode, encode_splits, evaluate, find_device, score
+from relahash_nb.training.encoding import encode, encode_splits, evaluate, score
 from relahash_nb.training.trainer import SCHEDULES, Trainer, fit, make_optimizer
 
 __all__ = ["SCHEDULES", "CheckpointError", "Trainer", "encode", "encode_splits", "evaluate"]
-__all__ += ["find_device", "fit", "make_optimizer", "score"]
+__all__ += ["fit", "make_optimizer", "score"]

@@ -69,18 +69,6 @@ def score(
     )
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one, else the CPU. A ValueError says that it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
-    return device
-
-
 def describe_epoch(history: list[dict[str, float]], epochs: int) -> str:
     """One line on the last epoch, and how long the rest will take."""
     record = history[-1]

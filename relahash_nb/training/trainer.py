@@ -20,9 +20,9 @@ from relahash_nb.datasets import Dataset, Split, prepare
 from relahash_nb.features import autocast, pool_features
 from relahash_nb.files import watch
 from relahash_nb.metrics.statistics import cosine_to_sign
-from relahash_nb.models import HashModel
+from relahash_nb.models import HashModel, find_device
 from relahash_nb.training.checkpoints import Checkpoint
-from relahash_nb.training.encoding import describe_epoch, encode, evaluate, find_device
+from relahash_nb.training.encoding import describe_epoch, encode, evaluate
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # the learning rate's factor, by the run's progress from 0 to 1
     "constant": lambda progress: 1.0,
