@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,3 +120,15 @@ def test_growth_says_how_cost_grows():
     point = lambda seconds: {work: {"seconds": seconds, "gigabytes": 0.5} for work in growth.WORK}
     said = growth.sentence("items", {100: point(1.0), 10_000: point(10.0)})
     assert "scores: 10.0 times the seconds (as n to the 0.50), 0.50 GB" in said
+
+
+def test_a_quantizers_ranking_is_scored_with_its_ties():
+    """By hand: two items tie in front, one of them relevant, and a relevant one comes last."""
+    pytest.importorskip("faiss")
+    from benchmarks.quantizer import score
+
+    index = SimpleNamespace(search=lambda query, count: (np.array([[1.0, 1, 2]]), np.array([[2, 0, 1]])))
+    query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0], [1, 1]])
+    scores = score(index, np.zeros((1, 4)), query, database, top_k=None)
+    first, second = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
+    assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})

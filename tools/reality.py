@@ -9,7 +9,7 @@ import pandas as pd
 
 from relahash_nb.config import BASELINE_NAMES
 from relahash_nb.results import compare, format_comparison
-from relahash_nb.results.tables import SHARED, average, distinct, format_markdown, format_mean, most_complete
+from relahash_nb.results.tables import NUMBERS, SHARED, average, distinct, format_markdown, format_mean, most_complete
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 SETTINGS = {
@@ -38,11 +38,13 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
     everything = distinct(runs)
     runs = everything[everything["centroids"] == "max_hamming"]
     default, tuned = ({data: chosen(runs, data, which) for data in SETTINGS} for which in (False, True))
+    floats = pd.read_csv(RESULTS / "quantizer.csv").assign(method="opq", **dict.fromkeys(NUMBERS[2:]))
+    beside = {data: pd.concat([rows, floats[floats["data"] == data]]) for data, rows in default.items()}
     phase = pd.read_csv(RESULTS / "phase.csv")
     grid = phase[(phase["batch_size"] == 64) & phase["loss_options"].isna()]
     blocks = {
         "figure": phase_diagram(grid, folder),
-        "defaults": "\n\n".join(side_by_side(default, bits) for bits in (64, 16)),
+        "defaults": "\n\n".join(side_by_side(beside, bits) for bits in (64, 16)),
         "tuned": "\n\n".join(side_by_side(tuned, bits) for bits in (64, 16)),
         "differences": "\n\n".join([*map(differences, (64, 16)), provenance(pd.concat(tuned.values()))]),
         "order": order(default, tuned),
