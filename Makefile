@@ -7,7 +7,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 
-.PHONY: install study explore search test slow lint generate gallery publish wheel colab clean
+.PHONY: help install study explore search test slow lint generate gallery publish wheel colab clean
+
+help:                         ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
 	$(VENV)/bin/relahash sweep --bits $(BITS)

@@ -13,10 +13,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 
+from relahash_nb import plots
 from relahash_nb.config import RunConfig
-from relahash_nb.results import finished_runs, load_runs, paired_differences, select_runs
+from relahash_nb.losses.bounds import lowest_loss
+from relahash_nb.results import finished_runs, load_run, load_runs, paired_differences, save_figure, select_runs
+from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import summarize
 
 TARGET = Path(__file__).parent.parent / "docs" / "results"
@@ -40,6 +44,9 @@ def main(results: str = "results", phase: str = "results_phase", epochs: str = "
             name for name in names if not name.endswith(".json")})  # fmt: skip
     if Path(epochs).exists():
         publish_epochs(epochs)
+    longest = fresh[(fresh["backbone"] == "alexnet") & (fresh["epochs"] == 100)]
+    for run_id in longest[longest["bits"] == 64]["run_id"].tail(1):
+        publish_course(run_id, results)
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
 
@@ -61,6 +68,22 @@ def publish_epochs(folder: str) -> None:
         rows.append({"run_id": run.config.run_id, "loss": run.config.loss, "bits": run.config.bits}
                     | {"seed": run.config.seed, "last": score.iloc[-1], "best": score.max()})  # fmt: skip
     pd.DataFrame(rows).sort_values(["loss", "seed"]).to_csv(TARGET / "epochs.csv", index=False)
+
+
+def publish_course(run_id: str, results: str) -> None:
+    """The course of the paper's own run: the loss with its infimum, the scores with the published ones."""
+    matplotlib.use("agg")
+    plots.set_style()
+    run = load_run(run_id, results)
+    margin = run.report["loss_options"]["margin"]
+    least = lowest_loss(len(run.report["data"]["class_names"]), run.config.batch_size, run.config.beta, margin)
+    figure = plots.plot_training(run.history, {"least possible": least})
+    published = load_published().query("loss == 'relahash' and data == 'cifar10' and bits == 64")
+    for row, dashes in zip(published.itertuples(), ("--", "-.", ":"), strict=False):
+        name = row.source.removeprefix("thaiminhpv/RelaHash ").replace(" notebook, β 50", "")
+        figure.axes[1].axhline(row.mean_average_precision, color="black", lw=0.8, ls=dashes, label=name)
+    figure.axes[1].legend(loc="lower right", fontsize="x-small")
+    save_figure(figure, "paper", TARGET, [run_id])
 
 
 if __name__ == "__main__":
