@@ -73,11 +73,10 @@ def class_centroids(model: HashModel, data: Dataset, config: RunConfig, features
     """
     means, seed = None, config.seed_of_centroids
     if needs_means(config.centroids):
-        blocks = [features[data.train.indices]] if features is not None else forward_blocks(
-            HashModel.features, model, data.train, config.precision
-        )  # fmt: skip
-        rows = torch.cat(list(blocks)).double()  # (N, F)
-        means = (data.train.targets.double().T @ (rows - rows.mean(dim=0))).numpy()  # (C, F), times the items of each
+        blocks = forward_blocks(HashModel.features, model, data.train, config.precision)
+        rows = torch.cat(list(blocks)) if features is None else features[data.train.indices]  # (N, F)
+        centred = rows.double() - rows.double().mean(dim=0)
+        means = (data.train.targets.double().T @ centred).numpy()  # (C, F), times the items of each
     return make_centroids(len(data.class_names), config.bits, config.centroids, seed, means)
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from relahash_nb.baselines import BASELINES, solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split, prepare
-from relahash_nb.features import autocast, pool_features
+from relahash_nb.features import BLOCK, autocast, pool_features
 from relahash_nb.files import watch
 from relahash_nb.metrics.statistics import cosine_to_sign
 from relahash_nb.models import HashModel, find_device
@@ -244,7 +244,7 @@ class Trainer:
         if left:
             with trial.own_state():
                 steps = timeit.repeat(lambda: trial.step(*next(batches)).cpu(), number=1, repeat=min(6, self.steps))
-        few = Split(self.data.pool, self.data.database.indices[:256])
+        few = Split(self.data.pool, self.data.database.indices[: BLOCK * torch.get_num_threads()])  # one for each core
         items = len(self.data.query) + len(self.data.database)
         block = lambda: encode(trial.model, few, self.config.precision, features=self.pool_features)
         blocks = timeit.repeat(block, number=1, repeat=3)
