@@ -225,7 +225,8 @@ def result_tables(folder: Path) -> dict[str, str]:
     other = ~study & ~rivals & ours & whole & ~paper
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    return blocks | {"paper": papers(summary[paper])} | reality(summary[rivals], folder)
+    blocks |= {"paper": papers(summary[paper]), "course": course(summary, folder)}
+    return blocks | reality(summary[rivals], folder)
 
 
 def papers(runs: pd.DataFrame) -> str:
@@ -246,6 +247,20 @@ def papers(runs: pd.DataFrame) -> str:
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows.items()]
     return format_markdown(pd.DataFrame(cells))
+
+
+def course(summary: pd.DataFrame, folder: Path) -> str:
+    """The figure of the paper's own run over its epochs, and what it shows."""
+    path, history = RESULTS / "figures" / "paper.png", pd.read_csv(RESULTS / "paper.csv").set_index("epoch")
+    run = summary.set_index("run_id").loc[figure_runs(path)[0]]
+    scores = history["query_map"].dropna() if "query_map" in history else pd.Series()
+    points = [f"{value:.4f} after {epoch} epochs" for epoch, value in scores.items() if epoch < len(history)]
+    points.append(f"{run['mean_average_precision']:.4f} after {len(history)}")
+    said = f"*AlexNet, 64 bits, β {run['beta']:g}, batches of {run['batch_size']}, over its epochs.* After 10 epochs "
+    said += f"{history['centroid_accuracy'][10]:.1%} of the training images lie nearest to their own centroid. The "
+    said += f"score is {', '.join(points)}. In the last epoch's batches the quantization error is "
+    said += f"{history['quantization_error'].iloc[-1]:.4f}, over query and database {run['quantization_error']:.4f}."
+    return f"![the paper's own run]({path.relative_to(folder)})\n\n{said}"
 
 
 def block(runs: pd.DataFrame) -> str:

@@ -84,6 +84,7 @@ def publish_course(run_id: str, results: str) -> None:
         figure.axes[1].axhline(row.mean_average_precision, color="black", lw=0.8, ls=dashes, label=name)
     figure.axes[1].legend(loc="lower right", fontsize="x-small")
     save_figure(figure, "paper", TARGET, [run_id])
+    run.history.to_csv(TARGET / "paper.csv", index=False)
 
 
 if __name__ == "__main__":
