@@ -13,7 +13,7 @@ from relahash_nb.centroids import max_hamming
 def assigned(num_classes: int, bits: int, rng: np.random.Generator, means: np.ndarray) -> np.ndarray:
     """Swaps the codes of two classes while that raises Σ cos(mean, mean') · ⟨code, code'⟩; seconds for 100 classes."""
     codes = max_hamming(num_classes, bits, rng)  # (C, K)
-    means = means / np.linalg.norm(means, axis=1, keepdims=True)
+    means = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)  # a class may have no image
     cosines = (means @ means.T).round(3)  # (C, C)
     found = quadratic_assignment(cosines, codes @ codes.T, "2opt", {"maximize": True, "rng": rng})
     return codes[found.col_ind]

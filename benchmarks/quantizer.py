@@ -32,13 +32,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--file", default="benchmarks/rivals.yml", help="YAML file of a sweep (default: %(default)s)")
     parser.add_argument("--root", help="folder with the images and their lists; default: that of the file")
-    parser.add_argument("--top-k", type=int, help="ranks that the average precision counts; default: all")
+    parser.add_argument("--top-k", type=int, help="ranks that count; default: those of the file, or all")
     options = parser.parse_args()
     grid = read_grid(Path(options.file))
     shared = {name: values[0] for name, values in grid.items() if name not in ("bits", "seed", "loss")}
     given = {"root": options.root, "top_k": options.top_k}
     config = RunConfig(**shared | {name: value for name, value in given.items() if value}).resolve()
     data, features = load_shared(config)
+    top_k = None if config.top_k == "all" else config.top_k
     train, database, query = (
         features[split.indices].float().numpy() for split in (data.train, data.database, data.query)
     )
@@ -48,7 +49,7 @@ def main() -> None:
             index = faiss.index_factory(train.shape[1], f"PCA{DIMENSIONS},OPQ{bits // 8},PQ{bits // 8}x8")
             index.train(np.random.default_rng(seed).permutation(train))  # the order decides where k-means begins
             index.add(database)
-            scores = score(index, query, data.query.targets.numpy(), data.database.targets.numpy(), options.top_k)
+            scores = score(index, query, data.query.targets.numpy(), data.database.targets.numpy(), top_k)
             rows.append({"data": describe_setting(config)["data"], "bits": bits, "seed": seed} | scores)
             print(rows[-1], flush=True)
     before = pd.read_csv(TARGET) if TARGET.exists() else pd.DataFrame(columns=list(rows[0]))

@@ -52,7 +52,9 @@ def make_centroids(
     given = [np.eye(num_classes) if means is None else means] * needs_means(name)
     codes = np.asarray((CENTROIDS.get(name) or load_attribute(name))(num_classes, bits, rng, *given), np.float32)
     if codes.shape != (num_classes, bits) or (abs(codes) != 1).any():
-        raise ValueError(f"{name}: gave {codes.shape}; expected {(num_classes, bits)} of -1 and 1")
+        raise ValueError(
+            f"{name}: gave {codes.shape}, up to {codes.max(initial=0)}; expected {(num_classes, bits)} of -1 and 1"
+        )
     return torch.from_numpy(codes)  # (C, K)
 
 

@@ -224,7 +224,7 @@ def test_a_method_of_ones_own_is_named_by_its_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert make_centroids(3, 4, "my_codes:ones").tolist() == [[1.0] * 4] * 3
     assert make_centroids(2, 2, "my_codes:signs", means=[[2, -1], [-3, 1]] @ np.eye(2)).tolist() == [[1, -1], [-1, 1]]
-    with pytest.raises(ValueError, match=r"my_codes:wrong: gave \(3, 4\); expected \(3, 4\) of -1 and 1"):
+    with pytest.raises(ValueError, match=r"my_codes:wrong: gave \(3, 4\), up to 0.0; expected \(3, 4\) of -1 and 1"):
         make_centroids(3, 4, "my_codes:wrong")
     with pytest.raises(ValueError, match="my_codes:none: cannot be loaded"):
         make_centroids(3, 4, "my_codes:none")
