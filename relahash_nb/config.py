@@ -166,11 +166,6 @@ class RunConfig(Options):
         return {name: values[name] for name in names}
 
     @property
-    def seed_of_centroids(self) -> int:
-        """`centroid_seed`, or the run's own seed."""
-        return self.seed if self.centroid_seed is None else self.centroid_seed
-
-    @property
     def run_id(self) -> str:
         """Name of the run's folder: data set, bits, loss, seed, and a hash of what differs from the defaults."""
         usual = type(self).model_fields

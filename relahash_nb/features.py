@@ -71,7 +71,7 @@ def class_centroids(model: HashModel, data: Dataset, config: RunConfig, features
 
     `features` (M, F) are of the pool, from `pool_features`; without them the model gives those of the training images.
     """
-    means, seed = None, config.seed_of_centroids
+    means, seed = None, config.seed if config.centroid_seed is None else config.centroid_seed
     if needs_means(config.centroids):
         blocks = forward_blocks(HashModel.features, model, data.train, config.precision)
         rows = torch.cat(list(blocks)) if features is None else features[data.train.indices]  # (N, F)

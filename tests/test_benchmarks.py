@@ -11,7 +11,7 @@ import torch
 from benchmarks import common, growth, published
 from benchmarks.common import Process, Report, in_turns, median_ratio, readme_block, write_report
 from benchmarks.metrics import make
-from relahash_nb.centroids import make_centroids
+from relahash_nb.centroids import make_centroids, max_hamming
 from relahash_nb.datasets import prepare
 from relahash_nb.losses import RelaHashLoss
 from relahash_nb.metrics import retrieval_scores
@@ -132,3 +132,25 @@ def test_a_quantizers_ranking_is_scored_with_its_ties():
     scores = score(index, np.zeros((1, 4)), query, database, top_k=None)
     first, second = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
     assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})
+
+
+def test_classes_that_look_alike_are_given_near_codes_of_the_same_set():
+    from benchmarks.assigned import assigned
+
+    means = np.repeat(np.eye(4), 2, axis=0) + 0.01  # (8, 4): each two classes look alike
+    drawn, given = (make(8, 8, np.random.default_rng(0), *more) for make, *more in ((max_hamming,), (assigned, means)))
+    assert sorted(map(tuple, drawn)) == sorted(map(tuple, given))
+    agreement = [sum(codes[i] @ codes[i + 1] for i in range(0, 8, 2)) for codes in (drawn, given)]
+    assert agreement[1] > agreement[0]
+
+
+def test_classes_swap_their_centroids_when_their_codes_lie_there():
+    from benchmarks.reassigned import EVERY, RelaHash
+
+    centroids, targets = torch.tensor([[1.0, 1, 1, 1], [-1, 1, -1, 1], [1, 1, -1, -1]]), torch.eye(3)
+    loss, others = RelaHash(centroids, beta=8.0), RelaHashLoss(centroids[[1, 0, 2]], beta=8.0)
+    for _ in range(EVERY - 1):
+        loss(centroids[[1, 0, 2]], targets)
+    assert torch.equal(loss.centroids, centroids)
+    assert torch.equal(loss(centroids[[1, 0, 2]], targets), others(centroids[[1, 0, 2]], targets))
+    assert torch.equal(loss.centroids, centroids[[1, 0, 2]])

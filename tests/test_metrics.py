@@ -313,9 +313,6 @@ def test_hamming_balls_by_hand():
     np.testing.assert_allclose(scores.precision_within(range(5), "skip"), [1, 2 / 3, 2 / 3, 7 / 12, 2 / 3])
     np.testing.assert_allclose(scores.recall_within(range(5)), [1 / 4, 1 / 2, 1 / 2, 3 / 4, 1])
     assert scores.precision_within() == scores.precision_within(2) == pytest.approx(1 / 3)
-    precision, recall = scores.precision_recall_curve()
-    np.testing.assert_array_equal(precision, scores.precision_within(range(5)))
-    np.testing.assert_array_equal(recall, scores.recall_within(range(5)))
 
 
 def test_an_empty_ball_of_every_query_is_not_a_number_when_skipped():

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from ipywidgets import IntSlider
 
 from relahash_nb import metrics, plots
 from relahash_nb.plots import style
@@ -167,3 +168,14 @@ def test_a_grid_has_a_panel_per_loss_with_its_numbers_in_their_cells():
     assert [ax.get_title() for ax in figure.axes] == ["relahash", "csq"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["5.000", "12.000", "1.200", "8.200"]  # 4.0 above
     plt.close("all")
+
+
+def test_a_figure_follows_its_controls():
+    sliders = {"slope": IntSlider(1), "shift": IntSlider(0)}
+    image = plots.follow(lambda slope, shift: plt.plot([shift, shift + slope]), sliders)
+    drawn = [image.value]
+    sliders["shift"].value = 3
+    drawn.append(image.value)
+    sliders["shift"].value = 0
+    assert drawn[0] == image.value != drawn[1] and drawn[1].startswith(b"\x89PNG")
+    assert not plt.get_fignums()

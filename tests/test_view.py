@@ -65,7 +65,9 @@ def test_a_group_is_all_queries_of_its_class_shown_or_not(runs, view):
         scores = retrieval_scores(codes[0][rows], codes[1], targets[0][rows], targets[1])
         row = view.row(group, query=0)
         assert np.array_equal(view.relevant[row], scores.relevant.sum(0))
-        assert np.allclose([view.precision[row], view.recall[row]], scores.precision_recall_curve())
+        radii = range(scores.total.shape[1])
+        expected = scores.precision_within(radii), scores.recall_within(radii)
+        assert np.allclose([view.precision[row], view.recall[row]], expected)
     assert view.labels[view.query_labels[view.row(4, query=2)]] == "<dog>"
 
 

@@ -117,8 +117,9 @@ def from_torchvision(config: RunConfig) -> Dataset:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(data_dir / f".{config.dataset}.lock"):  # the runs of a sweep begin at once
-                brought, at = _brought(files), data_dir / files
-                # Copied again where it was still being uploaded the first time.
+                # Uploaded to the working directory, or to Colab's file panel; again where it was there in part before.
+                brought = next(filter(Path.is_file, (Path(files), Path("/content", files))), None)
+                at = data_dir / files
                 if brought and not (at.exists() and at.stat().st_size == brought.stat().st_size):
                     shutil.copy(brought, at)
                 parts = both(download=True)
@@ -130,11 +131,6 @@ def from_torchvision(config: RunConfig) -> Dataset:
     labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
     positions = split_pool(labels, np.arange(len(labels)) >= len(parts[0]), config.protocol, config.split_seed)
     return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
-
-
-def _brought(name: str) -> Path | None:
-    """An archive in the working directory, or in Colab's file panel, where one works in Google Drive."""
-    return next(filter(Path.is_file, (Path(name), Path("/content", name))), None)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or

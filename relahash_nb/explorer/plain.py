@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from relahash_nb.explorer.view import View
-from relahash_nb.plots import plot_curves, plot_hamming
+from relahash_nb.plots import follow, plot_curves, plot_hamming
 from relahash_nb.plots.images import draw_image, fit_images
 from relahash_nb.plots.style import RIGHT, WRONG, plain
 
@@ -35,10 +35,8 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
     if query:
         nearest = (table[row] for table in (view.nearest_thumbnails, view.nearest_relevant, view.nearest_distances))
         marks = [(view.query_thumbnails[row], "black", "query")]
-        marks += [
-            (item, *((RIGHT, f"✓ {far}") if ok else (WRONG, f"✗ {far}")))
-            for item, ok, far in zip(*nearest, strict=True)
-        ]
+        for item, right, far in zip(*nearest, strict=True):
+            marks.append((item, *((RIGHT, f"✓ {far}") if right else (WRONG, f"✗ {far}"))))
     for place, (thumbnail, colour, words) in enumerate(marks):
         draw_image(axes["images"], view.thumbnails[thumbnail], place, 0, colour)
         axes["images"].text(place + 0.5, 1, words, ha="center", va="top", color=colour)
@@ -55,15 +53,11 @@ def explore_plain(view: View) -> ipywidgets.VBox:
         "radius": ipywidgets.IntSlider(radius, 0, view.bits, description="threshold", continuous_update=False),
     }
 
-    def follow(_) -> None:
+    def move(_) -> None:
         """Another class has other queries."""
         controls["query"].value = 1
         controls["query"].max = len(view.members[controls["group"].value])
 
-    def draw(group: int, query: int, radius: int) -> None:
-        """Draws where the controls stand."""
-        plot_view(view, group, min(query, len(view.members[group])), radius)
-        plt.show()
-
-    controls["group"].observe(follow, "value")
-    return ipywidgets.VBox([*controls.values(), ipywidgets.interactive_output(draw, controls)])
+    draw = lambda group, query, radius: plot_view(view, group, min(query, len(view.members[group])), radius)
+    controls["group"].observe(move, "value")
+    return ipywidgets.VBox([*controls.values(), follow(draw, controls)])

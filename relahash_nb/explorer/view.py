@@ -100,4 +100,5 @@ def tabulate(scores: RetrievalScores, queries: np.ndarray, empty_ball: str) -> t
     """Counts of relevant and of other items, and precision and recall within each radius, each (K + 1,)."""
     some = replace(scores, relevant=scores.relevant[queries], total=scores.total[queries])
     relevant, total = some.relevant.sum(0), some.total.sum(0)
-    return relevant, total - relevant, *some.precision_recall_curve(empty_ball)
+    radii = range(len(total))
+    return relevant, total - relevant, some.precision_within(radii, empty_ball), some.recall_within(radii)

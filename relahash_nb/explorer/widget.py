@@ -19,9 +19,7 @@ class HammingExplorer(anywidget.AnyWidget):
     _css: Path = FOLDER / "explorer.css"
     view = traitlets.Dict().tag(sync=True)
     relevant, irrelevant, precision, recall, thumbnails = (traitlets.Bytes().tag(sync=True) for _ in range(5))
-    group = traitlets.Int(0).tag(sync=True)
-    query = traitlets.Int(1).tag(sync=True)
-    radius = traitlets.Int(0).tag(sync=True)
+    group, query, radius = (traitlets.Int(start).tag(sync=True) for start in (0, 1, 0))
 
     def __init__(self, view: View):
         super().__init__(**pack_state(view))

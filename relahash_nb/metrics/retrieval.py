@@ -102,11 +102,6 @@ class RetrievalScores:
         goal = self.relevant.sum(1)[:, None]  # (Q, 1)
         return _mean(self._within(self.relevant, radius) / goal.clip(1), radius)
 
-    def precision_recall_curve(self, empty_ball: str = "zero"):
-        """Precision and recall within radius 0 to K, each (K + 1,); "skip" keeps empty balls from bending the curve."""
-        radii = np.arange(self.total.shape[1])
-        return self.precision_within(radii, empty_ball), self.recall_within(radii)
-
     def _within(self, counts: np.ndarray, radius) -> np.ndarray:
         checks.integer("radius", radius, least=0)
         return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), counts.shape[1] - 1)]

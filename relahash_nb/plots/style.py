@@ -1,8 +1,10 @@
 """One look for all figures."""
 
+import io
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -91,3 +93,20 @@ def label_ends(
         rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3, relpos=(0, 0.5))
         where = dict(xytext=(x, y), textcoords="axes fraction", ha="left", va="center")
         ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)
+
+
+def follow(draw: Callable[..., object], controls: Mapping[str, ipywidgets.Widget]) -> ipywidgets.Image:
+    """The figure that `draw` leaves for the values of the controls, drawn again when one of them moves."""
+    image = ipywidgets.Image()  # papermill may wait for ever for the end of a cell with an Output widget
+
+    def show(_: object = None) -> None:
+        """Draws where the controls stand."""
+        draw(**{name: control.value for name, control in controls.items()})
+        plt.savefig(file := io.BytesIO(), bbox_inches="tight", dpi="figure")
+        plt.close()
+        image.value = file.getvalue()
+
+    for control in controls.values():
+        control.observe(show, "value")
+    show()
+    return image

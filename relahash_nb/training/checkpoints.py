@@ -50,16 +50,15 @@ class Checkpoint:
         if not self.minutes or time.monotonic() - self.last < 60 * self.minutes:
             return
         content = {"schema": SCHEMA, "identity": self.identity(), "state": state()}
-        kind = "written"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write(self.path, lambda temporary: torch.save(content, temporary))
-            line = f"checkpoint: {self.path.stat().st_size / 1e6:.1f} MB, every {self.minutes:g} minutes, {self.path}"
+            size = f"{self.path.stat().st_size / 1e6:.1f} MB"
+            kind, line = "written", f"{size}, every {self.minutes:g} minutes, {self.path}"
         except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
             reason = (str(error).splitlines() or [""])[0]
-            kind = "failed"
-            line = f"checkpoint: {self.path} cannot be written ({reason}); training continues without it"
+            kind, line = "failed", f"{self.path} cannot be written ({reason}); training continues without it"
         if kind not in self.reported:  # each once
-            tqdm.write(line)
+            tqdm.write(f"checkpoint: {line}")
         self.reported.add(kind)
         self.last = time.monotonic()
