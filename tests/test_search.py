@@ -301,6 +301,7 @@ def test_a_baseline_is_fitted_once_and_goes_on(pictures, tmp_path, capsys):
         (["search", "x.jpg", "--index", "nothing"], "'nothing' given, and there is none"),
         (["hash", "nothing", "--backbone", "small_cnn"], "there is no such folder"),
         (["hash", "."], "run, backbone: not given"),
+        (["index", ".", "--index", "x", "--backbone", "small_cnn", "--weights", "none"], "'.' given, and no .jpg, "),
         (["hash", ".", "--run", "none"], "none: no finished run of this folder or id in results/runs"),
         (["duplicates"], "index: not given"),
     ],

@@ -111,10 +111,11 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """Every picture below a folder, told by the file's suffix, in order of their paths; ValueError: no such folder."""
-    if not Path(folder).is_dir():
-        raise ValueError(f"folder: {str(folder)!r} given, and there is no such folder")
-    return sorted(path for path in Path(folder).absolute().rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    """Every picture below a folder, told by the file's suffix, in order of their paths; ValueError: there is none."""
+    if not (found := sorted(one for one in Path(folder).absolute().rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)):
+        what = f"no {', '.join(IMAGE_SUFFIXES)} is in it" if Path(folder).is_dir() else "there is no such folder"
+        raise ValueError(f"folder: {str(folder)!r} given, and {what}")
+    return found
 
 
 def read_picture(picture: Any, model: HashModel) -> Tensor:
