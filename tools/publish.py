@@ -52,12 +52,12 @@ def main(results: str = "results", phase: str = "results_phase", epochs: str = "
 
 
 def publish_differences(results: str, tuned: pd.DataFrame) -> None:
-    """The differences to RelaHash on each data set of these tuned runs, in place of those of before."""
+    """The differences to RelaHash on each data set and at each length of these tuned runs, in place of those before."""
     path, found = TARGET / "differences.csv", []
     for data, rows in tuned.groupby("data"):
         found.append(paired_differences(select_runs(results, data, tuning=rows["tuning"].iloc[0])).assign(data=data))
-    before = pd.read_csv(path)
-    pd.concat([before[~before["data"].isin(tuned["data"])], *found]).to_csv(path, index=False)
+    rows = pd.concat([pd.read_csv(path), *found])
+    rows.drop_duplicates(["data", "bits", "method"], keep="last").to_csv(path, index=False)
 
 
 def publish_epochs(folder: str) -> None:

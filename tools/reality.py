@@ -31,7 +31,7 @@ PHASE = (
     "β/√B and m√B), 64 bits, one seed."
 )
 TUNED = (
-    "Tuned with one budget, five seeds (rank). Columns 1 to 3 train the hash layer alone, on fixed features: "
+    "Tuned with one budget, three to five seeds (rank). Columns 1 to 3 train the hash layer alone, on fixed features: "
     "not comparable with the table above."
 )
 
