@@ -14,7 +14,7 @@ EVERY = 79  # batches: an epoch of 5,000 images in batches of 64
 
 
 class Reassigned:
-    """Counts the codes of each class, and gives the centroids out anew after every `EVERY` batches of training."""
+    """Counts the codes of each class, and gives the centroids out anew after every `EVERY` batches of the training."""
 
     def __init__(self, centroids: Tensor, **options: float) -> None:
         super().__init__(centroids, **options)

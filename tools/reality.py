@@ -20,7 +20,7 @@ SETTINGS = {
 }
 SHOWN = 6  # losses in README
 APART, UNSEEN = "lists cifar10_apart", "lists miniimagenet100_unseen"
-SPLITS = [f"lists cifar10_split{number}" for number in range(1, 5)]
+SPLIT = "lists cifar10_split"
 CENTRED = ("relahash", "orthohash", "orthohash_arc", "csq", "dpn")  # the losses that use centroids
 REASSIGNED = {f"benchmarks.reassigned:{name}": name.lower() for name in ("RelaHash", "OrthoHash", "DPN")}
 GIVEN = {"max_hamming": "drawn", "reassigned": "reassigned", "benchmarks.assigned:assigned": "assigned"}
@@ -149,13 +149,14 @@ def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str,
     apart = chosen(runs, APART, False)
     apart = apart[apart["bits"] == 64].set_index(["loss", "seed"])["mean_average_precision"]
     splits = [score.xs(0, level="seed")]
-    splits += [chosen(runs, data, False).set_index("loss")["mean_average_precision"] for data in SPLITS]
+    for data in sorted(name for name in runs["data"].unique() if name.startswith(SPLIT)):
+        splits.append(chosen(runs, data, False).set_index("loss")["mean_average_precision"])
     moves = {
         "order of ties: best minus worst": base["best"] - base["worst"],
         "epoch: the best on the queries minus the last": epochs["best"] - epochs["last"],
         "database with the training images minus without": (score - apart).dropna(),
         "seed (and its centroids): largest minus smallest": score.groupby("loss").agg(np.ptp),
-        "split: largest minus smallest of five": pd.concat(splits, axis=1).dropna().apply(np.ptp, axis=1),
+        f"split: largest minus smallest of {len(splits)}": pd.concat(splits, axis=1).dropna().apply(np.ptp, axis=1),
         "tuning minus defaults": mean_scores(after)[64] - mean_scores(before)[64],
     }
     rows = [
