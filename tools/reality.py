@@ -25,10 +25,10 @@ CENTRED = ("relahash", "orthohash", "orthohash_arc", "csq", "dpn")  # the losses
 REASSIGNED = {f"benchmarks.reassigned:{name}": name.lower() for name in ("RelaHash", "OrthoHash", "DPN")}
 GIVEN = {"max_hamming": "drawn", "reassigned": "reassigned", "benchmarks.assigned:assigned": "assigned"}
 GIVEN |= {"semantic": "semantic"}
-SHORT = "Quantization error over scale and margin of the equivalent cosine loss, 64 bits, one seed."
+SHORT = "Quantization error over scale and margin of the equivalent cosine loss, CIFAR-10, 64 bits, one seed."
 PHASE = (
     "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
-    "β/√B and m√B), 64 bits, one seed."
+    "β/√B and m√B), CIFAR-10, 64 bits, one seed."
 )
 TUNED = (
     "Tuned with one budget, three to five seeds (rank). Columns 1 to 3 train the hash layer alone, on fixed features: "
