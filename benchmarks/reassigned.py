@@ -32,7 +32,7 @@ class Reassigned:
         return super().forward(codes, targets)
 
     def reassign(self) -> None:
-        """Each class takes a centroid, so that Σ ⟨centroid, sum of the codes⟩ is the largest."""
+        """Each class takes a centroid, so that Σ cos(centroid, mean code of the class) is the largest."""
         means = torch.nn.functional.normalize(self.sums)
         near = (means @ self.centroids.T).cpu().numpy()  # (C, C)
         self.centroids.copy_(self.centroids[linear_sum_assignment(near, maximize=True)[1]])

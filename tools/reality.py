@@ -23,8 +23,12 @@ APART, UNSEEN = "lists cifar10_apart", "lists miniimagenet100_unseen"
 SPLIT = "lists cifar10_split"
 CENTRED = ("relahash", "orthohash", "orthohash_arc", "csq", "dpn")  # the losses that use centroids
 REASSIGNED = {f"benchmarks.reassigned:{name}": name.lower() for name in ("RelaHash", "OrthoHash", "DPN")}
-GIVEN = {"max_hamming": "drawn", "reassigned": "reassigned", "benchmarks.assigned:assigned": "assigned"}
-GIVEN |= {"semantic": "semantic"}
+GIVEN = {
+    "max_hamming": "drawn",
+    "reassigned": "reassigned",
+    "benchmarks.assigned:assigned": "assigned",
+    "semantic": "semantic",
+}
 SHORT = "Quantization error over scale and margin of the equivalent cosine loss, CIFAR-10, 64 bits, one seed."
 PHASE = (
     "Quantization error, 1 − cos(z, sign z), over the scale and the margin of the equivalent cosine loss (RelaHash: "
