@@ -83,4 +83,5 @@ quantizer() { # product quantization at equal bytes, by FAISS
   for data in "" "$mini" "--root data/corel5k_21"; do python -m benchmarks.quantizer $data; done
 }
 
+[ $# -gt 0 ] || sed -n '2,9s/^# \{0,1\}//p' "$0"
 for part in "$@"; do "$part"; done
