@@ -134,6 +134,30 @@ def test_a_quantizers_ranking_is_scored_with_its_ties():
     assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})
 
 
+def test_the_ranking_by_cosine_is_that_of_each_pair():
+    from benchmarks.thresholds import cosine_score
+
+    generator = np.random.default_rng(0)
+    query, database = generator.standard_normal((5, 8)), generator.standard_normal((30, 8))
+    labels = np.eye(3, dtype=np.uint8)[generator.integers(0, 3, 35)]
+    expected = []
+    for item, own in zip(query, labels[:5], strict=True):
+        cosines = [item @ other / np.linalg.norm(item) / np.linalg.norm(other) for other in database]
+        hits = [bool(own @ labels[5 + row]) for row in np.argsort(cosines)[::-1]]
+        expected.append(np.mean([sum(hits[: rank + 1]) / (rank + 1) for rank, hit in enumerate(hits) if hit]))
+    assert cosine_score(query, database, labels[:5], labels[5:]) == pytest.approx(np.mean(expected))
+
+
+def test_thresholds_tell_apart_what_signs_do_not():
+    """Two items with the query's signs, one of them in doubt: some threshold lies between it and the query."""
+    from benchmarks.thresholds import spread_thresholds
+
+    query, database = np.ones((1, 64)), np.stack([np.full(64, 0.1), np.ones(64)])
+    parts = query, database, np.array([[1, 0]]), np.array([[0, 1], [1, 0]])
+    assert spread_thresholds(*parts, spread=0) == pytest.approx((1 + 1 / 2) / 2)  # tied
+    assert spread_thresholds(*parts, spread=0.5) == 1
+
+
 def test_classes_that_look_alike_are_given_near_codes_of_the_same_set():
     from benchmarks.assigned import assigned
 

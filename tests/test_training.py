@@ -259,6 +259,17 @@ def test_averaged_weights_are_the_decayed_sum_of_all_steps_and_are_what_is_left(
     assert torch.allclose(model.hash_layer[0].weight, expected, atol=1e-6) and not torch.equal(expected, seen[-1])
 
 
+def test_a_baseline_has_no_average(data):
+    """Its weights are solved for at once: an average would keep those that were drawn."""
+    weights = []
+    for ema in (0.0, 0.9):
+        config = RunConfig(bits=16, loss="lsh", ema=ema, checkpoint_minutes=0)
+        model = build_model(config)
+        Trainer(model, build_loss(config, make_centroids(10, 16)), data, config).finish()
+        weights.append(model.hash_layer[0].weight)
+    assert torch.equal(*weights)
+
+
 @pytest.mark.parametrize(("finetune", "ema"), [(True, 0.9), (False, 0.0)])
 def test_the_estimate_changes_nothing(data, finetune, ema):
     def train(estimates):

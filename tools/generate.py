@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks and tools ar
 
 from benchmarks.common import NAMES, readme_block
 from relahash_nb.baselines import BASELINES
-from relahash_nb.config import RunConfig
+from relahash_nb.config import RECIPES, RunConfig
 from relahash_nb.losses import LOSSES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
@@ -225,25 +225,29 @@ def result_tables(folder: Path) -> dict[str, str]:
     other = ~study & ~rivals & ours & whole & ~paper
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    blocks |= {"paper": papers(summary[paper]), "course": course(summary, folder)}
+    epochs = {recipe["backbone"]: recipe["epochs"] for recipe in RECIPES.values()}
+    recipes = paper & (summary["epochs"] == summary["backbone"].map(epochs))
+    blocks |= {"paper": papers(summary[paper]), "paper short": papers(summary[recipes])}
+    blocks |= {"course": course(summary, folder)}
     return blocks | reality(summary[rivals], folder)
 
 
 def papers(runs: pd.DataFrame) -> str:
-    """What is published of RelaHash on CIFAR-10, and our latest run of each backbone, β and bits, bits as columns."""
+    """What is published of RelaHash on CIFAR-10, and our runs, the best first, bits as columns."""
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
     rows = {
         source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
         for source, found in published.groupby("source", sort=False)
     }
-    runs = runs.sort_values("finished").drop_duplicates(["backbone", "beta", "bits"], keep="last")
-    minutes = runs.filter(like="seconds_").sum(axis=1) / 60
-    for row in runs.assign(minutes=minutes).itertuples():
-        name = f"here: {row.backbone}, {row.image_size} pixels, β {row.beta:g}, {row.epochs} epochs "
-        name += f"({row.minutes:.0f} min)"
-        score = f"{row.mean_average_precision:.4f} ({row.worst:.4f} … {row.best:.4f})"
-        rows.setdefault(name, {})[row.bits] = score
+    name = "here: {backbone}, {image_size} pixels, β {beta:g}, {epochs} epochs, {precision}"
+    runs = runs.assign(name=[name.format(**run) for run in runs.to_dict("records")])
+    runs["minutes"] = runs.filter(like="seconds_").sum(axis=1) / 60
+    for name, found in runs.sort_values("mean_average_precision", ascending=False).groupby("name", sort=False):
+        rows[f"{name} ({found['minutes'].max():.0f} min)"] = {
+            row.bits: f"{row.mean_average_precision:.4f} ({row.worst:.4f} … {row.best:.4f})"
+            for row in found.itertuples()
+        }
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows.items()]
     return format_markdown(pd.DataFrame(cells))

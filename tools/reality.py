@@ -59,6 +59,7 @@ def reality(runs: pd.DataFrame, folder: Path) -> dict[str, str]:
         "order": order(default, tuned),
         "sizes": sizes(runs, default, tuned),
         "errors": errors(tuned, grid),
+        "thresholds": thresholds(),
         "batch": batch(phase, folder),
         "centroids": "\n\n".join(centroids(everything, bits) for bits in (64, 16)),
         "radius": radius(grid, tuned),
@@ -182,6 +183,21 @@ def errors(tuned: dict[str, pd.DataFrame], phase: pd.DataFrame) -> str:
     within = [f"{rows[pair].corr('spearman').iloc[0, 1]:+.2f} ({loss})" for loss, rows in phase.groupby("loss")]
     said = f"Rank correlation of error and score across the tuned losses: {', '.join(across)}."
     return f"{said} Within one loss, over scale and margin: {', '.join(within)}."
+
+
+def thresholds() -> str:
+    """What `benchmarks.thresholds` found, the mean over the seeds of a setting, beside the quantization error."""
+    rows = pd.read_csv(RESULTS / "thresholds.csv").merge(pd.read_csv(RESULTS / "summary.csv"), on="run_id")
+    rows["data"] = rows["data"].map(SETTINGS)
+    rows["run"] = rows["data"] + ", " + rows["backbone"] + ", " + rows["epochs"].astype(str) + " epochs"
+    names = {"spread 0": "mAP by Hamming distance"} | {
+        f"spread {s}": f"thresholds, s = {s}" for s in ("0.25", "0.5", "1")
+    }
+    names |= {"cosine": "mAP by cosine"}
+    table = rows.groupby(["run", "loss"])[["quantization_error", *names]].mean().rename(columns=names)
+    seeds = rows.groupby(["run", "loss"]).size().astype(str).rename("seeds")
+    texts = table.map("{:.4f}".format).rename(columns={"quantization_error": "quantization error"})
+    return format_markdown(seeds.to_frame().join(texts).reset_index())
 
 
 def centroids(runs: pd.DataFrame, bits: int) -> str:

@@ -232,7 +232,7 @@ class Trainer:
     @property
     def scored(self) -> HashModel:
         """The model whose codes count: that of averaged weights, or the trained one itself."""
-        return self.average.module if self.config.ema else self.model
+        return self.average.module if self.config.ema and not self.is_baseline else self.model
 
     def estimate_seconds(self) -> dict[str, float]:
         """Seconds that `training` from here on and `encoding` will take, from a few steps on copies."""
