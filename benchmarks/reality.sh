@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Every run of docs/reality-check.md, part by part:
 #
-#     bash benchmarks/reality.sh PART ...     # fashion losses lists unseen phase epochs centroids quantizer
+#     bash benchmarks/reality.sh PART ...     # fashion losses lists unseen phase epochs centroids quantizer thresholds
 #
 # From the repository's root, after `make install` and `source .venv/bin/activate`. `fashion` needs no download; the
 # other parts need data/cifar10_jpeg, data/miniimagenet100_10k and data/corel5k_21 in list format, and
-# data/weights/tf_efficientnet_lite0.safetensors. What is there is not run again; runs and searches go to results/.
-# `python tools/publish.py && python tools/generate.py` then writes the tables.
+# data/weights/tf_efficientnet_lite0.safetensors, `thresholds` AlexNet's weights too. What is there is not run again; runs
+# and searches go to results/. `python tools/publish.py && python tools/generate.py` then writes the tables.
 set -euo pipefail
 export LC_ALL=C
 
@@ -81,6 +81,17 @@ centroids() { # which class gets which code
 
 quantizer() { # product quantization at equal bytes, by FAISS
   for data in "" "$mini" "--root data/corel5k_21"; do python -m benchmarks.quantizer $data; done
+}
+
+thresholds() { # one for each bit; the first runs need no download
+  relahash sweep --direct --loss relahash orthohash --seed 0 1 2
+  python -m benchmarks.thresholds fashion_mini-64bits-orthohash-seed{0-44af8f4e,1-169cb674,2-93875ccc} \
+    fashion_mini-64bits-relahash-seed{0-d65ef115,1-3f269d0e,2-80093580}
+  local cifar="--dataset lists --root data/cifar10_jpeg" weights=data/weights
+  relahash sweep $cifar --beta 50 --epochs 10 --precision bf16 --weights $weights/alexnet_features_imagenet1k.safetensors
+  relahash sweep $cifar --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors \
+    --epochs 18 --lr 3e-3 --ema 0.99 --augment trivial
+  python -m benchmarks.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381}
 }
 
 [ $# -gt 0 ] || sed -n '2,9s/^# \{0,1\}//p' "$0"
