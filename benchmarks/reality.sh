@@ -91,7 +91,12 @@ thresholds() { # one for each bit; the first runs need no download
   relahash sweep $cifar --beta 50 --epochs 10 --precision bf16 --weights $weights/alexnet_features_imagenet1k.safetensors
   relahash sweep $cifar --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors \
     --epochs 18 --lr 3e-3 --ema 0.99 --augment trivial
-  python -m benchmarks.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381}
+  $rivals --bits 64 --seed 0 1 2 --loss relahash orthohash dpn csq
+  python -m benchmarks.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381,503ddb4a} \
+    lists-cifar10_jpeg-64bits-relahash-seed{1-20970619,2-5357d637} \
+    lists-cifar10_jpeg-64bits-orthohash-seed{0-bdc6a2b7,1-68491caf,2-105b60a6} \
+    lists-cifar10_jpeg-64bits-dpn-seed{0-a192bba5,1-4b323c15,2-1fbe53d1} \
+    lists-cifar10_jpeg-64bits-csq-seed{0-5ea8d6c3,1-6bd91701,2-ac1286c0}
 }
 
 [ $# -gt 0 ] || sed -n '2,9s/^# \{0,1\}//p' "$0"

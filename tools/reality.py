@@ -190,14 +190,16 @@ def thresholds() -> str:
     rows = pd.read_csv(RESULTS / "thresholds.csv").merge(pd.read_csv(RESULTS / "summary.csv"), on="run_id")
     rows["data"] = rows["data"].map(SETTINGS)
     rows["run"] = rows["data"] + ", " + rows["backbone"] + ", " + rows["epochs"].astype(str) + " epochs"
+    rows["run"] += rows["finetune"].map({True: "", False: ", fixed features"})
     names = {"spread 0": "mAP by Hamming distance"} | {
         f"spread {s}": f"thresholds, s = {s}" for s in ("0.25", "0.5", "1")
     }
     names |= {"cosine": "mAP by cosine"}
     table = rows.groupby(["run", "loss"])[["quantization_error", *names]].mean().rename(columns=names)
+    table = table.sort_values("quantization_error")
     seeds = rows.groupby(["run", "loss"]).size().astype(str).rename("seeds")
     texts = table.map("{:.4f}".format).rename(columns={"quantization_error": "quantization error"})
-    return format_markdown(seeds.to_frame().join(texts).reset_index())
+    return format_markdown(texts.join(seeds).reset_index())
 
 
 def centroids(runs: pd.DataFrame, bits: int) -> str:
