@@ -10,7 +10,7 @@ search for the database items whose codes before the sign the run keeps. The sco
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,12 @@ SPREADS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 DRAWS = 10
 
 
-def main(names: list[str]) -> None:
-    rows = [measure(name) for name in names]
-    before = pd.read_csv(TARGET) if TARGET.exists() else pd.DataFrame(columns=list(rows[0]))
-    kept = before[~before["run_id"].isin(names)]
-    pd.concat([part for part in (kept, pd.DataFrame(rows)) if len(part)]).to_csv(TARGET, index=False)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="name of a finished run")
+    fresh = pd.DataFrame([measure(name) for name in parser.parse_args().runs])
+    rows = pd.concat([pd.read_csv(TARGET), fresh])
+    rows.drop_duplicates("run_id", keep="last").to_csv(TARGET, index=False)
 
 
 def measure(name: str) -> dict[str, str | float]:
@@ -59,4 +60,4 @@ def cosine_score(query, database, query_targets, database_targets) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -191,15 +191,12 @@ def thresholds() -> str:
     rows["data"] = rows["data"].map(SETTINGS)
     rows["run"] = rows["data"] + ", " + rows["backbone"] + ", " + rows["epochs"].astype(str) + " epochs"
     rows["run"] += rows["finetune"].map({True: "", False: ", fixed features"})
-    names = {"spread 0": "mAP by Hamming distance"} | {
-        f"spread {s}": f"thresholds, s = {s}" for s in ("0.25", "0.5", "1")
-    }
+    names = {"quantization_error": "quantization error", "spread 0": "mAP by Hamming distance"}
+    names |= {f"spread {spread}": f"thresholds, s = {spread}" for spread in ("0.25", "0.5", "1")}
     names |= {"cosine": "mAP by cosine"}
-    table = rows.groupby(["run", "loss"])[["quantization_error", *names]].mean().rename(columns=names)
-    table = table.sort_values("quantization_error")
-    seeds = rows.groupby(["run", "loss"]).size().astype(str).rename("seeds")
-    texts = table.map("{:.4f}".format).rename(columns={"quantization_error": "quantization error"})
-    return format_markdown(texts.join(seeds).reset_index())
+    groups = rows.groupby(["run", "loss"])
+    table = groups[[*names]].mean().sort_values("quantization_error").map("{:.4f}".format).rename(columns=names)
+    return format_markdown(table.assign(seeds=groups.size().astype(str)).reset_index())
 
 
 def centroids(runs: pd.DataFrame, bits: int) -> str:
