@@ -30,7 +30,7 @@ from relahash_nb.config import RECIPES, RunConfig
 from relahash_nb.losses import LOSSES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
-from relahash_nb.results.tables import distinct, format_markdown, format_mean, table
+from relahash_nb.results.tables import distinct, format_markdown, format_mean, table, text
 from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
@@ -221,36 +221,58 @@ def result_tables(folder: Path) -> dict[str, str]:
     summary = pd.read_csv(RESULTS / "summary.csv")
     rivals, ours, whole = summary["centroid_seed"].isna(), summary["loss"] == "relahash", summary["finetune"]
     study = (summary["data"] == "fashion_mini") & ~rivals
-    paper = (summary["data"] == "lists cifar10_jpeg") & whole & ours
+    paper = summary["data"].str.startswith("lists cifar10_jpeg") & whole & ours
+    small = paper & (summary["image_size"] <= 96)
     other = ~study & ~rivals & ours & whole & ~paper
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    epochs = {recipe["backbone"]: recipe["epochs"] for recipe in RECIPES.values()}
-    recipes = paper & (summary["epochs"] == summary["backbone"].map(epochs))
-    blocks |= {"paper": papers(summary[paper]), "paper short": papers(summary[recipes])}
-    blocks |= {"course": course(summary, folder)}
+    paper = summary[paper & ~small]
+    blocks |= {"paper": papers(paper), "paper short": papers(paper, short=True), "course": course(summary, folder)}
+    blocks |= {"ablation": ablation(summary[small])} if small.any() else {}
     return blocks | reality(summary[rivals], folder)
 
 
-def papers(runs: pd.DataFrame) -> str:
-    """What is published of RelaHash on CIFAR-10, and our runs, the best first, bits as columns."""
+def papers(runs: pd.DataFrame, short: bool = False) -> str:
+    """What is published of RelaHash on CIFAR-10, and our runs, the best first, bits as columns.
+
+    The short one holds what has the epochs of its recipe, or more than one code length.
+    """
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
     rows = {
         source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
         for source, found in published.groupby("source", sort=False)
     }
-    name = "here: {backbone}, {image_size} pixels, β {beta:g}, {epochs} epochs, {precision}"
-    runs = runs.assign(name=[name.format(**run) for run in runs.to_dict("records")])
+    images = runs["data"].str.removeprefix("lists cifar10_jpeg").str.replace("_q", ", images of JPEG quality ")
+    margins = runs["margin"].map(lambda margin: "" if margin == 0.5 else f"margin {margin:g}, ")
+    name = "here: {backbone}, {image_size} pixels, β {beta:g}, {margins}{epochs} epochs, {precision}"
+    runs = runs.assign(name=[name.format(**run) for run in runs.assign(margins=margins).to_dict("records")] + images)
     runs["minutes"] = runs.filter(like="seconds_").sum(axis=1) / 60
+    epochs = {recipe["backbone"]: recipe["epochs"] for recipe in RECIPES.values()}
+    lengths = runs.groupby("name")["bits"].transform("nunique")
+    runs = runs[(runs["epochs"] == runs["backbone"].map(epochs)) | (lengths > 1)] if short else runs
     for name, found in runs.sort_values("mean_average_precision", ascending=False).groupby("name", sort=False):
         rows[f"{name} ({found['minutes'].max():.0f} min)"] = {
-            row.bits: f"{row.mean_average_precision:.4f} ({row.worst:.4f} … {row.best:.4f})"
-            for row in found.itertuples()
+            bits: "{:.4f} ({:.4f} … {:.4f})".format(*seeds[["mean_average_precision", "worst", "best"]].mean())
+            for bits, seeds in found.groupby("bits")
         }
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows.items()]
     return format_markdown(pd.DataFrame(cells))
+
+
+def ablation(runs: pd.DataFrame) -> str:
+    """What each part of the recipe gives: the runs differ in one option each from the value that most of them have."""
+    fields = [*RECIPES["laptop"], "precision", "ema", "beta"]
+    runs, usual = runs.sort_values("mean_average_precision", ascending=False), runs[fields].mode().iloc[0]
+    changes = [", ".join(f"{name} {text(run[name])}" for name in fields if run[name] != usual[name])
+               for run in runs.to_dict("records")]  # fmt: skip
+    cells = pd.DataFrame({"option": changes}).replace("", "the recipe")
+    cells["mAP"] = runs["mean_average_precision"].map("{:.4f}".format).values
+    cells["worst … best order of ties"] = [f"{row.worst:.4f} … {row.best:.4f}" for row in runs.itertuples()]
+    cells["quantization error"] = runs["quantization_error"].map("{:.4f}".format).values
+    base = runs[[not change for change in changes]].iloc[0]
+    return f"{format_markdown(cells)}\n\n{provenance(runs)} The recipe's: `{base['command']}`."
 
 
 def course(summary: pd.DataFrame, folder: Path) -> str:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from relahash_nb import plots
@@ -47,6 +48,7 @@ def main(results: str = "results", phase: str = "results_phase", epochs: str = "
     longest = fresh[(fresh["backbone"] == "alexnet") & (fresh["epochs"] == 100)]
     for run_id in longest[longest["bits"] == 64]["run_id"].tail(1):
         publish_course(run_id, results)
+    publish_lengths(rows[(rows["data"] == "lists cifar10_jpeg") & (rows["loss"] == "relahash") & rows["finetune"]])
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
 
@@ -87,6 +89,28 @@ def publish_course(run_id: str, results: str) -> None:
     figure.axes[1].legend(loc="lower right", fontsize="x-small")
     save_figure(figure, "paper", TARGET, [run_id])
     history.to_csv(TARGET / "paper.csv", index=False)
+
+
+def publish_lengths(runs: pd.DataFrame) -> None:
+    """The published scores and ours over the code length; bars from the worst to the best order of ties."""
+    matplotlib.use("agg")
+    plots.set_style()
+    axes = plt.subplots(figsize=(5, 3.4), layout="constrained")[1]
+    published = load_published().query("loss == 'relahash' and data == 'cifar10'")
+    for (source, found), mark in zip(published.groupby("source", sort=False), "os^", strict=False):
+        name = source.replace("thaiminhpv/RelaHash", "published:")
+        axes.plot(found["bits"], found["mean_average_precision"], f"k{mark}--", ms=4, lw=0.8, label=name)
+    fields = ["backbone", "image_size", "beta", "margin", "augment", "lr", "ema", "epochs", "precision"]
+    for place, best in enumerate(runs.groupby("backbone")["mean_average_precision"].idxmax()):
+        found = runs[(runs[fields] == runs.loc[best, fields]).all(axis=1)].groupby("bits")
+        label = "here: {backbone}, β {beta:g}, {epochs} epochs".format(**runs.loc[best])
+        score, worst, best = (found[name].mean() for name in ("mean_average_precision", "worst", "best"))
+        axes.errorbar(score.index * 1.04**place, score, [score - worst, best - score], fmt="o-", capsize=3, label=label)
+    axes.set(xscale="log", xlabel="bits", ylabel="mAP", ylim=(0, 1), title="CIFAR-10")
+    axes.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"], minor=False)
+    axes.minorticks_off()
+    axes.legend(loc="lower right", fontsize="x-small")
+    save_figure(axes.figure, "paper_lengths", TARGET, sorted(runs["run_id"]))
 
 
 if __name__ == "__main__":
