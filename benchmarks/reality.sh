@@ -90,7 +90,7 @@ thresholds() { # one for each bit; the first runs need no download
   local cifar="--dataset lists --root data/cifar10_jpeg" weights=data/weights
   relahash sweep $cifar --beta 50 --epochs 10 --precision bf16 --weights $weights/alexnet_features_imagenet1k.safetensors
   relahash sweep $cifar --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors \
-    --epochs 18 --lr 3e-3 --ema 0.99 --augment trivial
+    --epochs 18 --ema 0.99 --beta 8 --margin 0.5
   $rivals --bits 64 --seed 0 1 2 --loss relahash orthohash dpn csq
   python -m benchmarks.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381,503ddb4a} \
     lists-cifar10_jpeg-64bits-relahash-seed{1-20970619,2-5357d637} \

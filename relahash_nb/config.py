@@ -45,8 +45,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     ),
     # Ours: fine-tunes a network that has seen ImageNet, in less than an hour on two cores; scores: docs/results.md.
     "laptop": dict(
-        backbone="tf_efficientnet_lite0", weights="imagenet", image_size=160, epochs=12, batch_size=64, lr=1e-3,
-        backbone_lr_scale=0.3, weight_decay=1e-5, schedule="one_cycle", augment="shift",
+        backbone="tf_efficientnet_lite0", weights="imagenet", image_size=160, epochs=12, batch_size=64, lr=3e-3,
+        backbone_lr_scale=0.3, weight_decay=1e-5, schedule="one_cycle", augment="trivial", beta=64.0, margin=0.025,
     ),
     # Ours, for photographs: only the hash layer is trained, on features of a network that has seen ImageNet.
     "photos": dict(
@@ -146,23 +146,27 @@ class RunConfig(Options):
     def resolve(self) -> Self:
         """Fills every None that the recipe or the data set has a value for; resolving again changes nothing.
 
-        A `beta` or `margin` that is the loss's own default becomes None: both are one setting.
+        A recipe's `beta` and `margin` are for `relahash` alone, where `loss_options` has none.
         """
         own = DATASET_DEFAULTS.get(self.dataset, {})
         recipe = self.recipe or own.get("recipe", "paper")
         values = dict(top_k="all", drop_self_matches=False, finetune=True) | RECIPES[recipe] | own | {"recipe": recipe}
         values |= {"finetune": False} if self.loss in BASELINE_NAMES else {}
+        theirs = self.loss_options or {} if self.loss == "relahash" else ("beta", "margin")
+        values |= dict.fromkeys({"beta", "margin"}.intersection(theirs))
         values |= {"weights": "none"} if (self.backbone or values["backbone"]) == "small_cnn" else {}
         changes = {name: value for name, value in values.items() if getattr(self, name) is None}
-        return self.replace(**changes, **_as_none(self.loss, self.to_dict()))
+        return self.replace(**changes)
 
     def setting(self) -> dict[str, Any]:
         """The resolved options that change what comes out; two runs with one setting and data differ by the seed.
 
         `eval_interval` is among them where validation chooses the epoch, since it says which epochs there are.
+        A `beta` or `margin` that is the loss's own default is None: both are one setting.
         """
         names = self.of_kind("setting") + (("eval_interval",) if self.validation_per_class else ())
         values = self.resolve().to_dict()
+        values |= {name: None for name, own in LOSS_DEFAULTS.get(self.loss, {}).items() if values[name] == own}
         return {name: values[name] for name in names}
 
     @property
@@ -223,8 +227,7 @@ class RunConfig(Options):
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
         """A config from an older run's `config.json`: fields that are gone are dropped, new ones get defaults."""
-        known = {name: value for name, value in values.items() if name in cls.model_fields}
-        return cls(**known | _as_none(known.get("loss", ""), known))
+        return cls(**{name: value for name, value in values.items() if name in cls.model_fields})
 
     @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
@@ -253,11 +256,6 @@ LOSS_DEFAULTS = {  # as in the losses' constructors, which a test compares: no t
     "relahash": dict(beta=8.0, margin=0.5), "orthohash": dict(margin=0.2), "orthohash_arc": dict(margin=0.2),
     "dpn": dict(margin=1.0), "dtsh": dict(margin=2.5),
 }  # fmt: skip
-
-
-def _as_none(loss: str, values: Mapping[str, Any]) -> dict[str, None]:
-    """The options that were given, and are the loss's defaults."""
-    return {name: None for name, default in LOSS_DEFAULTS.get(loss, {}).items() if values.get(name) == default}
 
 
 def package_file(path: str) -> Path:

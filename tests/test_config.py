@@ -70,7 +70,7 @@ def test_every_recipe_gives_every_none_a_value():
     left = {"protocol", "root", "loss_options", "beta", "margin", "tuning"}  # there is none, or the loss has its own
     for recipe in RECIPES:
         resolved = RunConfig(recipe=recipe).resolve().to_dict()
-        assert {name for name, value in resolved.items() if value is None} == left
+        assert {name for name, value in resolved.items() if value is None} == left - {*RECIPES[recipe]}
 
 
 def test_the_published_recipe_is_the_default_of_cifar10():
@@ -88,10 +88,25 @@ def test_what_is_given_wins_over_the_recipe():
     assert (config.epochs, config.beta, config.backbone) == (3, 50.0, "small_cnn")
 
 
-def test_resolving_is_idempotent_and_survives_json():
-    resolved = RunConfig(dataset="cifar10", bits=16).resolve()
+@pytest.mark.parametrize("given", [dict(recipe="paper"), dict(recipe="laptop"), dict(recipe="laptop", beta=8.0)])
+def test_resolving_is_idempotent_and_survives_json(given):
+    resolved = RunConfig(dataset="cifar10", bits=16, **given).resolve()
     assert resolved.resolve() == resolved
     assert RunConfig(**json.loads(json.dumps(resolved.to_dict()))) == resolved
+    assert RunConfig.from_saved(resolved.to_dict()) == resolved
+
+
+def test_the_scale_and_margin_of_a_recipe_are_those_of_relahash():
+    def chosen(**given):
+        config = RunConfig(recipe="laptop", **given).check().resolve()
+        return config.beta, config.margin
+
+    assert chosen() == (64, 0.025)
+    assert chosen(beta=8.0) == (8, 0.025)
+    assert chosen(loss_options={"margin": 0.5}) == (64, None)
+    assert chosen(loss="orthohash", margin=0.3) == (None, 0.3)
+    usual = RunConfig(recipe="laptop", beta=8.0, margin=0.5)
+    assert usual.setting()["beta"] is None and "--beta 8.0 --margin 0.5" in usual.command
 
 
 def test_run_id_knows_what_changes_the_result_and_nothing_else():
@@ -177,7 +192,7 @@ SAVED = {
 
 def test_an_older_run_is_read():
     config = RunConfig.from_saved(SAVED)
-    assert config == RunConfig(bits=16, epochs=1, image_size=14).resolve()
+    assert config == RunConfig(bits=16, epochs=1, image_size=14, beta=8.0, margin=0.5).resolve()
     assert config.save_weights == "trained" and config.run_id == RunConfig(bits=16, epochs=1, image_size=14).run_id
     assert RunConfig.from_saved(SAVED | {"beta": 50.0}).beta == 50.0
     assert RunConfig.from_saved({"bits": 32}) == RunConfig(bits=32)

@@ -98,7 +98,7 @@ def test_their_figures_are_of_the_runs_in_the_summary():
     tables = (pd.read_csv(ROOT / "docs" / "results" / name) for name in ("summary.csv", "phase.csv"))
     runs = {run for table in tables for run in table["run_id"]}
     figures = re.findall(r"\]\((?:docs/)?(results/figures/[^)]+)\)", ALL)
-    assert len(set(figures)) == 9
+    assert len(set(figures)) == 10
     for path in (ROOT / "docs" / figure for figure in figures):
         sources = Image.open(path).text["Source"].split()
         assert sources and set(sources) <= runs

@@ -235,7 +235,8 @@ def result_tables(folder: Path) -> dict[str, str]:
 def papers(runs: pd.DataFrame, short: bool = False) -> str:
     """What is published of RelaHash on CIFAR-10, and our runs, the best first, bits as columns.
 
-    The short one holds what has the epochs of its recipe, or more than one code length.
+    The short one holds the best run with the epochs of its recipe, and what has more than one code length;
+    pixels, precision and images are left out.
     """
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
@@ -243,16 +244,20 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
         source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
         for source, found in published.groupby("source", sort=False)
     }
+    name = "here: {backbone}, β {beta:g}{margins}, {epochs} epochs, {image_size} pixels, {precision}{images}"
+    margins = runs["margin"].map(lambda margin: "" if margin == 0.5 else f", margin {margin:g}")
     images = runs["data"].str.removeprefix("lists cifar10_jpeg").str.replace("_q", ", images of JPEG quality ")
-    margins = runs["margin"].map(lambda margin: "" if margin == 0.5 else f"margin {margin:g}, ")
-    name = "here: {backbone}, {image_size} pixels, β {beta:g}, {margins}{epochs} epochs, {precision}"
-    runs = runs.assign(name=[name.format(**run) for run in runs.assign(margins=margins).to_dict("records")] + images)
+    named = runs.assign(margins=margins, images=images).to_dict("records")
+    runs = runs.assign(name=[name.format(**run) for run in named])
     runs["minutes"] = runs.filter(like="seconds_").sum(axis=1) / 60
     epochs = {recipe["backbone"]: recipe["epochs"] for recipe in RECIPES.values()}
     lengths = runs.groupby("name")["bits"].transform("nunique")
-    runs = runs[(runs["epochs"] == runs["backbone"].map(epochs)) | (lengths > 1)] if short else runs
+    best = runs.groupby(["backbone", "epochs"])["mean_average_precision"].transform("max")
+    whole = (runs["epochs"] == runs["backbone"].map(epochs)) & (runs["mean_average_precision"] == best)
+    runs = runs[whole | (lengths > 1)] if short else runs
     for name, found in runs.sort_values("mean_average_precision", ascending=False).groupby("name", sort=False):
-        rows[f"{name} ({found['minutes'].max():.0f} min)"] = {
+        said = name.split(" epochs")[0] + " epochs" if short else name
+        rows[f"{said} ({found['minutes'].max():.0f} min)"] = {
             bits: "{:.4f} ({:.4f} … {:.4f})".format(*seeds[["mean_average_precision", "worst", "best"]].mean())
             for bits, seeds in found.groupby("bits")
         }
@@ -263,7 +268,7 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
 
 def ablation(runs: pd.DataFrame) -> str:
     """What each part of the recipe gives: the runs differ in one option each from the value that most of them have."""
-    fields = [*RECIPES["laptop"], "precision", "ema", "beta"]
+    fields = [*RECIPES["laptop"], "precision", "ema"]
     runs, usual = runs.sort_values("mean_average_precision", ascending=False), runs[fields].mode().iloc[0]
     changes = [", ".join(f"{name} {text(run[name])}" for name in fields if run[name] != usual[name])
                for run in runs.to_dict("records")]  # fmt: skip
