@@ -98,9 +98,10 @@ class RunConfig(Options):
     loss: Literal[*LOSS_NAMES, *BASELINE_NAMES] | ObjectPath = option(
         "relahash", "training loss, or a baseline that is not trained, or your own class")
     loss_options: dict[str, JsonValue] | None = option(None, "further options of the loss; JSON on the command line")
-    beta: Positive | None = option(None, "scale of the similarities in the loss; default: the loss's own")
+    beta: Positive | None = option(
+        None, "scale of the similarities in the loss; not given: a recipe's for relahash, else the loss's own")
     margin: NotNegative | None = option(
-        None, "subtracted from the similarity to an item's own centroid; default: the loss's own")
+        None, "subtracted from the similarity to an item's own centroid; not given: as for beta")
     centroids: Literal[*CENTROID_NAMES] | ObjectPath = option("max_hamming", "target codes of the classes")
     backbone: str | None = option(None, "network before the hash layer; any model of torchvision or timm, or your own")
     weights: str | None = option(None, "pretrained weights: imagenet, none, or a safetensors file")

@@ -30,7 +30,7 @@ from relahash_nb.config import RECIPES, RunConfig
 from relahash_nb.losses import LOSSES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
-from relahash_nb.results.tables import distinct, format_markdown, format_mean, table, text
+from relahash_nb.results.tables import SETTING, distinct, format_markdown, format_mean, table
 from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
@@ -221,63 +221,44 @@ def result_tables(folder: Path) -> dict[str, str]:
     summary = pd.read_csv(RESULTS / "summary.csv")
     rivals, ours, whole = summary["centroid_seed"].isna(), summary["loss"] == "relahash", summary["finetune"]
     study = (summary["data"] == "fashion_mini") & ~rivals
-    paper = summary["data"].str.startswith("lists cifar10_jpeg") & whole & ours
-    small = paper & (summary["image_size"] <= 96)
+    paper = (summary["data"] == "lists cifar10_jpeg") & whole & ours
     other = ~study & ~rivals & ours & whole & ~paper
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    paper = summary[paper & ~small]
-    blocks |= {"paper": papers(paper), "paper short": papers(paper, short=True), "course": course(summary, folder)}
-    blocks |= {"ablation": ablation(summary[small])} if small.any() else {}
+    blocks |= {"paper": papers(summary[paper]), "paper short": papers(summary[paper], short=True)}
+    blocks |= {"course": course(summary, folder)}
     return blocks | reality(summary[rivals], folder)
 
 
 def papers(runs: pd.DataFrame, short: bool = False) -> str:
-    """What is published of RelaHash on CIFAR-10, and our runs, the best first, bits as columns.
+    """What is published of RelaHash on CIFAR-10, and our settings, the best first, bits as columns.
 
-    The short one holds the best run with the epochs of its recipe, and what has more than one code length;
-    pixels, precision and images are left out.
+    The short one holds the best setting with the epochs of its recipe, and those with several code lengths.
     """
     published = load_published()
     published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
-    rows = {
-        source: {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()}
+    rows = [
+        (source, {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()})
         for source, found in published.groupby("source", sort=False)
-    }
-    name = "here: {backbone}, β {beta:g}{margins}, {epochs} epochs, {image_size} pixels, {precision}{images}"
-    margins = runs["margin"].map(lambda margin: "" if margin == 0.5 else f", margin {margin:g}")
-    images = runs["data"].str.removeprefix("lists cifar10_jpeg").str.replace("_q", ", images of JPEG quality ")
-    named = runs.assign(margins=margins, images=images).to_dict("records")
-    runs = runs.assign(name=[name.format(**run) for run in named])
-    runs["minutes"] = runs.filter(like="seconds_").sum(axis=1) / 60
-    epochs = {recipe["backbone"]: recipe["epochs"] for recipe in RECIPES.values()}
-    lengths = runs.groupby("name")["bits"].transform("nunique")
-    best = runs.groupby(["backbone", "epochs"])["mean_average_precision"].transform("max")
-    whole = (runs["epochs"] == runs["backbone"].map(epochs)) & (runs["mean_average_precision"] == best)
-    runs = runs[whole | (lengths > 1)] if short else runs
-    for name, found in runs.sort_values("mean_average_precision", ascending=False).groupby("name", sort=False):
-        said = name.split(" epochs")[0] + " epochs" if short else name
-        rows[f"{said} ({found['minutes'].max():.0f} min)"] = {
-            bits: "{:.4f} ({:.4f} … {:.4f})".format(*seeds[["mean_average_precision", "worst", "best"]].mean())
-            for bits, seeds in found.groupby("bits")
-        }
+    ]
+    runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
+    epochs, seen = {(recipe["backbone"], str(recipe["epochs"])) for recipe in RECIPES.values()}, set()
+    for _, found in runs.groupby([name for name in SETTING if name != "bits"], sort=False):
+        run = found.iloc[0]
+        length = (run["backbone"], run["epochs"])
+        if short and found["bits"].nunique() == 1 and (length in seen or length not in epochs):
+            continue
+        seen.add(length)
+        margin = "" if run["margin"] == "0.5" else f", margin {run['margin']}"
+        name = f"here: {run['backbone']}, β {run['beta']}{margin}, {run['epochs']} epochs"
+        name += "" if short else f", {run['image_size']} pixels, {run['precision']}"
+        minutes = found.filter(like="seconds_").sum(axis=1).max() / 60
+        scores = found.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
+        cells = {row.Index: "{:.4f} ({:.4f} … {:.4f})".format(*row[1:]) for row in scores.itertuples()}
+        rows.append((f"{name} ({minutes:.0f} min)", cells))
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
-    cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows.items()]
+    cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows]
     return format_markdown(pd.DataFrame(cells))
-
-
-def ablation(runs: pd.DataFrame) -> str:
-    """What each part of the recipe gives: the runs differ in one option each from the value that most of them have."""
-    fields = [*RECIPES["laptop"], "precision", "ema"]
-    runs, usual = runs.sort_values("mean_average_precision", ascending=False), runs[fields].mode().iloc[0]
-    changes = [", ".join(f"{name} {text(run[name])}" for name in fields if run[name] != usual[name])
-               for run in runs.to_dict("records")]  # fmt: skip
-    cells = pd.DataFrame({"option": changes}).replace("", "the recipe")
-    cells["mAP"] = runs["mean_average_precision"].map("{:.4f}".format).values
-    cells["worst … best order of ties"] = [f"{row.worst:.4f} … {row.best:.4f}" for row in runs.itertuples()]
-    cells["quantization error"] = runs["quantization_error"].map("{:.4f}".format).values
-    base = runs[[not change for change in changes]].iloc[0]
-    return f"{format_markdown(cells)}\n\n{provenance(runs)} The recipe's: `{base['command']}`."
 
 
 def course(summary: pd.DataFrame, folder: Path) -> str:
