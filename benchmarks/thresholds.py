@@ -27,7 +27,10 @@ DRAWS = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="name of a finished run")
-    fresh = pd.DataFrame([measure(name) for name in parser.parse_args().runs])
+    try:
+        fresh = pd.DataFrame([measure(name) for name in parser.parse_args().runs])
+    except ValueError as error:  # no such run
+        parser.exit(2, f"{error}\n")
     rows = pd.concat([pd.read_csv(TARGET), fresh])
     rows.drop_duplicates("run_id", keep="last").to_csv(TARGET, index=False)
 
