@@ -221,12 +221,13 @@ def result_tables(folder: Path) -> dict[str, str]:
     summary = pd.read_csv(RESULTS / "summary.csv")
     rivals, ours, whole = summary["centroid_seed"].isna(), summary["loss"] == "relahash", summary["finetune"]
     study = (summary["data"] == "fashion_mini") & ~rivals
-    paper = (summary["data"] == "lists cifar10_jpeg") & whole & ours
+    paper = summary["data"].str.startswith("lists cifar10_jpeg") & whole & ours
+    small = paper & (summary["image_size"] == 96)  # the ablation's
     other = ~study & ~rivals & ours & whole & ~paper
     parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
     blocks = {name: block(runs) for name, runs in parts.items()}
-    blocks |= {"paper": papers(summary[paper]), "paper short": papers(summary[paper], short=True)}
-    blocks |= {"course": course(summary, folder)}
+    blocks |= {"paper": papers(summary[paper & ~small]), "paper short": papers(summary[paper & ~small], short=True)}
+    blocks |= {"ablation": ablation(summary[small]), "course": course(summary, folder)}
     return blocks | reality(summary[rivals], folder)
 
 
@@ -252,6 +253,7 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
         margin = "" if run["margin"] == "0.5" else f", margin {run['margin']}"
         name = f"here: {run['backbone']}, β {run['beta']}{margin}, {run['epochs']} epochs"
         name += "" if short else f", {run['image_size']} pixels, {run['precision']}"
+        name += run["data"].removeprefix("lists cifar10_jpeg").replace("_q", ", images of JPEG quality ")
         minutes = found.filter(like="seconds_").sum(axis=1).max() / 60
         scores = found.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
         cells = {row.Index: "{:.4f} ({:.4f} … {:.4f})".format(*row[1:]) for row in scores.itertuples()}
@@ -259,6 +261,24 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows]
     return format_markdown(pd.DataFrame(cells))
+
+
+def ablation(runs: pd.DataFrame) -> str:
+    """What each option of `laptop` gives: each run differs in one of them from the value that most runs have."""
+    fields = [*RECIPES["laptop"], "ema"]
+    runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
+    usual = runs[fields].mode().iloc[0]
+    differ = [[name for name in fields if run[name] != usual[name]] for run in runs.to_dict("records")]
+    named = [
+        ", ".join(f"{name} {run[name]} instead of {usual[name]}" for name in names)
+        for run, names in zip(runs.to_dict("records"), differ, strict=True)
+    ]
+    cells = pd.DataFrame({"option": [name or "the recipe's own" for name in named]})
+    cells["mAP"] = runs["mean_average_precision"].map("{:.4f}".format).values
+    cells["worst … best order of ties"] = [f"{row.worst:.4f} … {row.best:.4f}" for row in runs.itertuples()]
+    cells["quantization error"] = runs["quantization_error"].map("{:.4f}".format).values
+    own = next(run for run, names in zip(runs["command"], differ, strict=True) if not names)
+    return f"{format_markdown(cells)}\n\n{provenance(runs)} The recipe's own: `{own}`."
 
 
 def course(summary: pd.DataFrame, folder: Path) -> str:

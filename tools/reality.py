@@ -267,4 +267,5 @@ def provenance(runs: pd.DataFrame) -> str:
     )
     weights = ", ".join(sorted({Path(name).name for name in runs["weights"]}))
     seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
-    return f"Mean ± standard deviation over the seeds ({seeds}); weights: {weights}; {machines}."
+    said = f"Mean ± standard deviation over the seeds ({seeds})" if "," in seeds else f"Seed {seeds}"
+    return f"{said}; weights: {weights}; {machines}."
