@@ -267,6 +267,7 @@ def ablation(runs: pd.DataFrame) -> str:
     """What each option of `laptop` gives: each run differs in one of them from the value that most runs have."""
     fields = [*RECIPES["laptop"], "ema"]
     runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
+    runs["weights"] = runs["weights"].map(lambda path: Path(path).name)
     usual = runs[fields].mode().iloc[0]
     differ = [[name for name in fields if run[name] != usual[name]] for run in runs.to_dict("records")]
     named = [
