@@ -16,6 +16,7 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -31,6 +32,7 @@ from relahash_nb.losses import LOSSES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import SETTING, distinct, format_markdown, format_mean, table
+from relahash_nb.results.tables import text as format_value
 from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
@@ -252,7 +254,7 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
         seen.add(length)
         margin = "" if run["margin"] == "0.5" else f", margin {run['margin']}"
         name = f"here: {run['backbone']}, β {run['beta']}{margin}, {run['epochs']} epochs"
-        name += "" if short else f", {run['image_size']} pixels, {run['precision']}"
+        name += "" if short else f", {run['image_size']} pixels, {run['precision']}{other_options(run)}"
         name += run["data"].removeprefix("lists cifar10_jpeg").replace("_q", ", images of JPEG quality ")
         minutes = found.filter(like="seconds_").sum(axis=1).max() / 60
         scores = found.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
@@ -261,6 +263,17 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
     names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
     cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows]
     return format_markdown(pd.DataFrame(cells))
+
+
+def other_options(run: Mapping[str, str]) -> str:
+    """The options that differ from those of the backbone's recipe, and that a row does not name otherwise."""
+    recipe = next(recipe for recipe in RECIPES.values() if recipe["backbone"] == run["backbone"]) | {"ema": 0.0}
+    named = ("weights", "image_size", "epochs", "beta", "margin")
+    return "".join(
+        f", {name} {run[name]}"
+        for name, usual in recipe.items()
+        if name not in named and run[name] != format_value(usual)
+    )
 
 
 def ablation(runs: pd.DataFrame) -> str:
