@@ -31,8 +31,7 @@ from relahash_nb.config import RECIPES, RunConfig
 from relahash_nb.losses import LOSSES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.comparison import load_published
-from relahash_nb.results.tables import SETTING, distinct, format_markdown, format_mean, table
-from relahash_nb.results.tables import text as format_value
+from relahash_nb.results.tables import SETTING, distinct, format_markdown, format_mean, table, text
 from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
@@ -270,9 +269,7 @@ def other_options(run: Mapping[str, str]) -> str:
     recipe = next(recipe for recipe in RECIPES.values() if recipe["backbone"] == run["backbone"]) | {"ema": 0.0}
     named = ("weights", "image_size", "epochs", "beta", "margin")
     return "".join(
-        f", {name} {run[name]}"
-        for name, usual in recipe.items()
-        if name not in named and run[name] != format_value(usual)
+        f", {name} {run[name]}" for name, usual in recipe.items() if name not in named and run[name] != text(usual)
     )
 
 
@@ -282,16 +279,15 @@ def ablation(runs: pd.DataFrame) -> str:
     runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
     runs["weights"] = runs["weights"].map(lambda path: Path(path).name)
     usual = runs[fields].mode().iloc[0]
-    differ = [[name for name in fields if run[name] != usual[name]] for run in runs.to_dict("records")]
     named = [
-        ", ".join(f"{name} {run[name]} instead of {usual[name]}" for name in names)
-        for run, names in zip(runs.to_dict("records"), differ, strict=True)
+        ", ".join(f"{name} {run[name]} instead of {usual[name]}" for name in fields if run[name] != usual[name])
+        for run in runs.to_dict("records")
     ]
     cells = pd.DataFrame({"option": [name or "the recipe's own" for name in named]})
     cells["mAP"] = runs["mean_average_precision"].map("{:.4f}".format).values
     cells["worst … best order of ties"] = [f"{row.worst:.4f} … {row.best:.4f}" for row in runs.itertuples()]
     cells["quantization error"] = runs["quantization_error"].map("{:.4f}".format).values
-    own = next(run for run, names in zip(runs["command"], differ, strict=True) if not names)
+    own = runs["command"].iloc[named.index("")]
     return f"{format_markdown(cells)}\n\n{provenance(runs)} The recipe's own: `{own}`."
 
 
