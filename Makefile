@@ -36,7 +36,7 @@ test: $(VENV)/.dev            ## run all tests
 	$(VENV)/bin/python -m pytest
 
 slow: $(VENV)/.dev            ## the tests that take minutes: sweeps killed and gone on with
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m "slow or browser or server"
 
 lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generated is up to date
 	$(VENV)/bin/ruff check
