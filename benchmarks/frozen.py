@@ -61,7 +61,7 @@ def run(options, report: Report) -> None:
         in_readme=True,
     )
     whole = {precision: features_and_run(config, precision, model, data) for precision in precisions}
-    epochs = config.resolve().epochs
+    epochs = config.epochs
     report.table(
         f"**A frozen run**: features of all {len(data.pool.ids):,} images, then {epochs} epochs of RelaHash at 64 "
         f"bits, batches of 64, over {len(data.train):,} of them, and the score of {len(data.query):,} queries in "

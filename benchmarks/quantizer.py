@@ -37,7 +37,7 @@ def main() -> None:
     grid = read_grid(Path(options.file))
     shared = {name: values[0] for name, values in grid.items() if name not in ("bits", "seed", "loss")}
     given = {"root": options.root, "top_k": options.top_k}
-    config = RunConfig(**shared | {name: value for name, value in given.items() if value}).resolve()
+    config = RunConfig(**shared | {name: value for name, value in given.items() if value})
     data, features = load_shared(config)
     top_k = None if config.top_k == "all" else config.top_k
     train, database, query = (

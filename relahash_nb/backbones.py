@@ -3,8 +3,7 @@
 import torchvision
 from torch import nn
 
-from relahash_nb.config import load_attribute
-from relahash_nb.options import did_you_mean
+from relahash_nb.registry import BACKBONES, did_you_mean, load
 
 TORCHVISION = torchvision.models.list_models(module=torchvision.models)  # classification models
 
@@ -22,10 +21,8 @@ def build_backbone(name: str, weights: str) -> nn.Module:
     """
     weights = weights if weights == "imagenet" else "none"
     try:
-        if name in BACKBONES:
-            return BACKBONES[name](weights)
-        if ":" in name:
-            return load_attribute(name)(weights)
+        if name in BACKBONES or ":" in name:
+            return load(BACKBONES, name)(weights)
         if name in TORCHVISION:
             return from_torchvision(name, weights)
         return from_timm(name, weights)
@@ -88,7 +85,3 @@ def from_timm(name: str, weights: str) -> nn.Module:
     model.mean, model.std = model.default_cfg["mean"], model.default_cfg["std"]
     return model
 
-
-# Your own backbone: a function from the weights' name to a module that gives features, and an entry here and in
-# config.BACKBONE_NAMES; or `--backbone package.module:function` without either.
-BACKBONES = {"alexnet": alexnet, "small_cnn": small_cnn}

@@ -5,12 +5,11 @@ hash layer. `fit` calls it in place of the training, so that a baseline is a run
 `relahash train --loss itq --finetune False`.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Generator, Tensor, nn
 
 from relahash_nb.config import RunConfig
+from relahash_nb.registry import BASELINES, load
 
 RIDGE = 0.1  # of the features' mean variance, added to each variance
 
@@ -18,7 +17,7 @@ RIDGE = 0.1  # of the features' mean variance, added to each variance
 def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
     """Give a `HashModel` the hash layer of a config's baseline, from features (N, F) and targets (N, C)."""
     given = features.cpu(), targets.cpu(), config.bits, torch.Generator().manual_seed(config.seed)
-    layer = BASELINES[config.loss](*given, **config.loss_options or {})
+    layer = load(BASELINES, config.loss)(*given, **config.loss_options or {})
     model.hash_layer = layer.requires_grad_(False).to(features.device).eval()
 
 
@@ -60,12 +59,6 @@ def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generat
 def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
     """Codes that know nothing of the image: the score of chance."""
     return RandomCodes(bits, generator)
-
-
-# A further baseline is a function as above, and an entry here and in config.BASELINE_NAMES.
-BASELINES: dict[str, Callable[..., nn.Module]] = {
-    function.__name__: function for function in (lsh, pcah, itq, class_index, random)
-}
 
 
 class ClassIndex(nn.Module):

@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from scipy.spatial.distance import pdist
 
-from relahash_nb.config import load_attribute
+from relahash_nb.registry import CENTROIDS, load
 
 DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 20 classes on the first one nearly always serves
 POOL = 2048  # sign masks among which those of the Hadamard cosets are chosen
@@ -50,7 +50,7 @@ def make_centroids(
     if name not in CENTROIDS and ":" not in name:
         raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}, package.module:function")
     given = [np.eye(num_classes) if means is None else means] * needs_means(name)
-    codes = np.asarray((CENTROIDS.get(name) or load_attribute(name))(num_classes, bits, rng, *given), np.float32)
+    codes = np.asarray(load(CENTROIDS, name)(num_classes, bits, rng, *given), np.float32)
     if codes.shape != (num_classes, bits) or (abs(codes) != 1).any():
         raise ValueError(
             f"{name}: gave {codes.shape}, up to {codes.max(initial=0)}; expected {(num_classes, bits)} of -1 and 1"
@@ -60,7 +60,7 @@ def make_centroids(
 
 def needs_means(method: str) -> bool:
     """Whether a centroid method looks at the mean features of the classes."""
-    return "means" in inspect.signature(CENTROIDS.get(method) or load_attribute(method)).parameters
+    return "means" in inspect.signature(load(CENTROIDS, method)).parameters
 
 
 def normal(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -141,7 +141,7 @@ def semantic(num_classes: int, bits: int, rng: np.random.Generator, means: np.nd
 
 METHODS = (normal, uniform, bernoulli, max_hamming, hadamard)
 LETTERS = {method.__name__[0].upper(): method.__name__ for method in METHODS}  # N, U, B, M, H
-CENTROIDS = {method.__name__: method for method in (*METHODS, semantic)}
+
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,33 @@
-"""`relahash …`: the command line, generated from `RunConfig`."""
+"""`relahash …`: the command line, read from the fields of `RunConfig`."""
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, NoReturn
 
 from relahash_nb import notebooks
 from relahash_nb.cluster import ClusterOptions
-from relahash_nb.config import BASELINE_NAMES, RECIPES, SETTING_FIELDS, RunConfig, project_path
-from relahash_nb.options import Count, Options, Positive, did_you_mean, option
+from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig
+from relahash_nb.options import Count, Options, Positive, option
+from relahash_nb.paths import project_path
+from relahash_nb.registry import BASELINES, did_you_mean
 
 # Of the published code's command line.
-ALIASES = {"dataset": "--ds", "bits": "--nbit", "batch_size": "--bs", "centroids": "--init-centroids-method"}
-ALIASES |= {"k": "-k"}
+ALIASES = {
+    "dataset": "--ds",
+    "bits": "--nbit",
+    "batch_size": "--bs",
+    "centroids": "--init-centroids-method",
+    "k": "-k",
+}
 PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
-NOT_GIVEN = "(not given)"
-SEVERAL = ("sweep", "tune", "report")  # commands that take lists of values of a run's options
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -48,9 +54,10 @@ class TrainOptions(Options):
 class SweepOptions(ClusterOptions):
     """Train and score every combination of the values."""
 
-    plan: bool = option(False, "only print the runs, which are finished, and what the rest will take", "flag")
+    plan: bool = option(False, "only print the runs, and which are finished", "flag")
     file: str | None = option(None, "YAML file with names and values; an option on the command line overrides it")
     tuned: str | None = option(None, "folder that relahash tune wrote; its best options replace those of each run")
+    jobs: Count | None = option(None, "runs at once; default: as many as the cores have threads for, one on a GPU")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
     minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
 
@@ -89,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data are
     wrong and nothing was begun; 130 where it was interrupted.
     """
-    sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("--help", "-h"):
         print(HELP)
@@ -98,88 +105,136 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"relahash-nb {metadata.version('relahash-nb')}")
         return 0
     if command not in COMMANDS:
-        said = f"{command!r} given; allowed: {', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
-        print(f"relahash: {said}", file=sys.stderr)
+        allowed = f"{', '.join(COMMANDS)}{did_you_mean(command, COMMANDS)}"
+        print(f"relahash: {command!r} given; allowed: {allowed}", file=sys.stderr)
         return 2
     if "" not in sys.path:
         sys.path.append("")  # your own data sets and losses may lie in the working directory, as for a notebook
+    return run(command, rest)
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Runs one of `COMMANDS`; what it raises is a line of its own, and an exit code as `main` has them."""
     try:
-        return COMMANDS[command](rest)
+        return COMMANDS[command](arguments)
     except BrokenPipeError:  # who reads the lines has enough of them, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         return 1
-    except (ValueError, OSError, notebooks.RunFailed) as error:  # OSError: the disk is full, or cannot be written
+    except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 2
+    except (OSError, notebooks.RunFailed) as error:  # OSError: the disk is full, or cannot be written
+        print(f"relahash {command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        again = "the same command again does what is missing, and goes on from a checkpoint where there is one"
-        print(f"\ninterrupted: no half result was left; {again}", file=sys.stderr)
+        advice = "the same command again does what is missing, and goes on from a checkpoint where there is one"
+        print(f"\ninterrupted: no half result was left; {advice}", file=sys.stderr)
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """The options of one command; what is wrong is a ValueError of one line."""
+
+    def __init__(self, command: str, description: str | None) -> None:
+        super().__init__(f"relahash {command}", description=description, allow_abbrev=False)
+        self.fields: dict[str, type[Options]] = {}  # the class that each option is a field of
+        self.several: set[str] = set()  # options that take several values
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse refuses by itself."""
+        raise ValueError(message)
+
+    def add_fields(self, kind: type[Options], names: Iterable[str], several: bool = False) -> None:
+        """Adds an option for each of these fields; `several`: each takes a list of values."""
+        for name in names:
+            self.fields[name] = kind
+            if several or kind.schema_of(name).get("type") == "array":
+                self.several.add(name)
+            meaning = explain(kind, name).replace("%", "%%")
+            if name in kind.of_kind("positional"):
+                self.add_argument(name, nargs="*", metavar=name.upper(), help=meaning)
+            elif name in kind.of_kind("flag"):
+                self.add_argument(*option_names(name), dest=name, action="store_true", help=meaning)
+            else:
+                metavar = "VALUE ..." if name in self.several else "VALUE"
+                shown = {"nargs": "*", "metavar": metavar, "help": meaning}
+                self.add_argument(*option_names(name), dest=name, action="append", **shown)
+
+    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """The values of the options that were given, by name; of `several` options lists."""
+        typed, unknown = self.parse_known_args(arguments)
+        if unknown:
+            name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
+            hint = did_you_mean(name, self.fields).replace("mean ", "mean --").replace("_", "-")
+            raise ValueError(f"{unknown[0]}: no such option{hint}")
+        values = {}
+        for name, texts in vars(typed).items():
+            kind = self.fields[name]
+            if name in kind.of_kind("flag"):
+                values[name] = texts
+            elif name in kind.of_kind("positional"):
+                if texts:
+                    values[name] = self.read_texts(name, texts)
+            elif texts is not None:
+                if len(texts) > 1:
+                    flag = option_names(name)[-1]
+                    raise ValueError(f"{flag}: given twice; several values follow one another, as in --bits 16 32")
+                values[name] = self.read_texts(name, texts[0])
+        return values
+
+    def read_texts(self, name: str, texts: Sequence[str]) -> Any:
+        """The value, or the list of values, of one option."""
+        kind = self.fields[name]
+        if not texts:
+            raise ValueError(f"{name}: no value given; allowed: {kind.describe_allowed(name)}")
+        published = PUBLISHED_VALUES.get(name, {})
+        values = [kind.read_text(name, published.get(text, text)) for text in texts]
+        if name in self.several:
+            return values
+        if len(values) > 1:
+            hint = " (relahash sweep takes several)" if kind is RunConfig else ""
+            allowed = f"one value{hint}, {kind.describe_allowed(name)}"
+            raise ValueError(f"{name}: {' '.join(texts)} given; allowed: {allowed}")
+        return values[0]
+
+
+def option_names(name: str) -> list[str]:
+    """How an option is typed: a short name of the published command first, where there is one."""
+    names = [f"--{name.replace('_', '-')}"]
+    if name in ALIASES:
+        names.insert(0, ALIASES[name])
+    return names
+
+
 def parse(
-    command: str, arguments: Sequence[str], kind: type[Options], only: Sequence[str] = tuple(RunConfig.model_fields),
-    own: Sequence[str] = (), description: str | None = None,
-) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """A command's own options, of `own` names or all; and those given of a run, as lists if of several runs."""
-    import dataclasses
-
-    import tyro
-
-    owner = dict.fromkeys(own or kind.model_fields, kind) | dict.fromkeys(only, RunConfig)
-    fields = []  # texts, since tyro neither reads lists of values of any type nor says in a line what is wrong
-    for name, of in owner.items():
-        is_filter = command == "report" and of is RunConfig  # of values that runs have: none is the default
-        usual = None if is_filter else of.model_fields[name].default
-        meaning = explain(of, name) + ("" if usual is None else f" (default: {usual})")
-        is_positional, is_flag = (name in of.of_kind(kind) for kind in ("positional", "flag"))
-        metavar = name.upper() if is_positional else "VALUE" + " ..." * several(command, of, name)
-        aliases = [ALIASES[name]] if name in ALIASES else None
-        shown = dict(help=meaning, help_behavior_hint="", metavar=None if is_flag else metavar, aliases=aliases)
-        hint, default = (bool, False) if is_flag else (tuple[str, ...], (NOT_GIVEN,))
-        hint = tyro.conf.Positional[hint] if is_positional else hint
-        fields.append((name, Annotated[hint, tyro.conf.arg(**shown)], dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass(
-        "Options", fields, kw_only=True, namespace={"__doc__": description or kind.__doc__}
-    )
-    typed = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    if twice := [word for word in typed if typed.count(word) > 1]:
-        raise ValueError(f"{twice[0]}: given twice; several values follow one another, as in --bits 16 32")
-    settings = dict(config=(tyro.conf.FlagCreatePairsOff,), return_unknown_args=True)
-    given, unknown = tyro.cli(options, prog=f"relahash {command}", args=list(arguments), **settings)
-    if unknown:
-        name = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
-        hint = did_you_mean(name, owner).replace("mean ", "mean --").replace("_", "-")
-        raise ValueError(f"{unknown[0]}: no such option{hint}")
-    values: dict[type[Options], dict[str, Any]] = {kind: {}, RunConfig: {}}
-    for name, texts in vars(given).items():
-        of = owner[name]
-        if name in of.of_kind("flag"):
-            values[of][name] = texts
-        elif texts != (NOT_GIVEN,):
-            takes_several = several(command, of, name)
-            if not texts or (len(texts) > 1 and not takes_several):
-                allowed = "one value (relahash sweep takes several), " * (of is RunConfig and len(texts) > 1)
-                allowed += of.describe_allowed(name)
-                raise ValueError(f"{name}: {' '.join(texts) or 'no value'} given; allowed: {allowed}")
-            read = [of.read_text(name, PUBLISHED_VALUES.get(name, {}).get(text, text)) for text in texts]
-            values[of][name] = read if takes_several else read[0]
-    return kind(**values[kind]), values[RunConfig]
-
-
-def several(command: str, kind: type[Options], name: str) -> bool:
-    """Whether an option takes several values."""
-    return (command in SEVERAL and kind is RunConfig) or "array" in str(kind.schema_of(name))
+    command: str,
+    arguments: Sequence[str],
+    kind: type[Options],
+    of_run: Sequence[str] = tuple(RunConfig.model_fields),
+    several: bool = False,
+) -> tuple[Any, dict[str, Any]]:
+    """A command's own options, and those given of a run: as lists where it takes several values."""
+    parser = Parser(command, kind.__doc__)
+    parser.add_fields(kind, kind.model_fields)
+    parser.add_fields(RunConfig, of_run, several)
+    values = parser.read(arguments)
+    own = {name: value for name, value in values.items() if parser.fields[name] is kind}
+    given = {name: value for name, value in values.items() if parser.fields[name] is RunConfig}
+    return kind(**own), given
 
 
 def explain(kind: type[Options], name: str) -> str:
-    """An option in a help text: its meaning, what is allowed, what the recipes say."""
+    """An option in a help text: its meaning, what is allowed, the default, what the recipes say."""
+    parts = [kind.schema_of(name)["description"]]
     allowed = kind.describe_allowed(name).removesuffix(", or None")
-    is_plain = name in kind.of_kind("flag") or allowed in ("a text", "a list")
-    recipes = RECIPES if kind is RunConfig else {}
-    usual = [f"{recipe[name]} with {title}" for title, recipe in recipes.items() if name in recipe]
-    parts = kind.schema_of(name)["description"], "" if is_plain else allowed, usual and f"default: {', '.join(usual)}"
-    return "; ".join(part for part in parts if part)
+    if name not in kind.of_kind("flag") and allowed not in ("a text", "a list"):
+        parts.append(allowed)
+    defaults = [f"{recipe[name]} with {title}" for title, recipe in RECIPES.items() if name in recipe]
+    if kind is RunConfig and defaults:
+        parts.append(f"default: {', '.join(defaults)}")
+    default = kind.model_fields[name].default
+    text = "; ".join(parts)
+    return text if default is None else f"{text} (default: {default})"
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -187,7 +242,7 @@ def train(arguments: Sequence[str]) -> int:
     options, given = parse("train", arguments, TrainOptions)
     if options.tag is not None:
         print("tag: not used; a run's name says what was run", file=sys.stderr)
-    config = RunConfig(**given).check()
+    config = RunConfig(**given)
     from relahash_nb.sweep import NOTEBOOK, describe_run, execute
 
     notebooks.check_runs([config])
@@ -198,53 +253,76 @@ def train(arguments: Sequence[str]) -> int:
 
 def sweep(arguments: Sequence[str]) -> int:
     """`relahash sweep`: every combination of the values given."""
-    options, given = parse("sweep", arguments, SweepOptions)
-    from relahash_nb.results.tables import load_runs, summarize, table
-    from relahash_nb.sweep import NOTEBOOK, expand, plan, read_grid
+    options, given = parse("sweep", arguments, SweepOptions, several=True)
+    from relahash_nb.sweep import plan
     from relahash_nb.sweep import sweep as run_all
 
-    configs = expand((read_grid(Path(options.file)) if options.file else {}) | given)
-    if options.direct and (options.workers or options.scheduler or options.minutes):
-        raise ValueError("direct: given beside workers, scheduler or minutes, which are of notebooks; allowed: alone")
+    if options.direct and (options.workers or options.scheduler or options.minutes or options.jobs):
+        raise ValueError("direct: given beside jobs, workers, scheduler or minutes, which are of notebooks")
+    configs = read_configs(options.file, given)
     if options.tuned:
-        from relahash_nb.tuning import tuned
-
-        configs = [config if config.loss in BASELINE_NAMES else tuned(config, options.tuned) for config in configs]
-    configs = [config.check() for config in configs]
-    place = project_path(configs[0].results_dir)
+        configs = take_tuned(configs, options.tuned)
     if options.plan:
-        print(plan(configs, load_runs(place)))
+        print(plan(configs))
         return 0
     notebooks.check_runs(configs)
-    outcomes = run_all(configs, options.workers, options.scheduler, options.minutes, not options.direct)
+    cluster = options.workers, options.scheduler
+    outcomes = run_all(configs, options.jobs, *cluster, options.minutes, notebooks=not options.direct)
+    print_outcomes(configs, outcomes, with_notebooks=not options.direct)
+    return 1 if any(outcome.run is None for outcome in outcomes) else 0
+
+
+def read_configs(file: str | None, given: dict[str, list[Any]]) -> list[RunConfig]:
+    """Every combination of the values of a YAML file and of the command line, which goes before."""
+    from relahash_nb.sweep import expand, read_grid
+
+    grid = read_grid(Path(file)) if file else {}
+    return expand(grid | given)
+
+
+def take_tuned(configs: list[RunConfig], folder: str) -> list[RunConfig]:
+    """The configs with the options that `relahash tune` found; a baseline has none."""
+    from relahash_nb.tuning import tuned
+
+    return [config if config.loss in BASELINES else tuned(config, folder) for config in configs]
+
+
+def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_notebooks: bool) -> None:
+    """The table of the runs that are there, where they lie, and each that failed with its command."""
+    from relahash_nb.results.tables import load_runs, summarize, table
+    from relahash_nb.sweep import NOTEBOOK
+
+    place = project_path(configs[0].results_dir)
     failed = [outcome for outcome in outcomes if outcome.run is None]
     if len(failed) < len(outcomes):
         runs = load_runs(place)
-        print(f"\n{table(summarize(runs[runs['run_id'].isin([config.run_id for config in configs])]))}")
-    print(f"\nresults: {place}/runs" + f"\nnotebooks: {place}/runs/*/{NOTEBOOK}" * (not options.direct))
+        these = runs["run_id"].isin([config.run_id for config in configs])
+        print(f"\n{table(summarize(runs[these]))}")
+    print(f"\nresults: {place}/runs")
+    if with_notebooks:
+        print(f"notebooks: {place}/runs/*/{NOTEBOOK}")
     if failed:
-        retry = "the same sweep again tries only these, or each by its command"
-        print(f"\n{len(failed)} of {len(configs)} runs failed; {retry}:", file=sys.stderr)
+        advice = "the same sweep again tries only these, or each by its command"
+        print(f"\n{len(failed)} of {len(configs)} runs failed; {advice}:", file=sys.stderr)
     for outcome in failed:
         print(outcome.config.command, *outcome.error.splitlines(), sep="\n  ", file=sys.stderr)
-    return 1 if failed else 0
 
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    options, given = parse("tune", arguments, TuneOptions)
-    from relahash_nb.sweep import expand, load_shared, read_grid
+    options, given = parse("tune", arguments, TuneOptions, several=True)
+    from relahash_nb.sweep import load_shared
     from relahash_nb.tuning import search_space
+    from relahash_nb.tuning import tune as search
 
-    grid = (read_grid(Path(options.file)) if options.file else {}) | given
-    grid |= {"seed": grid.get("seed", [0])[:1]}  # that of the search
-    configs = [config.check() for config in expand(grid) if config.loss not in BASELINE_NAMES or not options.file]
+    given["seed"] = given.get("seed", [0])[:1]  # that of the search
+    configs = read_configs(options.file, given)
+    if options.file:
+        configs = [config for config in configs if config.loss not in BASELINES]
     for config in configs:
         search_space(config.loss)  # refuses what cannot be tuned before anything is loaded
     if len({config.replace(loss="relahash", bits=64).run_id for config in configs}) > 1:
         raise ValueError("tune: several values are given; allowed: of loss and bits alone")
-    from relahash_nb.tuning import tune as search
-
     data, features = load_shared(configs[0])
     for config in configs:
         print(search(config, data, features, options.trials))
@@ -253,8 +331,8 @@ def tune(arguments: Sequence[str]) -> int:
 
 def check(arguments: Sequence[str]) -> int:
     """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
-    options, given = parse("check", arguments, CheckOptions, only=CHECKED)
-    config = RunConfig(**given).check()
+    options, given = parse("check", arguments, CheckOptions, CHECKED)
+    config = RunConfig(**given)
     from relahash_nb.datasets import describe_dataset, inspect_dataset
 
     try:
@@ -264,14 +342,18 @@ def check(arguments: Sequence[str]) -> int:
         return 1
     print(describe_dataset(data), *data.findings, sep="\n")
     levels = [finding.level for finding in data.findings]
-    errors, warnings = levels.count("error"), levels.count("warning")
-    print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
-    return 1 if errors else 0
+    print(f"{count(levels.count('error'), 'error')}, {count(levels.count('warning'), 'warning')}")
+    return 1 if "error" in levels else 0
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, such as '2 errors'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def report(arguments: Sequence[str]) -> int:
     """`relahash report`: the finished runs as a table."""
-    options, given = parse("report", arguments, ReportOptions, only=(*SETTING_FIELDS, "seed"))
+    options, given = parse("report", arguments, ReportOptions, (*SETTING_FIELDS, "seed"), several=True)
     from relahash_nb.files import write
     from relahash_nb.results.tables import report as render
 
@@ -285,23 +367,28 @@ def report(arguments: Sequence[str]) -> int:
 
 def figures(arguments: Sequence[str]) -> int:
     """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
-    options, _ = parse("figures", arguments, FiguresOptions, only=())
+    options, _ = parse("figures", arguments, FiguresOptions, of_run=())
     from relahash_nb.results import select_runs
 
     place = project_path(options.results_dir)
     select_runs(options.results_dir, options.dataset)  # says what is missing before a kernel is started for it
     for name in (*notebooks.ANALYSES, notebooks.COMPARISON):
-        called = "data" if name == notebooks.COMPARISON else "dataset"
-        parameters = {"results_dir": options.results_dir, called: options.dataset}
-        target, partial = place / name, place / f".{name}"
-        if notebooks.is_current(target, name, parameters):
-            print(f"{target}: up to date")
-            continue
-        notebooks.execute_notebook(name, partial, parameters)
-        partial.replace(target)
-        print(target)
+        print(execute_analysis(name, place, options))
     print(f"figures: {place}/figures")
     return 0
+
+
+def execute_analysis(name: str, place: Path, options: FiguresOptions) -> str:
+    """Executes a notebook over finished runs, where it is older than these; gives the line about it."""
+    data_parameter = "data" if name == notebooks.COMPARISON else "dataset"
+    parameters = {"results_dir": options.results_dir, data_parameter: options.dataset}
+    target = place / name
+    if notebooks.is_current(target, name, parameters):
+        return f"{target}: up to date"
+    partial = place / f".{name}"
+    notebooks.execute_notebook(name, partial, parameters)
+    partial.replace(target)
+    return str(target)
 
 
 def search(command: str, arguments: Sequence[str]) -> int:
@@ -309,7 +396,9 @@ def search(command: str, arguments: Sequence[str]) -> int:
     from relahash_nb.search import commands
 
     run, names = commands.COMMANDS[command]
-    options, _ = parse(command, arguments, commands.SearchOptions, (), names, run.__doc__)
+    parser = Parser(command, run.__doc__)
+    parser.add_fields(commands.SearchOptions, names)
+    options = commands.SearchOptions(**parser.read(arguments))
     for name in ("folder", "pictures", "index"):
         if name in names and not getattr(options, name):
             raise ValueError(f"{name}: not given; see relahash {command} --help")
@@ -318,8 +407,13 @@ def search(command: str, arguments: Sequence[str]) -> int:
 
 SEARCH = ("hash", "index", "search", "duplicates")
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    **{"train": train, "sweep": sweep, "tune": tune, "check": check, "report": report, "figures": figures},
-    **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},
+    "train": train,
+    "sweep": sweep,
+    "tune": tune,
+    "check": check,
+    "report": report,
+    "figures": figures,
+    **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},  # type: ignore[misc]
 }
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from relahash_nb.centroids import make_centroids, needs_means
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split, prepare
 from relahash_nb.files import lock_file, remove_torn, timed, watch, write
 from relahash_nb.models import DTYPES, HashModel, digest_of
+from relahash_nb.paths import project_path
 
 FORMAT = 4  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
 BLOCK = 256  # images that a worker computes at a time
@@ -90,7 +91,7 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     that is missing or not readable.
     """
     images = data.pool.images
-    if not isinstance(images, FileImages) or not config.resolve().finetune:
+    if not isinstance(images, FileImages) or not config.finetune:
         return data
     blocks = lambda: (images[rows] for rows in torch.arange(len(images)).split(BLOCK))
     identity = [pool_fingerprint(data.pool), FORMAT]

@@ -11,7 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
+from relahash_nb.paths import project_path
 
 SECONDS: dict[str, float] = {}  # by stage, of the run that this process is working on; `save_run` writes them
 

@@ -15,13 +15,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as V
 
-from relahash_nb.backbones import BACKBONES, build_backbone
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.backbones import build_backbone
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets.images import decoded_size, middle_square, prepare, to_rgb
 from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
+from relahash_nb.paths import project_path
 
-__all__ = ["BACKBONES", "DTYPES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
+__all__ = ["DTYPES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -105,7 +106,6 @@ class HashModel(nn.Module):
         can give again: the hash layer and what was drawn anew. `all` keeps all. No file is written with `none`, nor for
         `class_index` and `random`, which are bounds and no hash layers. An OSError says that it cannot be written.
         """
-        config = config.resolve()
         if config.save_weights == "none" or not isinstance(self.hash_layer, nn.Sequential):
             return
         left = set() if config.finetune or config.save_weights == "all" else {f"backbone.{n}" for n in self.pretrained}
@@ -181,7 +181,6 @@ def build_model(config: RunConfig) -> HashModel:
         >>> build_model(RunConfig(bits=32)).hash_layer[0].weight.shape
         torch.Size([32, 64])
     """
-    config = config.resolve()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone = build_backbone(config.backbone, config.weights)

@@ -5,12 +5,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
-from relahash_nb.config import DATASET_NAMES, RunConfig, load_attribute, package_file, project_path
+from relahash_nb import registry
+from relahash_nb.config import RunConfig
+from relahash_nb.paths import package_file, project_path
+from relahash_nb.registry import DATASETS
 
 ANALYSES = ("02_quantization_error.ipynb", "03_code_distribution.ipynb")  # of finished runs
 COMPARISON = "05_compare.ipynb"
@@ -18,6 +21,35 @@ COMPARISON = "05_compare.ipynb"
 
 class RunFailed(Exception):
     """A notebook that did not finish: the cell's error, and where the partial notebook is."""
+
+
+class Kernels:
+    """The kernels in which threads of this process execute notebooks, so that all can be stopped at once."""
+
+    def __init__(self) -> None:
+        self.managers: list[Any] = []
+        self.are_stopped = False
+
+    def manager_class(self) -> type:
+        """A class of kernel managers, each of which is listed here when it is made."""
+        from jupyter_client.manager import AsyncKernelManager
+
+        managers = self.managers
+
+        class ListedKernelManager(AsyncKernelManager):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                managers.append(self)
+
+        return ListedKernelManager
+
+    def stop(self) -> None:
+        """Ends the processes of all kernels; whoever executes a notebook in one of them gets a `RunFailed`."""
+        self.are_stopped = True
+        for manager in self.managers:
+            process = getattr(manager.provisioner, "process", None)
+            if process is not None:
+                process.terminate()
 
 
 def set_up(use_drive: bool = False) -> None:
@@ -39,36 +71,89 @@ def set_up(use_drive: bool = False) -> None:
 
 
 def check_runs(configs: Sequence[RunConfig]) -> None:
-    """Refuses what can be known to fail before a kernel is started: options, files, data, loss and device."""
-    from relahash_nb.datasets import load_dataset
-    from relahash_nb.losses import check_loss_options
-    from relahash_nb.models import build_model, find_device
+    """Refuses what can be known to fail before a kernel is started: device, names, loss, data, backbone and weights.
 
-    configs = sorted((config.resolve().check() for config in configs), key=lambda config: config.batch_size)
+    Raises:
+        ValueError: In one line, what is wrong and what is allowed.
+    """
+    from relahash_nb.models import find_device
 
-    def distinct(*names: str) -> Iterable[RunConfig]:
-        """One config, of the largest batch, for each combination of these options."""
-        return {json.dumps([getattr(config, name) for name in names]): config for config in configs}.values()
-
-    for config in distinct("device"):
+    # The largest batch of each data set is the one that may have too few images.
+    configs = sorted(configs, key=lambda config: config.batch_size)
+    for config in _distinct(configs, "device"):
         find_device(config.device)
-    for config in distinct("dataset", "backbone", "loss", "centroids"):
-        for name in (config.dataset, config.backbone, config.loss, config.centroids):
-            if ":" in name and not callable(kind := load_attribute(name)):  # what it does is for the kernel
-                raise ValueError(f"{name}: is a {type(kind).__name__}; allowed: a function or a class")
-    for config in distinct("loss", "beta", "margin", "loss_options"):
-        check_loss_options(config)
-    for config in distinct("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class"):
-        if config.dataset in DATASET_NAMES:
-            load_dataset(config)
-    for config in distinct("backbone", "weights", "image_size"):
-        if ":" not in config.backbone:
-            with redirect_stdout(io.StringIO()):  # the run says it again
-                build_model(config)
+    for config in _distinct(configs, "dataset", "backbone", "loss", "centroids"):
+        _check_objects(config)
+    for config in _distinct(configs, "loss", "bits", "beta", "margin", "loss_options"):
+        _check_loss(config)
+    for config in _distinct(configs, "dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class"):
+        _check_data(config)
+    for config in _distinct(configs, "backbone", "weights", "image_size"):
+        _check_model(config)
+
+
+def _distinct(configs: Sequence[RunConfig], *names: str) -> list[RunConfig]:
+    """The last config of each combination of these options."""
+    chosen = {}
+    for config in configs:
+        values = config.to_dict()
+        chosen[json.dumps([values[name] for name in names])] = config
+    return list(chosen.values())
+
+
+def _check_objects(config: RunConfig) -> None:
+    """One's own functions and classes are there; what they do is for the kernel."""
+    for name in (config.dataset, config.backbone, config.loss, config.centroids):
+        if ":" in name:
+            found = registry.load({}, name)
+            if not callable(found):
+                raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
+
+
+def _check_loss(config: RunConfig) -> None:
+    """The loss takes these options; one's own is made by the kernel alone."""
+    import torch
+
+    from relahash_nb.losses import build_loss, loss_options
+
+    if ":" in config.loss:
+        loss_options(config)
+    else:
+        build_loss(config, torch.ones(2, config.bits))
+
+
+def _check_data(config: RunConfig) -> None:
+    from relahash_nb.datasets import load_dataset
+
+    if config.dataset in DATASETS:
+        load_dataset(config)
+
+
+def _check_model(config: RunConfig) -> None:
+    from relahash_nb.models import build_model
+
+    if ":" not in config.backbone:
+        with redirect_stdout(io.StringIO()):  # the run prints it
+            build_model(config)
+
+
+def split_parameters(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a run as parameters of a notebook: those that its cell does not name go into `options`."""
+    import papermill
+
+    names = papermill.inspect_notebook(str(package_file(f"notebooks/{name}")))
+    parameters = {option: value for option, value in values.items() if option in names}
+    others = {option: value for option, value in values.items() if option not in names}
+    return parameters | {"options": others}
 
 
 def execute_notebook(
-    name: str, target: Path, parameters: Mapping[str, Any], output: TextIO | None = None, minutes: float | None = None
+    name: str,
+    target: Path,
+    parameters: Mapping[str, Any],
+    output: TextIO | None = None,
+    minutes: float | None = None,
+    kernels: Kernels | None = None,
 ) -> None:
     """Executes a notebook of the project, such as `01_train.ipynb`, into the file `target`, whose folder is made.
 
@@ -78,6 +163,7 @@ def execute_notebook(
         parameters: Literals.
         output: Where the notebook's printed lines go while it runs, such as `sys.stdout`; None: nowhere else.
         minutes: That one cell may take; None: no limit.
+        kernels: Where its kernel is listed, if another thread may have to stop it.
 
     Raises:
         RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
@@ -86,40 +172,48 @@ def execute_notebook(
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    for logger in ("papermill", "asyncio", "traitlets"):  # what they log of a failure, we say in our own words
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
-    if output is None or not output.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # the kernel inherits it: in a log, a line an epoch is enough
-    os.environ.pop("MPLBACKEND", None)  # one that draws for no screen, as servers have it: no figure would be shown
+    prepare_kernels(shows_progress=output is not None and output.isatty())
+    settings: dict[str, Any] = {
+        "extra_arguments": ["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
+        "shutdown_kernel": "immediate",  # all is written by then, and an orderly end of torch takes two seconds
+    }
+    if minutes is not None:
+        settings["execution_timeout"] = max(1, round(60 * minutes))
+    if kernels is not None:
+        settings["kernel_manager_class"] = kernels.manager_class()
+    source = str(package_file(f"notebooks/{name}"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            str(package_file(f"notebooks/{name}")),
-            str(target),
-            dict(parameters),
-            progress_bar=False,
-            stdout_file=output,
-            execution_timeout=None if minutes is None else max(1, round(60 * minutes)),
-            extra_arguments=["--log-level=50"],  # what a kernel logs is of no use to who reads a log of runs
-            shutdown_kernel="immediate",  # all is written by then, and an orderly end of torch takes two seconds
+            source, str(target), dict(parameters), progress_bar=False, stdout_file=output, **settings
         )
         return
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        what = f"{error.ename}: {error.evalue}"
+        reason = f"{error.ename}: {error.evalue}"
     except DeadKernelError:
-        what = "the kernel died; it may have been killed for the memory it took"
+        reason = "the kernel died; it may have been killed for the memory it took"
     except CellTimeoutError:
-        what = f"a cell took longer than {minutes:g} minutes"
+        reason = f"a cell took longer than {minutes:g} minutes"
     except OSError as error:  # the notebook cannot be written
         raise RunFailed(f"{error.strerror}: {error.filename or target}") from None
-    raise RunFailed(f"{what}\nThe partial notebook: {target}")
+    raise RunFailed(f"{reason}\nThe partial notebook: {target}")
+
+
+def prepare_kernels(shows_progress: bool) -> None:
+    """Sets what this process logs, and what kernels inherit from it."""
+    for logger in ("papermill", "asyncio", "traitlets"):  # what they log of a failure, we say in our own words
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    if not shows_progress:
+        os.environ.setdefault("TQDM_DISABLE", "1")  # in a log, a line an epoch is enough
+    os.environ.pop("MPLBACKEND", None)  # one that draws for no screen, as servers have it: no figure would be shown
 
 
 def is_current(target: Path, name: str, parameters: Mapping[str, Any]) -> bool:
     """Whether an executed notebook is there, has these parameters, and is younger than its source and every run."""
-    sources = package_file(f"notebooks/{name}"), *project_path(parameters["results_dir"]).glob("runs/*/run.json")
+    runs = project_path(parameters["results_dir"]).glob("runs/*/run.json")
+    sources = [package_file(f"notebooks/{name}"), *runs]
     if not target.is_file() or target.stat().st_mtime <= max(source.stat().st_mtime for source in sources):
         return False
-    return json.loads(target.read_text())["metadata"]["papermill"]["parameters"] == parameters
+    return json.loads(target.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"] == parameters

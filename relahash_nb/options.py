@@ -1,27 +1,62 @@
 """Options: named values that are checked when they are given, described from one definition of types and ranges."""
 
-import difflib
 import functools
-import importlib
 import json
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-ObjectPath = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")]
+from relahash_nb.registry import did_you_mean
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch takes
 
+Kind = Literal["identity", "setting", "bookkeeping", "flag", "positional"]
 
-def option(
-    default: Any, meaning: str, kind: Literal["identity", "setting", "bookkeeping", "flag", "positional"] = "setting"
-) -> Any:
+OBJECT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:attribute
+TYPES = {
+    "integer": "an integer",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "True or False",
+    "null": "None",
+    "array": "a list",
+    "object": 'a dictionary, such as {"margin": 0.2}',
+}
+BOUNDS = {
+    "exclusiveMinimum": " above {}",
+    "minimum": " from {}",
+    "maximum": " to {}",
+    "exclusiveMaximum": ", below {}",
+}
+
+
+def option(default: Any, meaning: str, kind: Kind = "setting") -> Any:
     """A field of `Options`: its default, its meaning, and its kind (`RunConfig` says what the kinds are)."""
     return Field(default, description=meaning, json_schema_extra={"kind": kind})
+
+
+def one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
+    """What stands beside `str` in the type of an option that is a name, or `package.module:attribute`.
+
+    Example:
+        >>> DatasetName = Annotated[str, *one_of(["cifar10", "coco"])]
+        >>> TypeAdapter(DatasetName).validate_python("my.module:data")
+        'my.module:data'
+    """
+    allowed = list(names)
+
+    def check_name(name: str) -> str:
+        if name not in allowed and not OBJECT_PATH.fullmatch(name):
+            raise ValueError(f"{name}: allowed: {', '.join(allowed)}")
+        return name
+
+    return AfterValidator(check_name), Field(json_schema_extra={"names": allowed})
 
 
 class Options(BaseModel):
@@ -33,15 +68,40 @@ class Options(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0])
-            if first["type"] == "extra_forbidden":
-                fields = type(self).model_fields
-                hint = did_you_mean(name, fields) or f" (allowed: {', '.join(fields)})"
-                raise ValueError(f"{name}: no such parameter{hint}") from None
-            allowed = self.describe_allowed(name)
-            hint = did_you_mean(str(values[name]), re.findall(r"[a-z]\w+", allowed))
-            raise ValueError(f"{name}: {values[name]!r} given; allowed: {allowed}{hint}") from None
+            raise ValueError(self._explain(error, values)) from None
+
+    @classmethod
+    def _explain(cls, error: ValidationError, values: Mapping[str, Any]) -> str:
+        """The first thing that is wrong, in one line: the value that was given, and what is allowed."""
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # values that contradict one another: their check says how
+            return str(first["ctx"]["error"])
+        name = str(first["loc"][0])
+        return cls._refusal(name, values[name])
+
+    @classmethod
+    def _refusal(cls, name: str, value: Any) -> str:
+        """Why a name with this value is refused, in one line."""
+        if name not in cls.model_fields:
+            hint = did_you_mean(name, cls.model_fields) or f" (allowed: {', '.join(cls.model_fields)})"
+            return f"{name}: no such parameter{hint}"
+        allowed = cls.describe_allowed(name)
+        hint = did_you_mean(str(value), re.findall(r"[a-z]\w+", allowed))
+        return f"{name}: {value!r} given; allowed: {allowed}{hint}"
+
+    @classmethod
+    def check_value(cls, name: str, value: Any) -> None:
+        """Refuses a name that is no field, and a value that this field may not have; None is the default."""
+        field = cls.model_fields.get(name)
+        if field is None:
+            raise ValueError(cls._refusal(name, value))
+        if value is None and field.default is None:
+            return
+        kind = Annotated[field.annotation, Field(), *field.metadata]
+        try:
+            TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError:
+            raise ValueError(cls._refusal(name, value)) from None
 
     @classmethod
     @functools.cache
@@ -51,53 +111,44 @@ class Options(BaseModel):
 
     @classmethod
     def describe_allowed(cls, name: str) -> str:
-        """What a field may be, in words, such as 'a number above 0, or None'."""
+        """What a field may be, in words, such as 'a number above 0'."""
         return _describe(cls.schema_of(name))
 
     @classmethod
-    def of_kind(cls, kind: str) -> tuple[str, ...]:
+    def of_kind(cls, kind: Kind) -> tuple[str, ...]:
         """The names of the fields of one kind."""
-        return tuple(name for name, field in cls.model_fields.items() if field.json_schema_extra["kind"] == kind)
+        return tuple(name for name in cls.model_fields if cls.schema_of(name)["kind"] == kind)
 
     @classmethod
     def read_text(cls, name: str, text: str) -> Any:
-        """A field's value as it is typed, 0.001 for "1e-3"; what does not fit is for the constructor to refuse."""
-        words = {"None": None, "True": True, "False": False}
+        """A field's value as it is typed, 0.001 for "1e-3"; what does not fit stays text, which `cls()` refuses."""
+        if text == "None":
+            return None
+        annotation = cls.model_fields[name].annotation
+        if annotation is bool:
+            return {"True": True, "False": False}.get(text, text)
         try:
-            literal = words[text] if text in words else json.loads(text)
+            if text.startswith("{") and not _is_text(annotation):
+                return json.loads(text)
+            return TypeAdapter(annotation).validate_strings(text)
         except (ValueError, RecursionError):
             return text
-        try:
-            return text if literal is not None and cls(**{name: text}) else literal
-        except ValueError:
-            return literal
 
 
-def did_you_mean(name: str, names: Any) -> str:
-    """The name that a misspelt one is like, in brackets; nothing where there is none."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def _is_text(annotation: Any) -> bool:
+    return str in (annotation, *typing.get_args(annotation))
 
 
 def _describe(schema: Mapping[str, Any]) -> str:
     """What a JSON schema allows, in words."""
     if "anyOf" in schema:
-        return ", or ".join(map(_describe, schema["anyOf"]))
-    if "enum" in schema or "const" in schema:
-        return ", ".join(schema["enum"]) if "enum" in schema else repr(schema["const"])
-    words = dict(integer="an integer", number="a number", string="a text", boolean="True or False", null="None")
-    words |= dict(array="a list", object='a dictionary, such as {"margin": 0.2}')
-    kind = "package.module:attribute" if "pattern" in schema else words[schema["type"]]
-    bounds = dict(exclusiveMinimum=" above {}", minimum=" from {}", maximum=" to {}", exclusiveMaximum=", below {}")
-    kind += "".join(text.format(schema[key]) for key, text in bounds.items() if key in schema)
-    return kind + " up" * ("minimum" in schema and not schema.keys() & {"maximum", "exclusiveMaximum"})
-
-
-def load_attribute(name: str) -> Any:
-    """The object that `package.module:attribute` names; a ValueError says that it cannot be loaded."""
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a module of the user's own may raise anything
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{name}: cannot be loaded ({reason}); expected package.module:attribute") from error
+        return ", or ".join(_describe(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    if "names" in schema:
+        return ", ".join([*schema["names"], "or package.module:attribute"])
+    bounds = [text.format(schema[bound]) for bound, text in BOUNDS.items() if bound in schema]
+    is_open = "minimum" in schema and len(bounds) == 1
+    return TYPES[schema["type"]] + "".join(bounds) + (" up" if is_open else "")

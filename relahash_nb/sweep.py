@@ -6,27 +6,31 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import pandas as pd
 from filelock import Timeout
 
 from relahash_nb.cluster import on_cluster
-from relahash_nb.config import TUNED_FIELDS, RunConfig
+from relahash_nb.config import RunConfig, available_cores
 from relahash_nb.files import lock_file, run_folder, write
-from relahash_nb.notebooks import RunFailed, execute_notebook
+from relahash_nb.notebooks import Kernels, RunFailed, execute_notebook, split_parameters
 from relahash_nb.results import Run, find_run, load_run, lock_run
-from relahash_nb.results.runs import describe_hardware
-from relahash_nb.results.tables import SHARED, describe_setting, matching
 
 NOTEBOOK = "01_train.ipynb"
-LOG, FAILURE = "log.txt", "failed.txt"  # beside the notebook, of a run in a sweep
+LOG = "log.txt"  # beside the notebook, of a run in a sweep
+FAILURE = "failed.txt"
 LOG_LINES = 15  # of the log that are kept with a failure
 POLL_SECONDS = 2.0  # between looks at a run that another process is writing
 MOST_RUNS = 10_000  # of one grid
+# What a data set and its fixed features depend on.
+SHARED_FIELDS = (
+    *("dataset", "protocol", "root", "holdout", "validation_per_class", "split_seed", "drop_self_matches"),
+    *("backbone", "weights", "finetune", "image_size", "augment", "dropout", "precision", "device", "data_dir"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,56 +61,79 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     unique: dict[str, RunConfig] = {}
     for chosen in itertools.product(*values.values()):
         config = RunConfig(**dict(zip(values, chosen, strict=True)))
-        other = unique.setdefault(config.run_id, config)
-        if other.root != config.root:
-            both = f"{other.root!r} and {config.root!r}"
-            raise ValueError(f"root: {both} end in one name, which tells runs apart; rename one")
+        first = unique.setdefault(config.run_id, config)
+        if first.root != config.root:
+            roots = f"{first.root!r} and {config.root!r}"
+            raise ValueError(f"root: {roots} end in one name, which tells runs apart; rename one")
     return list(unique.values())
 
 
 def sweep(
     configs: Sequence[RunConfig],
+    jobs: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     minutes: float | None = None,
     notebooks: bool = True,
 ) -> list[Outcome]:
-    """Executes the runs that are not there yet, one after another or on a Dask cluster, and prints a line for each.
+    """Executes the runs that are not there yet, as many at once as the cores allow, and prints a line for each.
 
     Args:
         configs: What to run.
-        workers: Processes of a local Dask cluster; None: this process alone.
+        jobs: Runs at once in this process; None: `runs_at_once(configs)`.
+        workers: Processes of a local Dask cluster instead.
         scheduler: Address of a Dask scheduler, such as `tcp://host:8786`, instead.
         minutes: That one cell may take; None: no limit.
-        notebooks: Execute a notebook for each run; without, runs share this process, their data and features.
+        notebooks: Execute a notebook for each run; without, runs share this process, their data and features, and
+            follow one another.
 
     Returns:
         The outcomes, in the order of the configs.
     """
-    outcomes = {config.run_id: Outcome(config, find_run(config)) for config in configs}
-    missing = [config for config in configs if outcomes[config.run_id].run is None]
-    for outcome in outcomes.values():
-        if outcome.run is not None:
-            print(f"{outcome.config.run_id}: done before, {describe_run(outcome.run)}", flush=True)
+    outcomes = {}
+    missing = []
+    for config in configs:
+        run = find_run(config)
+        outcomes[config.run_id] = Outcome(config, run)
+        if run is None:
+            missing.append(config)
+        else:
+            print(f"{config.run_id}: done before, {describe_run(run)}", flush=True)
     print(f"{len(missing)} of {len(outcomes)} runs to do", flush=True)
+    if workers or scheduler:
+        finished = run_on_cluster(missing, minutes, workers, scheduler)
+    elif notebooks:
+        finished = run_here(missing, jobs or runs_at_once(missing), minutes)
+    else:
+        finished = run_here(missing, 1, notebooks=False)
     start = time.perf_counter()
-    cluster = workers, scheduler
-    finished = run_shared(missing, minutes, *cluster) if any(cluster) else run_serial(missing, minutes, notebooks)
     for number, outcome in enumerate(finished, 1):
         outcomes[outcome.config.run_id] = outcome
         left = (time.perf_counter() - start) / number * (len(missing) - number)
-        what = describe_run(outcome.run) if outcome.run else f"failed: {outcome.error.splitlines()[0]}"
-        print(f"[{number}/{len(missing)}] {outcome.config.run_id}: {what}; {left:.0f} s to go", flush=True)
+        result = describe_run(outcome.run) if outcome.run else f"failed: {outcome.error.splitlines()[0]}"
+        print(f"[{number}/{len(missing)}] {outcome.config.run_id}: {result}; {left:.0f} s to go", flush=True)
     return list(outcomes.values())
 
 
-def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: bool = True) -> Iterator[Outcome]:
-    """The runs one after another in this process; what another process is writing is waited for at the end."""
+def runs_at_once(configs: Sequence[RunConfig]) -> int:
+    """How many of these runs this machine does at once: as many as its cores have threads for; on a GPU one."""
+    from relahash_nb.models import find_device
+
+    if any(find_device(device).type != "cpu" for device in {config.device for config in configs}):
+        return 1
+    threads = max((config.threads for config in configs), default=1)
+    return max(1, min(available_cores() // threads, len(configs)))
+
+
+def run_here(
+    configs: Sequence[RunConfig], jobs: int, minutes: float | None = None, notebooks: bool = True
+) -> Iterator[Outcome]:
+    """The runs in this process, as they end; what another process is writing is waited for at the end."""
     waiting = list(configs)
     while waiting:
         taken = []
-        for config in waiting:
-            if (outcome := attempt(config, minutes, notebooks)) is None:
+        for config, outcome in attempt_all(waiting, jobs, minutes, notebooks):
+            if outcome is None:
                 taken.append(config)
             else:
                 yield outcome
@@ -115,12 +142,35 @@ def run_serial(configs: Sequence[RunConfig], minutes: float | None, notebooks: b
         waiting = taken
 
 
-def run_shared(configs: Sequence[RunConfig], minutes: float | None, *cluster: Any) -> Iterator[Outcome]:
-    """The runs by the workers of a cluster, named as for `on_cluster`, in the order in which they end."""
+def attempt_all(
+    configs: Sequence[RunConfig], jobs: int, minutes: float | None, notebooks: bool
+) -> Iterator[tuple[RunConfig, Outcome | None]]:
+    """`attempt` for each config, `jobs` at once, each in a kernel of its own; an interrupt stops them all."""
+    if jobs == 1:
+        for config in configs:
+            yield config, attempt(config, minutes, notebooks)
+        return
+    kernels = Kernels()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(attempt, config, minutes, notebooks, kernels): config for config in configs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C, or whoever takes the outcomes has had enough
+            pool.shutdown(wait=False, cancel_futures=True)
+            kernels.stop()
+            raise
+
+
+def run_on_cluster(
+    configs: Sequence[RunConfig], minutes: float | None, workers: int | None, scheduler: str | None
+) -> Iterator[Outcome]:
+    """The runs by the workers of a cluster, as they end."""
     by_key = {config.run_id: config for config in configs}
-    arguments = {key: (config.to_dict(), minutes) for key, config in by_key.items()}
-    for future in on_cluster(attempt_on_worker, arguments, *cluster):
-        yield Outcome(by_key[future.key], find_run(by_key[future.key]), str(future.exception() or ""))
+    arguments = {key: (config.given, minutes) for key, config in by_key.items()}
+    for future in on_cluster(attempt_on_worker, arguments, workers, scheduler):
+        config = by_key[future.key]
+        yield Outcome(config, find_run(config), str(future.exception() or ""))
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
@@ -129,13 +179,17 @@ def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
     # frees and takes at every layer then costs half of its speed.
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     config = RunConfig(**values)
-    while (outcome := attempt(config, minutes)) is None:
+    outcome = attempt(config, minutes)
+    while outcome is None:
         time.sleep(POLL_SECONDS)
+        outcome = attempt(config, minutes)
     if outcome.run is None:
         raise RunFailed(outcome.error)
 
 
-def attempt(config: RunConfig, minutes: float | None = None, notebook: bool = True) -> Outcome | None:
+def attempt(
+    config: RunConfig, minutes: float | None = None, notebook: bool = True, kernels: Kernels | None = None
+) -> Outcome | None:
     """One run of a sweep, with `log.txt` and `failed.txt` beside the notebook; None where another process is at it."""
     folder = run_folder(config)
     try:
@@ -146,15 +200,13 @@ def attempt(config: RunConfig, minutes: float | None = None, notebook: bool = Tr
                 return Outcome(config, run)
             (folder / FAILURE).unlink(missing_ok=True)
             try:
-                with (folder / LOG).open("w", buffering=1) as log:
+                with (folder / LOG).open("w", buffering=1, encoding="utf-8") as log:
                     if notebook:
-                        return Outcome(config, execute(config, log, minutes))
+                        return Outcome(config, execute(config, log, minutes, kernels))
                     with redirect_stdout(log):
                         return Outcome(config, train_here(config))
             except RunFailed as error:
-                lines = (folder / LOG).read_text().splitlines()[-LOG_LINES:]
-                text = "\n".join([str(error), "", "The last lines of its log:", *lines, ""])
-                write(folder / FAILURE, lambda path: path.write_text(text))
+                write_failure(folder, str(error))
                 return Outcome(config, None, str(error))
     except Timeout:
         return None
@@ -162,26 +214,42 @@ def attempt(config: RunConfig, minutes: float | None = None, notebook: bool = Tr
         return Outcome(config, None, str(error))
 
 
-def execute(config: RunConfig, output: TextIO | None = None, minutes: float | None = None) -> Run:
-    """Executes the training notebook for one config, into the run's folder; RunFailed as of `execute_notebook`.
+def write_failure(folder: Path, error: str) -> None:
+    """`failed.txt`: the error, and the end of the run's log."""
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()[-LOG_LINES:]
+    text = "\n".join([error, "", "The last lines of its log:", *lines, ""])
+    write(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8"))
 
-    It is raised too where another process is at this run, or its folder cannot be written.
+
+def execute(
+    config: RunConfig, output: TextIO | None = None, minutes: float | None = None, kernels: Kernels | None = None
+) -> Run:
+    """Executes the training notebook for one config, into the run's folder.
+
+    Raises:
+        RunFailed: As of `execute_notebook`; or another process is at this run, or its folder cannot be written.
     """
-    folder, defaults = run_folder(config), RunConfig().to_dict()
-    chosen = {name: value for name, value in config.to_dict().items() if value != defaults[name]}
+    folder = run_folder(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_file(folder / ".sweep.lock"):
             try:
-                execute_notebook(NOTEBOOK, folder / NOTEBOOK, chosen, output, minutes)
+                parameters = split_parameters(NOTEBOOK, config.given)
+                execute_notebook(NOTEBOOK, folder / NOTEBOOK, parameters, output, minutes, kernels)
             except KeyboardInterrupt:
                 discard(folder)
+                raise
+            except RunFailed:
+                if kernels is not None and kernels.are_stopped:
+                    discard(folder)
+                    raise KeyboardInterrupt from None
                 raise
     except Timeout:
         raise RunFailed(f"{folder}: another process is at this run; wait for it, or change an option") from None
     except OSError as error:
         raise RunFailed(str(error)) from None
-    if (run := find_run(config)) is None:
+    run = find_run(config)
+    if run is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
         raise RunFailed(f"{what}\nThe partial notebook: {folder / NOTEBOOK}")
     return run
@@ -207,10 +275,8 @@ def train_here(config: RunConfig) -> Run:
 
 def load_shared(config: RunConfig) -> tuple[Any, Any]:
     """A data set, and its pool's features where the backbone is fixed; those of the last call, where they serve."""
-    # What neither depends on.
-    free = (*TUNED_FIELDS, "loss", "bits", "centroids", "centroid_seed", "seed", "schedule", "ema", "tuning")
-    usual = {name: RunConfig.model_fields[name].default for name in free} | {"batch_size": 2}  # the trainer checks it
-    return _load(config.replace(**usual | {"finetune": config.resolve().finetune}))
+    shared = {name: getattr(config, name) for name in SHARED_FIELDS}
+    return _load(RunConfig(**shared, batch_size=2))  # whether a batch is too large is for the trainer
 
 
 @functools.lru_cache(maxsize=1)
@@ -218,8 +284,9 @@ def _load(config: RunConfig) -> tuple[Any, Any]:
     from relahash_nb import datasets, features, models
 
     data = features.decode_images(datasets.load_dataset(config), config)
-    fixed = None if config.resolve().finetune else features.pool_features(models.build_model(config), data, config)
-    return data, fixed
+    if config.finetune:
+        return data, None
+    return data, features.pool_features(models.build_model(config), data, config)
 
 
 def discard(folder: Path) -> None:
@@ -234,32 +301,11 @@ def discard(folder: Path) -> None:
         folder.rmdir()
 
 
-def plan(configs: Sequence[RunConfig], finished: pd.DataFrame) -> str:
-    """The runs, which of them are done, and what the rest will take; `finished` is as `load_runs` gives it."""
-    lines, total, unknown = [], 0.0, 0
-    for config in configs:
-        if find_run(config) is not None:
-            lines.append(f"{config.run_id}: done")
-            continue
-        seconds = expected_seconds(config, finished)
-        total, unknown = total + (seconds or 0), unknown + (seconds is None)
-        lines.append(f"{config.run_id}: to do" + ("" if seconds is None else f", about {seconds:.0f} s"))
-    to_do = sum(": to do" in line for line in lines)
-    estimate = f": about {total:.0f} s" if unknown < to_do else ""
-    estimate += f"; no time is known for {unknown} of them, as no run like them has finished" if unknown else ""
-    return "\n".join([*lines, f"{len(lines) - to_do} done, {to_do} to do{estimate}"])
-
-
-def expected_seconds(config: RunConfig, finished: pd.DataFrame) -> float | None:
-    """Median over the finished runs of other methods or bits in the same setting, on such a machine; None without."""
-    if finished.empty:
-        return None
-    here = describe_setting(config) | describe_hardware(config.device)
-    names = ["data", *SHARED, "processor", "cores", "accelerator"]
-    seeds = ("fingerprint", "split_seed", "centroid_seed")  # which take no time
-    alike = matching(finished, {name: here[name] for name in names if name not in seeds})
-    seconds = alike[[name for name in finished if name.startswith("seconds_")]].sum(axis=1)
-    return float(seconds.median()) if len(seconds) else None
+def plan(configs: Sequence[RunConfig]) -> str:
+    """The runs, and which of them are done."""
+    is_done = [find_run(config) is not None for config in configs]
+    lines = [f"{config.run_id}: {'done' if done else 'to do'}" for config, done in zip(configs, is_done, strict=True)]
+    return "\n".join([*lines, f"{sum(is_done)} done, {len(configs) - sum(is_done)} to do"])
 
 
 def read_grid(path: Path) -> dict[str, list[Any]]:
@@ -272,19 +318,25 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
         if not isinstance(grid, dict) or not all(isinstance(name, str) for name in grid):
             raise ValueError("expected names and values, as in 'bits: [16, 32]'")
         names = [name.value for name, _ in yaml.compose(text).value]
-        if twice := [name for name in grid if names.count(name) > 1]:
-            raise ValueError(f"{twice[0]}: given twice")
-        values = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
-        for name, several in values.items():
-            if not several or any(isinstance(one, list) for one in several):
-                raise ValueError(f"{name}: expected a value, or a list of values")
-            values[name] = [RunConfig.read_text(name, one) if isinstance(one, str) else one for one in several]
-            for one in values[name]:
-                RunConfig(**{name: one})
-        return values
+        for name in grid:
+            if names.count(name) > 1:
+                raise ValueError(f"{name}: given twice")
+        return {name: read_values(name, values) for name, values in grid.items()}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise ValueError(f"{path}: {reason}") from None
+
+
+def read_values(name: str, values: Any) -> list[Any]:
+    """The values of one field in a YAML file, which has one value or a list; each is checked."""
+    several = values if isinstance(values, list) else [values]
+    if not several or any(isinstance(value, list) for value in several):
+        raise ValueError(f"{name}: expected a value, or a list of values")
+    if name in RunConfig.model_fields:  # YAML reads 1e-3 as a text
+        several = [RunConfig.read_text(name, value) if isinstance(value, str) else value for value in several]
+    for value in several:
+        RunConfig.check_value(name, value)
+    return several
 
 
 def describe_run(run: Run) -> str:

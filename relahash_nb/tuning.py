@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from relahash_nb.config import TUNED_FIELDS, RunConfig, project_path
+from relahash_nb.config import RunConfig, TUNED_FIELDS
+from relahash_nb.paths import project_path
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import class_centroids
 from relahash_nb.files import write
@@ -114,7 +115,7 @@ def tune(config: RunConfig, data: Dataset, features: torch.Tensor | None = None,
         else optuna.distributions.FloatDistribution(*one[:2], log=one[2] == "log")
         for name, one in search_space(config.loss).items()
     }
-    config, within = config.resolve(), hold_out(data, config.split_seed)
+    config, within = config, hold_out(data, config.split_seed)
     path = tuned_path(config, project_path(config.results_dir) / "tuned")
     path.parent.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(path.with_suffix(".journal"))))
@@ -174,7 +175,7 @@ def tuned(config: RunConfig, folder: Path | str) -> RunConfig:
 
 def key_of(config: RunConfig) -> dict[str, Any]:
     """The options that a search holds fixed, without seeds, where they are not the defaults."""
-    values = config.resolve().setting()
+    values = config.setting()
     values["weights"] = Path(values["weights"]).name
     usual = {name: field.default for name, field in RunConfig.model_fields.items()}
     free = (*TUNED_FIELDS, "tuning", "split_seed", "centroid_seed")

@@ -63,7 +63,7 @@ def make_parts(config, width=6):
             *(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.3)),
             *(nn.Conv2d(width, 5, 3), nn.AdaptiveAvgPool2d(2)),
         )
-        backbone.requires_grad_(config.resolve().finetune)
+        backbone.requires_grad_(config.finetune)
         return HashModel(backbone, 20, config.bits), DrawingLoss(make_centroids(3, config.bits))
 
 

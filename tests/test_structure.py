@@ -54,10 +54,10 @@ def test_no_torch_at_the_top(module):
 
 
 def test_names_in_config_are_the_keys_of_the_registries():
-    assert set(config.DATASET_NAMES) == set(DATASETS)
+    assert set(config.DATASETS) == set(DATASETS)
     assert set(config.CENTROID_NAMES) == set(CENTROIDS)
     assert set(config.BACKBONE_NAMES) == set(BACKBONES)
-    assert set(config.BASELINE_NAMES) == set(BASELINES)
+    assert set(config.BASELINES) == set(BASELINES)
     assert set(config.DATASET_DEFAULTS) <= set(DATASETS)
 
 

@@ -35,7 +35,7 @@ def fake(config, mean=0.8):
     folder.mkdir(parents=True, exist_ok=True)
     scores = dict(mean_average_precision=mean, best=0.9, worst=0.7)
     scores |= dict(quantization_error=0.1)
-    report = {"schema": 2, "config": config.resolve().to_dict(), "scores": scores, "seconds": {"training": 20.0}}
+    report = {"schema": 2, "config": config.to_dict(), "scores": scores, "seconds": {"training": 20.0}}
     report |= {"hardware": {}, "versions": {}, "loss_options": {}, "data": {"fingerprint": "0"}}
     write(folder / "run.json", lambda path: path.write_text(json.dumps(report | {"run_id": config.run_id})))
     return load_run(folder)

@@ -186,7 +186,7 @@ def test_weights_that_are_no_numbers_are_said_before_training(data, monkeypatch)
 
 
 def test_pretrained_tensors_learn_at_their_own_rate_and_fresh_ones_at_the_full_one(data):
-    config = RunConfig(**QUICK | dict(lr=0.5, backbone_lr_scale=0.1)).resolve()
+    config = RunConfig(**QUICK | dict(lr=0.5, backbone_lr_scale=0.1))
     model = build_model(config)
     model.pretrained = frozenset(list(dict(model.backbone.named_parameters()))[:3])
     training = Trainer(model, build_loss(config, make_centroids(10, 16)), data, config)

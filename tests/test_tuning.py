@@ -132,7 +132,7 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
     searched = {loss: search(tmp_path, small, features, loss) for loss in ("relahash", "csq")}
 
     def save(**options):
-        config = RunConfig(**FIXED | options).resolve()
+        config = RunConfig(**FIXED | options)
         codes = {name: rows.standard_normal((len(getattr(small, name)), 16)) for name in ("query", "database")}
         scores = retrieval_scores(codes["query"], codes["database"], small.query.targets, small.database.targets)
         history, model = [{"epoch": 1, "loss": 1.0, "seconds": 1.0}], type("M", (), {"save": lambda *_: None})()

@@ -38,7 +38,7 @@ RUNS = """# @title Runs to look at, where there are none: {what}, a few minutes
 import importlib.util
 import sys
 
-from relahash_nb.config import project_path
+from relahash_nb.paths import project_path
 
 if not any(project_path("results").glob("runs/*/run.json")):
     relahash = f'"{{sys.executable}}" -m relahash_nb.cli'

@@ -100,18 +100,19 @@ def parameters_cell() -> str:
         default = json.dumps(field.default) if isinstance(field.default, str) else repr(field.default)
         meaning = re.split("[;,]", field.description)[0]
         lines.append(f"{name} = {default}  # @param {form_field(name)} # {meaning}")
+    lines.append('options = {}  # @param {type:"raw"} # any other option, such as {"margin": 0.2}')
     return "\n".join(lines)
 
 
 def options_cell() -> str:
-    """All options as a folded table; a line in the parameters cell sets any of them, and so does papermill's -p."""
+    """All options as a folded table."""
     rows = [
         f"| `{name}` | `{field.default!r}` | {field.description} | {RunConfig.describe_allowed(name)} |"
         for name, field in RunConfig.model_fields.items()
     ]
     return "\n".join(
         [
-            "<details><summary>All parameters: add a line to the cell above, or give them to papermill</summary>",
+            "<details><summary>All options: those without a line above go into <code>options</code></summary>",
             "",
             "| name | default | meaning | allowed |",
             "|---|---|---|---|",

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from relahash_nb.centroids import make_centroids
-from relahash_nb.config import package_file
+from relahash_nb.paths import package_file
 from relahash_nb.plots import set_style
 from relahash_nb.plots.images import draw_image, fit_images
 from relahash_nb.plots.style import GREY, RIGHT, WRONG

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.registry import BASELINES
 from relahash_nb.results import compare, format_comparison
 from relahash_nb.results.tables import NUMBERS, SHARED, average, distinct, format_markdown, format_mean, most_complete
 
@@ -120,7 +120,7 @@ def paired(phase: pd.DataFrame, value: str) -> pd.Series:
 
 def mean_scores(runs: pd.DataFrame, value: str = "mean_average_precision") -> pd.Series:
     """The mean over the seeds of each loss and number of bits; without the baselines, which are not tuned."""
-    return runs[~runs["loss"].isin(BASELINE_NAMES)].groupby(["bits", "loss"])[value].mean()
+    return runs[~runs["loss"].isin(BASELINES)].groupby(["bits", "loss"])[value].mean()
 
 
 def order(default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> str:
@@ -148,7 +148,7 @@ def order(default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> s
 def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str, pd.DataFrame]) -> str:
     """What else moves a score on CIFAR-10 at 64 bits, over the losses at their defaults: mean, smallest and largest."""
     before, after = (part["lists cifar10_jpeg"] for part in (default, tuned))
-    base = before[(before["bits"] == 64) & ~before["loss"].isin(BASELINE_NAMES)].set_index(["loss", "seed"])
+    base = before[(before["bits"] == 64) & ~before["loss"].isin(BASELINES)].set_index(["loss", "seed"])
     score = base["mean_average_precision"]
     epochs = pd.read_csv(RESULTS / "epochs.csv").set_index("loss")
     apart = chosen(runs, APART, False)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.registry import BASELINES
 from relahash_nb.plots.style import DASHES, GREY, PALETTE, label_ends, looks, new_axes, ours_first, plain, semantics
 
 
@@ -81,7 +81,7 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
     places = np.arange(len(rows))
     label = "mean ± deviation over seeds" if rows["deviation"].notna().any() else "one seed"
-    colours = [GREY if name in BASELINE_NAMES else PALETTE[0] for name in rows["method"]]
+    colours = [GREY if name in BASELINES else PALETTE[0] for name in rows["method"]]
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")
     ax.errorbar(rows["mean"], places, xerr=rows["deviation"], fmt="none", ecolor="black", capsize=3)
     ax.scatter(rows["mean"], places, color=colours, zorder=3, label=label)

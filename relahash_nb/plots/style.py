@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.registry import BASELINES
 
 PALETTE = [to_hex(colour) for colour in sns.color_palette("colorblind")]
 RIGHT, WRONG = PALETTE[0], PALETTE[3]  # told apart by the colour-blind
@@ -42,7 +42,7 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
     names = list(dict.fromkeys(names))
     colours = iter(PALETTE * len(names))
     marks = zip(names, itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
-    grey = dict.fromkeys(BASELINE_NAMES, GREY)
+    grey = dict.fromkeys(BASELINES, GREY)
     return {name: dict(color=grey.get(name) or next(colours), dashes=lines, marker=dot) for name, lines, dot in marks}
 
 

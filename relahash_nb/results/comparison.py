@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from relahash_nb.config import package_file
+from relahash_nb.paths import package_file
 from relahash_nb.results.runs import load_run
 from relahash_nb.results.tables import average, format_mean
 

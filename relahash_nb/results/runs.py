@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from filelock import Timeout
 
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
+from relahash_nb.paths import project_path
 from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
 
 SCHEMA = 2  # of the files of a run
@@ -68,7 +69,6 @@ def save_run(
     """
     from relahash_nb.losses import used_options
 
-    config = config.resolve()
     seconds = seconds or SECONDS | {"training": sum(record["seconds"] for record in history)}
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -297,7 +297,7 @@ def find_run(config: RunConfig) -> Run | None:
         run = read_run(run_folder(config))
     if run is None:
         return None
-    config, there = config.resolve(), run.config
+    config, there = config, run.config
     same = there.setting() == config.setting() and there.seed == config.seed
     if config.root is not None:  # two folders with one last name have one run id
         same &= Path(there.root).resolve() == Path(config.root).resolve()

@@ -11,7 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, TUNED_FIELDS, RunConfig, project_path
+from relahash_nb import registry
+from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
+from relahash_nb.paths import project_path
+from relahash_nb.registry import BASELINES
 from relahash_nb.files import write
 from relahash_nb.results.runs import Run, clean, load_run, read_run
 
@@ -113,9 +116,9 @@ def name_method(run: Mapping[str, str]) -> str:
     if run.get("tuning", "None") != "None":
         return run["loss"]
     options = json.loads(run["loss_options"]) if run["loss_options"] != "None" else {}
-    usual = {"centroids": RunConfig.model_fields["centroids"].default} | LOSS_DEFAULTS.get(run["loss"], {})
+    usual = {"centroids": RunConfig.model_fields["centroids"].default} | registry.default_options(registry.load(registry.LOSSES | registry.BASELINES, run["loss"]))
     options |= {name: run[name] for name in METHOD[2:] if run[name] not in ("None", text(usual.get(name)))}
-    if run["loss"] in BASELINE_NAMES:
+    if run["loss"] in BASELINES:
         options.pop("centroids", None)
     given = ", ".join(f"{name} {text(value)}" for name, value in options.items())
     return f"{run['loss']} ({given})" if given else run["loss"]

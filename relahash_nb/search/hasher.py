@@ -93,7 +93,7 @@ def _fit_baseline(folder: str | Path | None, device: str, settings: dict[str, An
         given = f"loss: {settings['loss']!r}, folder: {folder!r} given"
         raise ValueError(f"{given}; allowed without a run: itq, pcah, lsh, and a folder")
     paths, features = list_pictures(folder), []
-    config = RunConfig(finetune=False, augment="none", device=device, **settings).resolve()
+    config = RunConfig(finetune=False, augment="none", device=device, **settings)
     model = build_model(config).eval()
     model.facts = dict(image_size=config.image_size, decoded_size=config.image_size)  # that `preprocess` reads
     network = for_inference(model, config.image_size, "fp32")

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from relahash_nb.baselines import BASELINES, solve
+from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split, prepare
 from relahash_nb.features import BLOCK, autocast, pool_features
 from relahash_nb.files import watch
 from relahash_nb.metrics.statistics import cosine_to_sign
 from relahash_nb.models import HashModel, find_device
+from relahash_nb.registry import BASELINES
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import describe_epoch, encode, evaluate
 
@@ -85,7 +86,7 @@ class Trainer:
     def __init__(
         self, model: HashModel, loss: nn.Module, data: Dataset, config: RunConfig, features: Tensor | None = None
     ) -> None:
-        self.config = config = config.resolve()
+        self.config = config
         self.device = find_device(config.device)
         self.steps = len(data.train) // config.batch_size  # of an epoch; an incomplete last batch is dropped
         self.is_baseline = config.loss in BASELINES
@@ -266,7 +267,7 @@ class Trainer:
         A step on fixed features runs on one thread: of many small operators, it took 3 times as long on two.
         """
         threads, outside = torch.get_num_threads(), [generator.get_state() for generator in self.generators]
-        torch.set_num_threads(threads if self.config.finetune else 1)
+        torch.set_num_threads(self.config.threads)
         try:
             for generator, state in zip(self.generators, self.random, strict=False):  # a checkpoint of a CPU has one
                 generator.set_state(state)

@@ -1,0 +1,96 @@
+"""What a name stands for: `module:attribute` of each data set, loss, baseline, kind of centroids and backbone.
+
+The built-in names and your own `package.module:attribute` take the same road, `load`. Imports no torch.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DATASETS = {
+    "fashion_mini": "relahash_nb.datasets.sources:fashion_mini",
+    "fashion_mnist": "relahash_nb.datasets.sources:from_torchvision",
+    "cifar10": "relahash_nb.datasets.sources:from_torchvision",
+    "cifar100": "relahash_nb.datasets.sources:from_torchvision",
+    "imagenet100": "relahash_nb.datasets.lists:lists",
+    "nuswide_21": "relahash_nb.datasets.lists:lists",
+    "coco": "relahash_nb.datasets.lists:lists",
+    "lists": "relahash_nb.datasets.lists:lists",
+    "folder": "relahash_nb.datasets.lists:folder",
+}
+LOSSES = {
+    "relahash": "relahash_nb.losses.relahash:RelaHashLoss",
+    "orthohash": "relahash_nb.losses.centers:OrthoHashLoss",
+    "orthohash_arc": "relahash_nb.losses.centers:OrthoHashArcLoss",
+    "cross_entropy": "relahash_nb.losses.classification:CrossEntropyLoss",
+    "csq": "relahash_nb.losses.centers:CSQLoss",
+    "dpn": "relahash_nb.losses.centers:DPNLoss",
+    "greedyhash": "relahash_nb.losses.classification:GreedyHashLoss",
+    "hashnet": "relahash_nb.losses.pairwise:HashNetLoss",
+    "dpsh": "relahash_nb.losses.pairwise:DPSHLoss",
+    "dtsh": "relahash_nb.losses.pairwise:DTSHLoss",
+    "jmlh": "relahash_nb.losses.classification:JMLHLoss",
+    "sdh_c": "relahash_nb.losses.classification:SDHCLoss",
+    "bihalf": "relahash_nb.losses.classification:BiHalfLoss",
+    "dch": "relahash_nb.losses.pairwise:DCHLoss",
+    "average_precision": "relahash_nb.losses.pairwise:AveragePrecisionLoss",
+}
+# In place of a loss: codes without training.
+BASELINES = {
+    "lsh": "relahash_nb.baselines:lsh",
+    "pcah": "relahash_nb.baselines:pcah",
+    "itq": "relahash_nb.baselines:itq",
+    "class_index": "relahash_nb.baselines:class_index",
+    "random": "relahash_nb.baselines:random",
+}
+CENTROIDS = {
+    "max_hamming": "relahash_nb.centroids:max_hamming",
+    "semantic": "relahash_nb.centroids:semantic",
+    "hadamard": "relahash_nb.centroids:hadamard",
+    "bernoulli": "relahash_nb.centroids:bernoulli",
+    "normal": "relahash_nb.centroids:normal",
+    "uniform": "relahash_nb.centroids:uniform",
+}
+# Any classification model of torchvision or timm is a backbone too.
+BACKBONES = {
+    "alexnet": "relahash_nb.backbones:alexnet",
+    "small_cnn": "relahash_nb.backbones:small_cnn",
+}
+
+
+def load(table: Mapping[str, str], name: str) -> Any:
+    """The object that a name of a table, or `package.module:attribute`, stands for.
+
+    Raises:
+        ValueError: It cannot be loaded.
+
+    Example:
+        >>> load(LOSSES, "relahash").__name__, load(LOSSES, "math:sqrt")(4)
+        ('RelaHashLoss', 2.0)
+    """
+    path = table.get(name, name)
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module of the user's own may raise anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: cannot be loaded ({reason}); expected package.module:attribute") from error
+
+
+def default_options(function: Any) -> dict[str, Any]:
+    """The options of a loss or a baseline, with the defaults of its signature.
+
+    Example:
+        >>> default_options(load(LOSSES, "dpn"))
+        {'margin': 1.0}
+    """
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The name that a misspelt one is like, in brackets; nothing where there is none."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
