@@ -225,7 +225,7 @@ class RunConfig(Options):
         `eval_interval` is among them where validation chooses the epoch, since it says which epochs there are.
         A `beta` or `margin` that is the loss's own default is None: both are one setting.
         """
-        names = [*SETTING_FIELDS]
+        names = [*self.of_kind("setting")]
         if self.validation_per_class:
             names.append("eval_interval")
         values = {name: getattr(self, name) for name in names}

@@ -105,9 +105,13 @@ class Options(BaseModel):
 
     @classmethod
     @functools.cache
+    def _schemas(cls) -> dict[str, dict[str, Any]]:
+        return cls.model_json_schema()["properties"]
+
+    @classmethod
     def schema_of(cls, name: str) -> dict[str, Any]:
         """A field's JSON schema: type, range, choices, meaning (`description`) and kind."""
-        return cls.model_json_schema()["properties"][name]
+        return cls._schemas()[name]
 
     @classmethod
     def describe_allowed(cls, name: str) -> str:
