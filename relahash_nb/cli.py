@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 
 from relahash_nb import notebooks
 from relahash_nb.cluster import ClusterOptions
-from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig
+from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig, available_cores
 from relahash_nb.options import Count, Options, Positive, option
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES, did_you_mean
@@ -132,11 +132,19 @@ def run(command: str, arguments: Sequence[str]) -> int:
         return 130
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows an option as `--bits VALUE`: whether it takes several is checked, and said, by `Parser`."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        return str(action.metavar or "")
+
+
 class Parser(argparse.ArgumentParser):
     """The options of one command; what is wrong is a ValueError of one line."""
 
     def __init__(self, command: str, description: str | None) -> None:
-        super().__init__(f"relahash {command}", description=description, allow_abbrev=False)
+        usage = f"relahash {command} [options]"
+        super().__init__(usage=usage, description=description, formatter_class=HelpFormatter, allow_abbrev=False)
         self.fields: dict[str, type[Options]] = {}  # the class that each option is a field of
         self.several: set[str] = set()  # options that take several values
 
@@ -152,13 +160,14 @@ class Parser(argparse.ArgumentParser):
                 self.several.add(name)
             meaning = explain(kind, name).replace("%", "%%")
             if name in kind.of_kind("positional"):
+                self.usage = f"{self.usage} {name.upper()}"
                 self.add_argument(name, nargs="*", metavar=name.upper(), help=meaning)
             elif name in kind.of_kind("flag"):
                 self.add_argument(*option_names(name), dest=name, action="store_true", help=meaning)
             else:
                 metavar = "VALUE ..." if name in self.several else "VALUE"
-                shown = {"nargs": "*", "metavar": metavar, "help": meaning}
-                self.add_argument(*option_names(name), dest=name, action="append", **shown)
+                flags = option_names(name)
+                self.add_argument(*flags, dest=name, nargs="*", action="append", metavar=metavar, help=meaning)
 
     def read(self, arguments: Sequence[str]) -> dict[str, Any]:
         """The values of the options that were given, by name; of `several` options lists."""
@@ -177,8 +186,9 @@ class Parser(argparse.ArgumentParser):
                     values[name] = self.read_texts(name, texts)
             elif texts is not None:
                 if len(texts) > 1:
-                    flag = option_names(name)[-1]
-                    raise ValueError(f"{flag}: given twice; several values follow one another, as in --bits 16 32")
+                    raise ValueError(
+                        f"{option_names(name)[0]}: given twice; several values follow one another, as in --bits 16 32"
+                    )
                 values[name] = self.read_texts(name, texts[0])
         return values
 
@@ -199,10 +209,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def option_names(name: str) -> list[str]:
-    """How an option is typed: a short name of the published command first, where there is one."""
+    """How an option is typed; where the published command has a short name, so too."""
     names = [f"--{name.replace('_', '-')}"]
     if name in ALIASES:
-        names.insert(0, ALIASES[name])
+        names.append(ALIASES[name])
     return names
 
 
@@ -372,23 +382,34 @@ def figures(arguments: Sequence[str]) -> int:
 
     place = project_path(options.results_dir)
     select_runs(options.results_dir, options.dataset)  # says what is missing before a kernel is started for it
-    for name in (*notebooks.ANALYSES, notebooks.COMPARISON):
-        print(execute_analysis(name, place, options))
+
+    def execute(name: str, kernels: notebooks.Kernels | None) -> notebooks.RunFailed | None:
+        try:
+            execute_analysis(name, place, options, kernels)
+        except notebooks.RunFailed as error:
+            return error
+        return None
+
+    names = (*notebooks.ANALYSES, notebooks.COMPARISON)
+    failures = [error for _, error in notebooks.execute_at_once(execute, names, available_cores()) if error]
+    for error in failures:
+        print(f"relahash figures: {error}", file=sys.stderr)
     print(f"figures: {place}/figures")
-    return 0
+    return 1 if failures else 0
 
 
-def execute_analysis(name: str, place: Path, options: FiguresOptions) -> str:
-    """Executes a notebook over finished runs, where it is older than these; gives the line about it."""
+def execute_analysis(name: str, place: Path, options: FiguresOptions, kernels: notebooks.Kernels | None) -> None:
+    """Executes a notebook over finished runs, where it is older than these, and prints where it is."""
     data_parameter = "data" if name == notebooks.COMPARISON else "dataset"
     parameters = {"results_dir": options.results_dir, data_parameter: options.dataset}
     target = place / name
     if notebooks.is_current(target, name, parameters):
-        return f"{target}: up to date"
+        print(f"{target}: up to date")
+        return
     partial = place / f".{name}"
-    notebooks.execute_notebook(name, partial, parameters)
+    notebooks.execute_notebook(name, partial, parameters, kernels=kernels)
     partial.replace(target)
-    return str(target)
+    print(target)
 
 
 def search(command: str, arguments: Sequence[str]) -> int:

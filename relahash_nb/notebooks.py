@@ -5,10 +5,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from relahash_nb import registry
 from relahash_nb.config import RunConfig
@@ -17,6 +18,9 @@ from relahash_nb.registry import DATASETS
 
 ANALYSES = ("02_quantization_error.ipynb", "03_code_distribution.ipynb")  # of finished runs
 COMPARISON = "05_compare.ipynb"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class RunFailed(Exception):
@@ -199,6 +203,30 @@ def execute_notebook(
     except OSError as error:  # the notebook cannot be written
         raise RunFailed(f"{error.strerror}: {error.filename or target}") from None
     raise RunFailed(f"{reason}\nThe partial notebook: {target}")
+
+
+def execute_at_once(
+    function: Callable[[Item, Kernels | None], Result], items: Sequence[Item], jobs: int
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with `function(item, kernels)`, `jobs` of them at once in threads, as they end.
+
+    The function executes a notebook, and lists its kernel in `kernels`; an interrupt stops all of these. With one job
+    there is no thread, and `kernels` is None.
+    """
+    if jobs == 1:
+        for item in items:
+            yield item, function(item, None)
+        return
+    kernels = Kernels()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(function, item, kernels): item for item in items}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C, or whoever takes the results has had enough
+            pool.shutdown(wait=False, cancel_futures=True)
+            kernels.stop()
+            raise
 
 
 def prepare_kernels(shows_progress: bool) -> None:

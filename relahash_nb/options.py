@@ -49,7 +49,7 @@ def one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
         >>> TypeAdapter(DatasetName).validate_python("my.module:data")
         'my.module:data'
     """
-    allowed = list(names)
+    allowed: list[Any] = list(names)
 
     def check_name(name: str) -> str:
         if name not in allowed and not OBJECT_PATH.fullmatch(name):
@@ -97,9 +97,8 @@ class Options(BaseModel):
             raise ValueError(cls._refusal(name, value))
         if value is None and field.default is None:
             return
-        kind = Annotated[field.annotation, Field(), *field.metadata]
         try:
-            TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+            TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError:
             raise ValueError(cls._refusal(name, value)) from None
 
@@ -128,7 +127,7 @@ class Options(BaseModel):
         """A field's value as it is typed, 0.001 for "1e-3"; what does not fit stays text, which `cls()` refuses."""
         if text == "None":
             return None
-        annotation = cls.model_fields[name].annotation
+        annotation: Any = cls.model_fields[name].annotation
         if annotation is bool:
             return {"True": True, "False": False}.get(text, text)
         try:

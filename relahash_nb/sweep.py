@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from filelock import Timeout
 from relahash_nb.cluster import on_cluster
 from relahash_nb.config import RunConfig, available_cores
 from relahash_nb.files import lock_file, run_folder, write
-from relahash_nb.notebooks import Kernels, RunFailed, execute_notebook, split_parameters
+from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
 from relahash_nb.results import Run, find_run, load_run, lock_run
 
 NOTEBOOK = "01_train.ipynb"
@@ -130,9 +129,13 @@ def run_here(
 ) -> Iterator[Outcome]:
     """The runs in this process, as they end; what another process is writing is waited for at the end."""
     waiting = list(configs)
+
+    def attempt_one(config: RunConfig, kernels: Kernels | None) -> Outcome | None:
+        return attempt(config, minutes, notebooks, kernels)
+
     while waiting:
         taken = []
-        for config, outcome in attempt_all(waiting, jobs, minutes, notebooks):
+        for config, outcome in execute_at_once(attempt_one, waiting, jobs):
             if outcome is None:
                 taken.append(config)
             else:
@@ -140,26 +143,6 @@ def run_here(
         if len(taken) == len(waiting):
             time.sleep(POLL_SECONDS)
         waiting = taken
-
-
-def attempt_all(
-    configs: Sequence[RunConfig], jobs: int, minutes: float | None, notebooks: bool
-) -> Iterator[tuple[RunConfig, Outcome | None]]:
-    """`attempt` for each config, `jobs` at once, each in a kernel of its own; an interrupt stops them all."""
-    if jobs == 1:
-        for config in configs:
-            yield config, attempt(config, minutes, notebooks)
-        return
-    kernels = Kernels()
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(attempt, config, minutes, notebooks, kernels): config for config in configs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:  # Ctrl-C, or whoever takes the outcomes has had enough
-            pool.shutdown(wait=False, cancel_futures=True)
-            kernels.stop()
-            raise
 
 
 def run_on_cluster(

@@ -88,7 +88,7 @@ def loss_options(config: RunConfig) -> dict[str, Any]:
 def wants_batch_norm(config: RunConfig) -> bool:
     """Whether the model has a batch norm after its hash layer: as the loss's paper has it, or as its option says."""
     default = getattr(find_loss(config.loss), "batch_norm", True)
-    return (config.loss_options or {}).get("batch_norm", default)
+    return bool((config.loss_options or {}).get("batch_norm", default))
 
 
 def used_options(config: RunConfig) -> dict[str, Any]:
