@@ -243,8 +243,9 @@ def explain(kind: type[Options], name: str) -> str:
     if kind is RunConfig and defaults:
         parts.append(f"default: {', '.join(defaults)}")
     default = kind.model_fields[name].default
-    text = "; ".join(parts)
-    return text if default is None else f"{text} (default: {default})"
+    if default is not None and default is not False:
+        parts[-1] += f" (default: {default})"
+    return "; ".join(parts)
 
 
 def train(arguments: Sequence[str]) -> int:
