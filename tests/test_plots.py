@@ -205,7 +205,9 @@ def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():
 
 
 def test_differences_stand_at_their_numbers_and_say_their_verdict(ax):
-    table = pd.DataFrame({"method": ["a", "b"], "difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01]})
+    table = pd.DataFrame(
+        {"method": ["a", "b"], "difference": [0.02, -0.01], "low": [0.01, -0.03], "high": [0.03, 0.01]}
+    )
     plots.plot_differences(table.assign(verdict=["better", "not told apart"]), ax)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["b: not told apart", "a: better"]
     intervals, points = ax.collections
