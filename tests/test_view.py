@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relahash_nb.explorer import View, explore, explore_plain, export_html, plot_view
+from relahash_nb.explorer import View, explore, explore_plain, export_html, plain, plot_view
 from relahash_nb.explorer.page import pack_state
 from relahash_nb.metrics import distance_histograms, retrieval_scores, unpack
 from relahash_nb.results import Run, finished_runs
@@ -201,13 +201,23 @@ def test_the_figure_of_a_group_has_no_images(view):
     assert not figure.axes[2].images
 
 
-def test_the_plain_control_follows_its_class(view):
+def test_the_plain_control_follows_its_class(view, monkeypatch):
+    positions = []
+
+    def draw_nothing(view, *position):
+        positions.append(position)
+        plt.figure(figsize=(1, 1))
+
+    monkeypatch.setattr(plain, "plot_view", draw_nothing)
     group, query, radius, _ = explore_plain(view).children
     assert (query.value, query.max) == (view.start[0], 12)
     assert (radius.value, radius.max) == (view.start[1], 16)
     query.value = 8
     group.value = 2
     assert (query.value, query.max) == (1, len(view.members[2]))
+    first_query, first_radius = view.start
+    assert positions[0] == (0, first_query, first_radius)
+    assert positions[-1] == (2, 1, first_radius)
 
 
 def test_the_explorer_takes_another_run(runs):

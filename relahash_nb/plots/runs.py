@@ -116,7 +116,7 @@ def plot_lines(table: pd.DataFrame, x: str, y: str, by: str = "loss", ax: Axes |
     ax.set(xlabel=x, ylabel=y.replace("_", " "))
     if 2 * table[y].min() < table[y].max():  # from 0, unless half of the axes would be empty
         ax.set_ylim(bottom=0)
-    legend_in_order(ax)
+    legend_in_order(ax, by)
     return ax
 
 
@@ -188,5 +188,5 @@ def plot_points(table: pd.DataFrame, x: str, y: str, by: str = "method", ax: Axe
         ax.errorbar(mean[x], mean[y], xerr=deviation[x], yerr=deviation[y], fmt="none", ecolor=look.color, capsize=2)
         ax.plot(mean[x], mean[y], color=look.color, marker=look.marker, linestyle="none", label=plain(name))
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
-    legend_in_order(ax)
+    legend_in_order(ax, by)
     return ax

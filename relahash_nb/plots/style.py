@@ -47,6 +47,7 @@ STYLE: dict[str, Any] = {
     "axes.prop_cycle": plt.cycler(color=PALETTE),
     "lines.linewidth": 1.2,
     "lines.markersize": 4.8,
+    "patch.edgecolor": "white",  # between the bars of seaborn's histograms
     "svg.hashsalt": "relahash",  # so that the same data give the same bytes
 }
 
@@ -117,11 +118,11 @@ def draw_references(ax: Axes, references: Mapping[str, float]) -> None:
         ax.axhline(height, color="black", linewidth=1, linestyle=linestyle, label=plain(name))
 
 
-def legend_in_order(ax: Axes) -> None:
+def legend_in_order(ax: Axes, title: str) -> None:
     """Puts a legend beside the axes; its entries stand in the order in which the lines end, the highest first."""
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     lines.sort(key=last_height, reverse=True)
-    ax.legend(handles=lines, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(handles=lines, title=title, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def last_height(line: Line2D) -> float:
