@@ -187,7 +187,7 @@ def test_figures_draw_what_they_are_given(results_dir):
     runs = select_runs(results_dir, variants=True)
     ax = plots.plot_lines(runs, "bits", "mean_average_precision", by="method")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["16", "32"]
-    assert {text.get_text() for text in ax.texts} == set(runs["method"])
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(runs["method"])
     shown = comparison[comparison["bits"] == 16]
     ax = plots.plot_methods(shown)
     assert [text.get_text() for text in ax.get_yticklabels()] == shown.sort_values("mean")["method"].tolist()
@@ -195,7 +195,7 @@ def test_figures_draw_what_they_are_given(results_dir):
         (shown["best"] - shown["worst"]).iloc[np.argsort(shown["mean"], kind="stable")].tolist()
     )
     ax = plots.plot_points(runs[runs["bits"] == 16], "quantization_error", "mean_average_precision")
-    assert {text.get_text() for text in ax.texts} == set(shown["method"])
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown["method"])
 
 
 def settings_apart(**differing):

@@ -15,12 +15,12 @@ import papermill
 import pytest
 
 from relahash_nb.explorer import View, export_html
-from relahash_nb.metrics import distance_histograms, retrieval_scores, unpack
+from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.results import Run, finished_runs
 
 pytest.importorskip("anywidget", reason="the explorer needs anywidget; pip install 'relahash-nb[explorer]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright; [dev] has it")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("no chromium or google-chrome here; on Debian: apt install chromium", allow_module_level=True)
 
@@ -31,8 +31,9 @@ SETTINGS = {
     "apputils-extension/notification": '{"fetchNews": "false"}',
     "notebook-extension/tracker": '{"windowingMode": "none"}',
 }
-ATTEMPTS = (1, 2, 3)
 VOILA = ("voila", "explorer.ipynb", "--no-browser", "--Voila.ip=127.0.0.1")
+ATTEMPTS = (1, 2, 3)
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +54,17 @@ def servers(toy_results, tmp_path_factory):
     papermill.execute_notebook(str(NOTEBOOK), str(folder / "explorer.ipynb"), parameters, prepare_only=True)
     for attempt in ATTEMPTS:
         shutil.copy(folder / "explorer.ipynb", folder / f"explorer-{attempt}.ipynb")
-    own = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    environment = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     for name, setting in SETTINGS.items():
         path = folder / "CONFIG" / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(setting)
-    lab, voila = free_port(), free_port()
-    commands = [
-        [*LAB, f"--ServerApp.port={lab}", f"--ServerApp.root_dir={folder}"],
-        [*VOILA, f"--port={voila}", "--VoilaConfiguration.show_tracebacks=True"],
+    lab = free_port()
+    voila = free_port()
+    processes = [
+        start([*LAB, f"--ServerApp.port={lab}", f"--ServerApp.root_dir={folder}"], folder, environment),
+        start([*VOILA, f"--port={voila}", "--VoilaConfiguration.show_tracebacks=True"], folder, environment),
     ]
-    processes = [start(command, folder, own) for command in commands]
     yield {"lab": f"http://127.0.0.1:{lab}/lab/tree/explorer-{{}}.ipynb", "voila": f"http://127.0.0.1:{voila}/"}
     for process in processes:
         process.terminate()
@@ -86,7 +87,8 @@ def page(runs, tmp_path, browser):
     path = export_html([View.of(run) for run in runs.values()], tmp_path / "explorer.html", {"back": "index.html"})
     context = browser.new_context(offline=True)
     page = context.new_page()
-    page.asked, page.failures = [], []
+    page.asked = []
+    page.failures = []
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.failures.append(error))
     page.goto(path.as_uri())
@@ -96,10 +98,12 @@ def page(runs, tmp_path, browser):
 
 
 def start(command, folder, environment):
-    module = f"import sys; from {'jupyterlab.labapp' if command[0] == 'lab' else 'voila.app'} import main; main()"
-    with (folder / f"{command[0]}.log").open("w") as log:
+    """Starts `lab` or `voila` with its arguments; what it says is in a log in the folder."""
+    server, *arguments = command
+    module = {"lab": "jupyterlab.labapp", "voila": "voila.app"}[server]
+    with (folder / f"{server}.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", module, *command[1:]],
+            [sys.executable, "-c", f"from {module} import main; main()", *arguments],
             cwd=folder,
             env=os.environ | environment,
             stdout=log,
@@ -108,14 +112,14 @@ def start(command, folder, environment):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 def wait_for(address, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         try:
             return urllib.request.urlopen(address.split("/lab/")[0], timeout=5)
         except OSError:
@@ -123,7 +127,7 @@ def wait_for(address, seconds=60):
     raise TimeoutError(f"{address} does not answer")
 
 
-def open_with_kernel(page, address, until):
+def open_with_kernel(page, address, selector):
     """Opens a page that starts a kernel.
 
     On a busy machine a kernel that was started sometimes never answers, however long one waits. It cannot be told from
@@ -133,27 +137,40 @@ def open_with_kernel(page, address, until):
     for attempt in ATTEMPTS:
         try:
             page.goto(address.format(attempt), timeout=60_000)
-            return page.locator(until).wait_for(timeout=60_000)
+            return page.locator(selector).wait_for(timeout=60_000)
         except playwright.TimeoutError:
             if attempt == ATTEMPTS[-1]:
                 raise
 
 
-def expected(run, query, radius):
-    """Precision, recall, items and relevant ones within a radius, and the shares at each distance, from the metrics."""
-    arrays, classes = run.arrays, len(run.report["data"]["class_names"])
+def expected_position(run, query, radius):
+    """Gives what the metrics say of a query, counted from 1, and a threshold.
+
+    Texts of precision, recall, items and relevant items within the threshold, and the shares of relevant and of other
+    items at each distance, (2, K + 1).
+    """
+    arrays = run.arrays
+    classes = len(run.report["data"]["class_names"])
     row = arrays["shown_queries"][[query - 1]]
-    codes = unpack(arrays["query_codes"][row], 16), unpack(arrays["database_codes"], 16)
-    targets = [np.unpackbits(arrays[f"{split}_targets"], axis=1, count=classes) for split in ("query", "database")]
-    relevant, total = distance_histograms(*codes, targets[0][row], targets[1])
-    scores = retrieval_scores(*codes, targets[0][row], targets[1])
-    texts = [f"{scores.precision_within(radius):.3f}", f"{scores.recall_within(radius):.3f}"]
-    texts = [*texts, f"{total[0, : radius + 1].sum()}", f"{relevant[0, : radius + 1].sum()}"]
-    return texts, np.stack([relevant[0] / relevant.sum(), (total - relevant)[0] / (total - relevant).sum()])
+    queries = unpack(arrays["query_codes"][row], 16)
+    database = unpack(arrays["database_codes"], 16)
+    query_targets = np.unpackbits(arrays["query_targets"], axis=1, count=classes)[row]
+    database_targets = np.unpackbits(arrays["database_targets"], axis=1, count=classes)
+    scores = retrieval_scores(queries, database, query_targets, database_targets)
+    relevant = scores.relevant[0]
+    total = scores.total[0]
+    irrelevant = total - relevant
+    texts = [
+        f"{scores.precision_within(radius):.3f}",
+        f"{scores.recall_within(radius):.3f}",
+        f"{total[: radius + 1].sum()}",
+        f"{relevant[: radius + 1].sum()}",
+    ]
+    return texts, np.stack([relevant / relevant.sum(), irrelevant / irrelevant.sum()])
 
 
-def drawn(page):
-    """The numbers, and the heights of the bars, the highest 1."""
+def read_drawing(page):
+    """Reads the texts of the page, and the heights of the bars in parts of the highest."""
     page.wait_for_timeout(50)
     texts = [page.inner_text(f".result .{name}") for name in ("precision", "recall", "items", "good")]
     heights = []
@@ -164,47 +181,54 @@ def drawn(page):
     return texts, np.array(heights) / np.max(heights)
 
 
-def check(page, run):
-    """What is drawn is what the metrics say of where the sliders stand."""
-    query, radius = (int(page.input_value(f"input.{name}")) for name in ("query", "radius"))
-    (texts, bars), (wanted, shares) = drawn(page), expected(run, query, radius)
-    assert texts == wanted
+def check_position(page, run):
+    """Checks that what is drawn is what the metrics say of where the sliders stand."""
+    query = int(page.input_value("input.query"))
+    radius = int(page.input_value("input.radius"))
+    texts, bars = read_drawing(page)
+    expected_texts, shares = expected_position(run, query, radius)
+    assert texts == expected_texts
     assert np.allclose(bars, np.sqrt(shares / shares.max()), atol=2e-3)  # on a square-root axis
     return query, radius, texts, bars
 
 
-def move(page, run):
+def move_sliders(page, run):
     """Moves both sliders by mouse and by key; each move changes what is drawn to what the metrics say."""
-    query, radius, texts, bars = check(page, run)
+    start_query, start_radius, start_texts, start_bars = check_position(page, run)
     drag(page.locator("input.radius"), 0.6)
-    _, dragged, after, same = check(page, run)
-    assert dragged > radius and after != texts and np.array_equal(same, bars)
+    _, dragged_radius, dragged_texts, dragged_bars = check_position(page, run)
+    assert dragged_radius > start_radius and dragged_texts != start_texts
+    assert np.array_equal(dragged_bars, start_bars)
     page.keyboard.press("ArrowLeft")
-    _, pressed, one_less, _ = check(page, run)
-    assert pressed == dragged - 1 and one_less != after
+    _, pressed_radius, pressed_texts, _ = check_position(page, run)
+    assert pressed_radius == dragged_radius - 1 and pressed_texts != dragged_texts
     drag(page.locator("input.query"), 0.5)
-    other, _, _, moved = check(page, run)
-    assert other > query and not np.allclose(moved, bars)
+    dragged_query, _, _, dragged_bars = check_position(page, run)
+    assert dragged_query > start_query and not np.allclose(dragged_bars, start_bars)
     page.keyboard.press("ArrowRight")
-    third, _, _, last = check(page, run)
-    assert third == other + 1 and not np.allclose(last, moved)
+    pressed_query, _, _, pressed_bars = check_position(page, run)
+    assert pressed_query == dragged_query + 1 and not np.allclose(pressed_bars, dragged_bars)
     assert page.locator(".images .right, .images .wrong").count() == 10
 
 
 def drag(slider, share):
     """Takes the knob with the mouse and lets it go at a share of the slider's length."""
     slider.scroll_into_view_if_needed()
-    box, page = slider.bounding_box(), slider.page
-    low, high, value = (float(slider.evaluate(f"slider => slider.{name}")) for name in ("min", "max", "value"))
-    at = lambda part: box["x"] + 8 + (box["width"] - 16) * part  # the knob is 16 pixels wide
-    page.mouse.move(at((value - low) / (high - low)), box["y"] + box["height"] / 2)
+    page = slider.page
+    box = slider.bounding_box()
+    low, high, value = [float(slider.evaluate(f"slider => slider.{name}")) for name in ("min", "max", "value")]
+    knob = 16  # pixels
+    left = box["x"] + knob / 2
+    length = box["width"] - knob
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(left + length * (value - low) / (high - low), middle)
     page.mouse.down()
-    page.mouse.move(at(share), box["y"] + box["height"] / 2, steps=4)
+    page.mouse.move(left + length * share, middle, steps=4)
     page.mouse.up()
 
 
 def test_as_a_page_without_a_kernel_and_a_network(page, run):
-    move(page, run)
+    move_sliders(page, run)
     assert {address.split(":")[0] for address in page.asked} <= {"file", "data", "blob"}
 
 
@@ -217,8 +241,8 @@ def test_a_class_has_its_own_queries_and_its_mean(page, run):
     page.press("input.query", "Home")
     row = view.row(4, query=0)
     radius = view.start[1]
-    wanted = f"precision {view.precision[row, radius]:.3f}, recall {view.recall[row, radius]:.3f}\nmean of 15 queries"
-    assert page.inner_text(".result").startswith(wanted)
+    scores = f"precision {view.precision[row, radius]:.3f}, recall {view.recall[row, radius]:.3f}"
+    assert page.inner_text(".result").startswith(f"{scores}\nmean of 15 queries")
     assert page.locator(".images li").count() == 0
 
 
@@ -243,8 +267,9 @@ def test_it_fits_a_phone_and_follows_the_page_s_colours(page, scheme):
     colours = page.evaluate(
         "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.querySelector('section')))"
     )
-    ink, paper = (np.mean([int(part) for part in re.findall(r"\d+", colour)[:3]]) for colour in colours)
-    assert ink - paper > 150 if scheme == "dark" else paper - ink > 150
+    ink, paper = [np.mean([int(part) for part in re.findall(r"\d+", colour)[:3]]) for colour in colours]
+    contrast = ink - paper if scheme == "dark" else paper - ink
+    assert contrast > 150
 
 
 def test_the_page_has_a_title_a_way_back_and_the_other_runs(page):
@@ -263,11 +288,12 @@ def test_a_name_that_looks_like_html_does_not_blank_the_page(run, tmp_path, brow
     page.close()
 
 
+@pytest.mark.server
 def test_in_voila(servers, browser, run):
     wait_for(servers["voila"])
     page = browser.new_page()
     open_with_kernel(page, servers["voila"], ".hamming-explorer .images li >> nth=0")
-    move(page, run)
+    move_sliders(page, run)
     menu = page.locator(".widget-dropdown select").first  # another run, which the kernel has to fetch
     menu.select_option(index=1)
     page.wait_for_function("document.querySelector('.hamming-explorer h2')?.textContent.includes('48 bits')")
@@ -275,6 +301,7 @@ def test_in_voila(servers, browser, run):
     page.close()
 
 
+@pytest.mark.server
 def test_in_jupyterlab(servers, browser, run):
     wait_for(servers["lab"])
     page = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -282,5 +309,5 @@ def test_in_jupyterlab(servers, browser, run):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_selector(".hamming-explorer .images li", timeout=120_000)
-    move(page, run)  # arrow keys too, which the notebook would take for its own
+    move_sliders(page, run)  # arrow keys too, which the notebook would take for its own
     page.close()

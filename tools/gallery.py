@@ -32,11 +32,20 @@ from relahash_nb.results import Run, find_run, finished_runs, load_run
 from relahash_nb.sweep import NOTEBOOK
 
 ROOT = Path(__file__).parent.parent
-TOY, EXPLORER = "00_relative_position.ipynb", "04_hamming_explorer.ipynb"
+TOY = "00_relative_position.ipynb"
+EXPLORER = "04_hamming_explorer.ipynb"
 REALITY = "06_reality_check.ipynb"
 NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON, REALITY)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# What matplotlib's formulas do not know, and what they know instead.
+REPLACEMENTS = {
+    r"\lVert": r"\Vert",
+    r"\rVert": r"\Vert",
+    r"\textstyle": "",
+    r"\big": "",
+    r"\sqrt B": r"\sqrt{B}",
+}
 # A table scrolls inside its own box on a narrow screen, and code is folded.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
@@ -76,98 +85,120 @@ code {{ overflow-wrap: anywhere; }}
 def main(
     gallery: Path = ROOT / "docs" / "gallery", results: Path = ROOT / "results", run_id: Path | None = None
 ) -> int:
-    """Writes every page."""
+    """Writes every page, and gives the exit code."""
     run = load_run(results / "runs" / run_id) if run_id else find_run(RunConfig(results_dir=str(results)))
     if run is None:
         print(f"{results}: no run of the study with 64 bits; `make study` makes it", file=sys.stderr)
         return 1
     try:
-        notebooks = {name: nbformat.read(executed(name, run, results), as_version=4) for name in NOTEBOOKS}
+        notebooks = {name: nbformat.read(find_executed(name, run, results), as_version=4) for name in NOTEBOOKS}
     except FileNotFoundError as error:
         print(f"{error.filename}: not there; `make study` and `relahash figures` make it", file=sys.stderr)
         return 1
     gallery.mkdir(parents=True, exist_ok=True)
     for name, notebook in notebooks.items():
         text = page_text(name, notebook)
-        write(gallery / page_of(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    shown = [run, *(one for one in finished_runs(results).values() if alike(one, run))]
-    export_html([View.of(one) for one in shown], gallery / page_of(EXPLORER), links(EXPLORER))
-    for page in map(page_of, PAGES):
-        print(f"{gallery / page}: {(gallery / page).stat().st_size / 1e6:.2f} MB")
+        write(gallery / page_name(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    runs = [run]
+    for finished in finished_runs(results).values():
+        if is_other_length(finished, run):
+            runs.append(finished)
+    export_html([View.of(shown) for shown in runs], gallery / page_name(EXPLORER), links(EXPLORER))
+    for name in PAGES:
+        path = gallery / page_name(name)
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def alike(one: Run, run: Run) -> bool:
-    """Whether it is another length of code of the same data, loss and seed."""
-    return (
-        one.config.bits != run.config.bits and one.config.to_dict() | {"bits": run.config.bits} == run.config.to_dict()
-    )
+def is_other_length(run: Run, first: Run) -> bool:
+    """Says whether two runs differ in the length of the code and in nothing else."""
+    options = run.config.to_dict()
+    first_options = first.config.to_dict()
+    bits = options.pop("bits")
+    first_bits = first_options.pop("bits")
+    return bits != first_bits and options == first_options
 
 
-def page_of(name: str) -> str:
-    """File name of a notebook's page."""
+def page_name(name: str) -> str:
+    """Gives the file name of a notebook's page."""
     return f"{Path(name).stem}.html"
 
 
 def title_of(name: str) -> str:
-    """The first heading of a notebook."""
-    first = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells[0].source
-    return first.splitlines()[0].removeprefix("# ")
+    """Gives the first heading of a notebook."""
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
 
 
-def links(own: str) -> dict[str, str]:
-    """Titles and addresses of README and all other pages."""
-    return {"README": "../../README.md"} | {title_of(name): page_of(name) for name in PAGES if name != own}
+def links(current: str) -> dict[str, str]:
+    """Gives titles and addresses of README and of the pages other than the current one."""
+    addresses = {"README": "../../README.md"}
+    for name in PAGES:
+        if name != current:
+            addresses[title_of(name)] = page_name(name)
+    return addresses
 
 
-def executed(name: str, run: Run, results: Path) -> Path:
-    """An executed notebook; it need not be there."""
+def find_executed(name: str, run: Run, results: Path) -> Path:
+    """Gives the path of an executed notebook: from the results, where the file may be missing, or executed here."""
     if name == NOTEBOOK:
         return run.folder / NOTEBOOK
     if name in ANALYSES:
         return results / name
+    parameters = {}
+    if name in (COMPARISON, REALITY):
+        parameters["results_dir"] = str(results)
+    if name == REALITY:
+        parameters["phase_dir"] = f"{results}_phase"
     target = Path(tempfile.mkdtemp()) / name
-    parameters = {"results_dir": str(results)} if name in (COMPARISON, REALITY) else {}
-    parameters |= {"phase_dir": f"{results}_phase"} if name == REALITY else {}
     execute_notebook(name, target, parameters)
     return target
 
 
 def page_text(name: str, notebook: NotebookNode) -> str:
-    """A notebook as one page without a script: code folded, images within it, figures in place of controls."""
+    """Makes one page without a script of a notebook: code folded, images within it, figures in place of controls."""
     notebook.metadata.pop("widgets", None)
-    hidden = {"badge", "colab", *(["injected-parameters"] if name == COMPARISON else [])}  # a path of this machine
-    notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
-    figure = None  # the one before a control shows where the control starts
+    hidden_tags = {"badge", "colab"}
+    if name == COMPARISON:
+        hidden_tags.add("injected-parameters")  # a path of this machine
+    notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
+    replace_controls(notebook)
     for cell in notebook.cells:
-        for place, output in enumerate(cell.get("outputs", [])):
-            if WIDGET in output.get("data", {}):
-                cell.outputs[place] = figure or nbformat.v4.new_output("stream", text="")
-            elif "image/png" in output.get("data", {}):
-                figure = output
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
     body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
-    highlighting = HtmlFormatter(style="default").get_style_defs(".highlight")
-    menu = " · ".join(f'<a href="{link}">{escape(title)}</a>' for title, link in links(name).items())
-    return PAGE.format(title=escape(title_of(name)), highlighting=highlighting, links=menu, body=body)
+    anchors = [f'<a href="{address}">{escape(title)}</a>' for title, address in links(name).items()]
+    return PAGE.format(
+        title=escape(title_of(name)),
+        highlighting=HtmlFormatter(style="default").get_style_defs(".highlight"),
+        links=" · ".join(anchors),
+        body=body,
+    )
+
+
+def replace_controls(notebook: NotebookNode) -> None:
+    """Replaces each control, which needs a kernel, by the figure before it: it shows where the control starts."""
+    figure = nbformat.v4.new_output("stream", text="")
+    for cell in notebook.cells:
+        for place, output in enumerate(cell.get("outputs", [])):
+            data = output.get("data", {})
+            if WIDGET in data:
+                cell.outputs[place] = figure
+            elif "image/png" in data:
+                figure = output
 
 
 def formula(match: re.Match) -> str:
-    """A formula of LaTeX as an image within the page, since a page without a script cannot typeset it."""
-    text = " ".join((match[1] or match[2]).split())
-    for name, known in {
-        r"\lVert": r"\Vert",
-        r"\rVert": r"\Vert",
-        r"\textstyle": "",
-        r"\big": "",
-        r"\sqrt B": r"\sqrt{B}",
-    }.items():
-        text = text.replace(name, known)
+    """Makes an image of a formula in LaTeX, since a page without a script cannot typeset it."""
+    display, inline = match.groups()
+    text = " ".join((display or inline).split())
+    for unsupported, supported in REPLACEMENTS.items():
+        text = text.replace(unsupported, supported)
     file = io.BytesIO()
-    depth = math_to_image(f"${text}$", file, FontProperties(size=12, math_fontfamily="cm"), dpi=72, format="svg")
+    font = FontProperties(size=12, math_fontfamily="cm")
+    depth = math_to_image(f"${text}$", file, font, dpi=72, format="svg")
     picture = base64.b64encode(file.getvalue()).decode()
-    style = "" if match[1] else f"vertical-align: {-depth:.1f}pt"
+    style = "" if display else f"vertical-align: {-depth:.1f}pt"
     return f'<img alt="{escape(text)}" style="{style}" src="data:image/svg+xml;base64,{picture}">'
 
 

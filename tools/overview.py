@@ -7,54 +7,95 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relahash_nb.centroids import make_centroids
 from relahash_nb.paths import package_file
 from relahash_nb.plots import set_style
-from relahash_nb.plots.images import draw_image, fit_images
-from relahash_nb.plots.style import GREY, RIGHT, WRONG
+from relahash_nb.plots.images import ROW, draw_image, use_image_units
+from relahash_nb.plots.style import GREY
 
 TARGET = Path(__file__).parent.parent / "docs" / "overview.png"
+BITS = 16
+QUERY = 7  # an image whose nearest images make the point
+DISTANCES = (0, 1, BITS // 2)  # of the three database images that are shown
+# Title, left edge and width of each panel, in parts of the figure.
+PANELS = (
+    ("image", 0.0, 0.15),
+    (f"{BITS} numbers", 0.24, 0.17),
+    (f"{BITS} signs", 0.48, 0.15),
+    ("database: bits that differ", 0.71, 0.29),
+)
+ARROWS = (("network", 0.195), ("sign", 0.445), ("search", 0.67))  # each with its centre
 
 
 def draw_overview() -> Figure:
-    """The method in one picture: an image, the K numbers of a network, their signs, and a search by Hamming distance.
-
-    The images are those of the package; the network is linear, fitted to the centroids of ±1 by least squares.
-    """
-    bits = 16
-    with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as data:
-        images, labels = data["images"][:2000, None], data["labels"][:2000]  # (N, 1, H, W), (N,)
-    pixels = images.reshape(len(images), -1) / 255.0 - 0.5
-    centroids = make_centroids(labels.max() + 1, bits).numpy()
-    weights = np.linalg.solve(pixels.T @ pixels + 10 * np.eye(pixels.shape[1]), pixels.T @ centroids[labels])
-    codes, query = pixels @ weights, 7  # (N, K)
-    distances = ((codes > 0) != (codes[query] > 0)).sum(1)  # (N,)
-    found = [np.flatnonzero(distances == far)[int(far == 0)] for far in (0, 1, bits // 2)]
+    """Draws an image, the K numbers of a network, their signs, and a search by Hamming distance."""
+    images, labels = load_images()
+    codes = fit_codes(images, labels)
+    distances = ((codes > 0) != (codes[QUERY] > 0)).sum(axis=1)  # (N,)
 
     figure = plt.figure(figsize=(7, 1.9), layout="none")
-    places = ((0.0, 0.15), (0.24, 0.17), (0.48, 0.15), (0.71, 0.29))
-    titles = ("image", f"{bits} numbers", f"{bits} signs", "database: bits that differ")
-    axes = [figure.add_axes((left, 0.06, width, 0.7)) for left, width in places]
-    for ax, title in zip(axes, titles, strict=True):
+    axes = []
+    for title, left, width in PANELS:
+        ax = figure.add_axes((left, 0.06, width, 0.7))
         ax.axis("off")
-        figure.text(ax.get_position().x0 + ax.get_position().width / 2, 0.86, title, ha="center", fontsize=10)
-    for middle, words in ((0.195, "network"), (0.445, "sign"), (0.67, "search")):
-        figure.text(middle, 0.42, f"{words}\n→", fontsize=9, ha="center", va="center", linespacing=0.9)
-    fit_images(axes[0], 1.3, 1), fit_images(axes[3], 1.3, len(found))
-    draw_image(axes[0], images[query], 0, 0.1)
-    axes[1].bar(range(bits), codes[query], color=np.where(codes[query] > 0, "black", GREY))
-    axes[1].axhline(0, color="black", lw=0.6)
-    grid = np.where(codes[query] > 0, 1, -1).reshape(-1, int(bits**0.5))
-    signs = np.where(grid > 0, "+", "−")
-    options = dict(cmap=[GREY, "black"], vmin=-1, vmax=1, cbar=False, square=True, linewidths=1)
-    sns.heatmap(grid, annot=signs, fmt="", annot_kws={"size": 10}, ax=axes[2], **options)
-    for place, item in enumerate(found):
-        sign, colour = ("✓", RIGHT) if labels[item] == labels[query] else ("✗", WRONG)
-        draw_image(axes[3], images[item], place, 0.1, colour)
-        axes[3].text(place + 0.5, 1.12, f"{distances[item]} {sign}", ha="center", va="top", fontsize=10)
+        figure.text(left + width / 2, 0.86, title, ha="center", fontsize=10)
+        axes.append(ax)
+    for word, centre in ARROWS:
+        figure.text(centre, 0.42, f"{word}\n→", fontsize=9, ha="center", va="center", linespacing=0.9)
+
+    use_image_units(axes[0], 1, ROW)
+    draw_image(axes[0], images[QUERY], 0, 0.1)
+    draw_numbers(axes[1], codes[QUERY])
+    draw_signs(axes[2], codes[QUERY])
+    use_image_units(axes[3], len(DISTANCES), ROW)
+    for place, distance in enumerate(DISTANCES):
+        items = np.flatnonzero((distances == distance) & (np.arange(len(images)) != QUERY))
+        item = items[0]
+        is_relevant = bool(labels[item] == labels[QUERY])
+        draw_image(axes[3], images[item], place, 0.1, str(distance), is_relevant)
     return figure
+
+
+def load_images() -> tuple[np.ndarray, np.ndarray]:
+    """Reads 2,000 images of the package, (N, 1, H, W) uint8, and their classes (N,)."""
+    with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as data:
+        return data["images"][:2000, None], data["labels"][:2000]
+
+
+def fit_codes(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Computes codes (N, K) of a linear network, which least squares fit to the centroids."""
+    pixels = images.reshape(len(images), -1) / 255.0 - 0.5
+    centroids = make_centroids(labels.max() + 1, BITS).numpy()
+    covariance = pixels.T @ pixels + 10 * np.eye(pixels.shape[1])
+    weights = np.linalg.solve(covariance, pixels.T @ centroids[labels])
+    return pixels @ weights
+
+
+def draw_numbers(ax: Axes, code: np.ndarray) -> None:
+    """Draws a code before the sign as bars, black above 0."""
+    ax.bar(range(BITS), code, color=np.where(code > 0, "black", GREY))
+    ax.axhline(0, color="black", linewidth=0.6)
+
+
+def draw_signs(ax: Axes, code: np.ndarray) -> None:
+    """Draws the signs of a code as the cells of a square."""
+    grid = np.where(code > 0, 1, -1).reshape(4, 4)
+    sns.heatmap(
+        grid,
+        annot=np.where(grid > 0, "+", "−"),
+        fmt="",
+        annot_kws={"size": 10},
+        cmap=[GREY, "black"],
+        vmin=-1,
+        vmax=1,
+        cbar=False,
+        square=True,
+        linewidths=1,
+        ax=ax,
+    )
 
 
 if __name__ == "__main__":

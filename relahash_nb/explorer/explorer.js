@@ -57,9 +57,9 @@ function render({ model, el }) {
   function draw() {
     const group = Number(select.value), place = Number(query.value), within = Number(radius.value);
     const shown = place ? view.members[group][place - 1] : null;  // a query, or the mean of the group
-    const row = shown ?? view.queries.length + group;
+    const row = shown ?? view.query_labels.length + group;
     const many = `${view.sizes[group].toLocaleString("en")} queries`;
-    const name = shown === null ? `mean of all ${many}` : `${place} of ${query.max}, ${view.labels[view.queries[shown]]}`;
+    const name = shown === null ? `mean of all ${many}` : `${place} of ${query.max}, ${view.query_labels[shown]}`;
     find(".which").textContent = name;
     find(".within").textContent = `${within} of ${view.bits} bits`;
     query.setAttribute("aria-valuetext", name);
@@ -102,16 +102,17 @@ function render({ model, el }) {
 
 // Bytes of little-endian numbers, a row of bits + 1 for each query and each group.
 function readTables(model, view) {
-  const columns = view.bits + 1, rows = view.queries.length + view.groups.length;
+  const columns = view.bits + 1;
   const read = (name, Type) => {
     const { buffer, byteOffset, byteLength } = model.get(name);
     const numbers = new Type(buffer.slice(byteOffset, byteOffset + byteLength));
     return (row) => numbers.subarray(row * columns, (row + 1) * columns);
   };
-  const Counts = (name) => (model.get(name).byteLength === 2 * rows * columns ? Uint16Array : Uint32Array);
   return [
-    ...["relevant", "irrelevant"].map((name) => read(name, Counts(name))),
-    ...["precision", "recall"].map((name) => read(name, Float32Array)),
+    read("relevant", Uint32Array),
+    read("irrelevant", Uint32Array),
+    read("precision", Float32Array),
+    read("recall", Float32Array),
   ];
 }
 
@@ -184,10 +185,10 @@ function pictures(view, sheet, shown) {
     item.append(image, words);
     return item;
   };
-  const query = picture("query", "", view.query_thumbnails[shown], view.labels[view.queries[shown]]);
+  const query = picture("query", "", view.query_thumbnails[shown], view.query_labels[shown]);
   const nearest = view.nearest_thumbnails[shown].map((place, rank) => {
     const mark = view.nearest_relevant[shown][rank] ? ["right", "✓"] : ["wrong", "✗"];
-    return picture(...mark, place, view.labels[view.nearest_labels[shown][rank]], view.nearest_distances[shown][rank]);
+    return picture(...mark, place, view.nearest_labels[shown][rank], view.nearest_distances[shown][rank]);
   });
   return [query, ...nearest];
 }

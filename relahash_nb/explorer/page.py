@@ -1,8 +1,9 @@
-"""A view as the browser gets it: names and numbers as JSON, tables and images as bytes, once."""
+"""A view as the browser gets it: names and numbers as JSON, tables and images as bytes, all of it once."""
 
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -12,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from PIL import Image
 
-from relahash_nb.explorer.view import TABLES, View
+from relahash_nb.explorer.view import View
 from relahash_nb.files import write
 from relahash_nb.plots.style import RIGHT, WRONG
 
@@ -20,53 +21,79 @@ FOLDER = Path(__file__).parent
 
 
 def pack_state(view: View) -> dict[str, Any]:
-    """The state of an explorer: `view` for JSON, thumbnails as one WebP sheet, tables as little-endian bytes."""
+    """Gives the state of an explorer: what JSON can hold, the tables as little-endian bytes, a sheet of thumbnails."""
     sheet, columns, rows = draw_sheet(view.thumbnails)
-    narrow = "<u2" if max(view.relevant.max(), view.irrelevant.max()) < 1 << 16 else "<u4"
-    kinds = narrow, narrow, "<f4", "<f4"
-    names = ("query_thumbnails", "nearest_labels", "nearest_distances", "nearest_relevant", "nearest_thumbnails")
+    query, radius = view.start
     return {
         "view": {
             "name": view.title,
-            **{name: getattr(view, name) for name in ("bits", "groups", "sizes", "members", "labels")},
-            "queries": view.query_labels.tolist(),
-            "colours": [RIGHT, WRONG],
+            "bits": view.bits,
+            "groups": view.groups,
+            "sizes": view.sizes,
+            "members": view.members,
+            "query_labels": view.query_labels,
+            "query_thumbnails": view.query_thumbnails.tolist(),
+            "nearest_labels": view.nearest_labels,
+            "nearest_distances": view.nearest_distances.tolist(),
+            "nearest_relevant": view.nearest_relevant.tolist(),
+            "nearest_thumbnails": view.nearest_thumbnails.tolist(),
             "sheet": {"columns": columns, "rows": rows},
-            **{name: getattr(view, name).tolist() for name in names},
+            "colours": [RIGHT, WRONG],
         },
-        **{name: getattr(view, name).astype(kind).tobytes() for name, kind in zip(TABLES, kinds, strict=True)},
+        "relevant": view.relevant.astype("<u4").tobytes(),
+        "irrelevant": view.irrelevant.astype("<u4").tobytes(),
+        "precision": view.precision.astype("<f4").tobytes(),
+        "recall": view.recall.astype("<f4").tobytes(),
         "thumbnails": sheet,
         "group": 0,
-        "query": view.start[0],
-        "radius": view.start[1],
+        "query": query,
+        "radius": radius,
     }
 
 
 def draw_sheet(images: np.ndarray) -> tuple[bytes, int, int]:
-    """Images (T, 1 or 3, h, w) uint8 as tiles of one WebP image; its bytes, columns and rows."""
-    images = np.moveaxis(images, 1, -1)  # (T, h, w, 1 or 3)
-    columns = int(np.ceil(np.sqrt(len(images))))
-    rows = -(-len(images) // columns)
-    images = np.pad(images, ((0, rows * columns - len(images)), (0, 0), (0, 0), (0, 0)))
-    grid = images.reshape(rows, columns, *images.shape[1:]).swapaxes(1, 2)  # (rows, h, columns, w, 1 or 3)
-    sheet = grid.reshape(rows * grid.shape[1], columns * grid.shape[3], -1)
+    """Draws images (T, 1 or 3, h, w) uint8 as tiles of one WebP image; gives its bytes, columns and rows."""
+    count, channels, height, width = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = Image.new("L" if channels == 1 else "RGB", (columns * width, rows * height))
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        pixels = image[0] if channels == 1 else np.moveaxis(image, 0, -1)  # (h, w) or (h, w, 3)
+        sheet.paste(Image.fromarray(pixels), (column * width, row * height))
     file = io.BytesIO()
-    Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(file, "WEBP", quality=80)
+    sheet.save(file, "WEBP", quality=80)
     return file.getvalue(), columns, rows
 
 
 def export_html(views: View | Sequence[View], path: Path | str, links: Mapping[str, str] | None = None) -> Path:
-    """Writes the explorer of one run, or of several with a menu, as a page that needs no kernel, server or network.
+    """Writes the explorer as a page that needs no kernel, server or network, and gives the page's path.
 
-    Its folder must exist; `links` are addresses of other pages by their titles. Gives the path.
+    Args:
+        views: One run, or several with a menu.
+        path: The file; its folder must exist.
+        links: Titles and addresses of other pages, for the head of the page.
+
+    Raises:
+        OSError: The file cannot be written.
     """
-    states = [pack_state(view) for view in ([views] if isinstance(views, View) else views)]
-    text = json.dumps(states, separators=(",", ":"), default=lambda data: {"base64": base64.b64encode(data).decode()})
-    page = Template((FOLDER / "page.html").read_text()).substitute(
-        style=(FOLDER / "explorer.css").read_text(),
-        links=" · ".join(f"<a href={quoteattr(link)}>{escape(title)}</a>" for title, link in (links or {}).items()),
-        state=text.replace("<", "\\u003c"),  # so that no name opens or ends a tag
+    path = Path(path)
+    if isinstance(views, View):
+        views = [views]
+    states = [pack_state(view) for view in views]
+    state = json.dumps(states, separators=(",", ":"), default=encode_bytes)
+    anchors = [f"<a href={quoteattr(address)}>{escape(title)}</a>" for title, address in (links or {}).items()]
+    template = Template((FOLDER / "page.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        style=(FOLDER / "explorer.css").read_text(encoding="utf-8"),
+        links=" · ".join(anchors),
+        state=state.replace("<", "\\u003c"),  # so that no name opens or ends a tag
         script=base64.b64encode((FOLDER / "explorer.js").read_bytes()).decode(),
     )
-    write(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
-    return Path(path)
+    write(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return path
+
+
+def encode_bytes(data: bytes) -> dict[str, str]:
+    """Makes bytes fit for JSON; the page's script reads them back."""
+    return {"base64": base64.b64encode(data).decode()}

@@ -1,6 +1,4 @@
-"""The explorer drawn in the browser: an anywidget. Importing this file needs anywidget."""
-
-from pathlib import Path
+"""The explorer that the browser draws: an anywidget. Importing this file needs anywidget."""
 
 import anywidget
 import traitlets
@@ -12,14 +10,21 @@ from relahash_nb.explorer.view import View
 class HammingExplorer(anywidget.AnyWidget):
     """Sliders for query, class and threshold over figures that the browser draws from what is sent once.
 
-    The positions come back to Python, which may set them too: `group`, `query` (from 1; 0 is the mean) and `radius`.
+    The positions of the sliders come back to Python, which may set them too: `group`, `query` (counted from 1; 0 is the
+    mean of the group) and `radius`, the threshold in bits. The other traits are those of `pack_state`.
     """
 
-    _esm: Path = FOLDER / "explorer.js"
-    _css: Path = FOLDER / "explorer.css"
+    _esm = FOLDER / "explorer.js"
+    _css = FOLDER / "explorer.css"
     view = traitlets.Dict().tag(sync=True)
-    relevant, irrelevant, precision, recall, thumbnails = (traitlets.Bytes().tag(sync=True) for _ in range(5))
-    group, query, radius = (traitlets.Int(start).tag(sync=True) for start in (0, 1, 0))
+    relevant = traitlets.Bytes().tag(sync=True)
+    irrelevant = traitlets.Bytes().tag(sync=True)
+    precision = traitlets.Bytes().tag(sync=True)
+    recall = traitlets.Bytes().tag(sync=True)
+    thumbnails = traitlets.Bytes().tag(sync=True)
+    group = traitlets.Int(0).tag(sync=True)
+    query = traitlets.Int(1).tag(sync=True)
+    radius = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, view: View):
+    def __init__(self, view: View) -> None:
         super().__init__(**pack_state(view))

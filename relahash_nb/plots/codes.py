@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,11 +12,14 @@ UNIT = "code before the sign / mean size"
 
 
 def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Histogram of all entries of codes (N, K) before the sign; dotted is ± their mean size."""
-    ax, values = new_axes(ax), np.asarray(codes).ravel()
-    sns.histplot(x=values, bins=101, stat="density", element="step", color=PALETTE[0], ax=ax)
-    for sign, dashes in ((0, "-"), (-1, ":"), (1, ":")):
-        ax.axvline(sign * np.abs(values).mean(), color="black", lw=0.8, ls=dashes)
+    """Draws the histogram of all entries of codes (N, K) before the sign; dotted lines are at ± their mean size."""
+    values = np.asarray(codes).ravel()
+    mean_size = np.abs(values).mean()
+    ax = new_axes(ax)
+    ax.hist(values, bins=101, density=True, histtype="stepfilled", color=PALETTE[0], alpha=0.75)
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.axvline(-mean_size, color="black", linewidth=0.8, linestyle=":")
+    ax.axvline(mean_size, color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="code before the sign (dotted: ± mean size)", ylabel="density")
     return ax
 
@@ -25,28 +27,45 @@ def plot_codes(codes: np.ndarray, ax: Axes | None = None) -> Axes:
 def plot_bit_histograms(
     densities: Mapping[str, np.ndarray], edges: np.ndarray, bits: Sequence[int] = range(8)
 ) -> Figure:
-    """Some bits (from 0) before the sign, a panel each; `bit_histograms` gives (K, bins) and edges (bins + 1,)."""
-    figure, axes = panels(len(bits), 4, 1.8) if len(bits) > 1 else panels(1, 1, 3.4)
+    """Draws single bits before the sign, one panel per bit and one line per name.
+
+    Args:
+        densities: (K, bins) for each name, as `bit_histograms` gives them.
+        edges: (bins + 1,), the edges of the bins.
+        bits: The bits to draw, counted from 0.
+    """
+    if len(bits) > 1:
+        figure, axes = panels(len(bits), columns=4, height=1.8)
+    else:
+        figure, axes = panels(1, columns=1, height=3.4)
+    centres = (edges[:-1] + edges[1:]) / 2
     for ax, bit in zip(axes, bits, strict=True):
-        for (name, density), look in zip(densities.items(), looks(densities).values(), strict=True):
-            style = dict(color=look["color"], dashes=look["dashes"], drawstyle="steps-mid", label=plain(name))
-            ax.plot((edges[:-1] + edges[1:]) / 2, density[bit], **style)
-        ax.axvline(0, color="black", lw=0.6)
+        for name, look in looks(densities).items():
+            ax.plot(
+                centres,
+                densities[name][bit],
+                color=look.color,
+                linestyle=look.linestyle,
+                drawstyle="steps-mid",
+                label=plain(name),
+            )
+        ax.axvline(0, color="black", linewidth=0.6)
         ax.set(title=f"bit {bit + 1}", xlim=(edges[0], edges[-1]), xticks=[-2, 0, 2])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
     figure.supxlabel(UNIT)
     figure.supylabel("density")
     return figure
 
 
 def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -> Figure:
-    """All bits before the sign, one row per bit and one panel per loss; arguments as of `plot_bit_histograms`."""
-    # Beyond the 99th percentile all is black, so that one narrow bit does not bleach the others.
-    most = np.quantile(np.concatenate(list(densities.values())), 0.99)
-    figure, axes = panels(len(densities), 3, 3.2)
+    """Draws all bits before the sign, one panel per name and one row per bit; arguments as in `plot_bit_histograms`."""
+    # Beyond the 99th percentile all is black: one narrow bit would otherwise make all others look pale.
+    highest = np.quantile(np.concatenate(list(densities.values())), 0.99)
+    figure, axes = panels(len(densities), columns=3, height=3.2)
     for ax, (name, density) in zip(axes, densities.items(), strict=True):
         rows = np.arange(len(density) + 1) + 0.5
-        ax.pcolormesh(edges, rows, density, cmap="Blues", vmin=0, vmax=most, rasterized=True)
+        ax.pcolormesh(edges, rows, density, cmap="Blues", vmin=0, vmax=highest, rasterized=True)
         ax.set(title=plain(name), xticks=[-2, 0, 2], ylim=(rows[-1], rows[0]))
     figure.supxlabel(UNIT)
     figure.supylabel("bit")
@@ -56,27 +75,52 @@ def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -
 def plot_shares(
     values: Mapping[str, np.ndarray], label: str, references: Mapping[str, float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Which share of the values (N,) of each name is at most x, without NaN; `references` are vertical lines."""
+    """Draws for each name which share of its values is at most x.
+
+    Args:
+        values: (N,) for each name; NaN is left out.
+        label: What the values are, for the axis.
+        references: Vertical lines at these x, by name.
+        ax: Where to draw; None: a new figure.
+    """
     ax = new_axes(ax)
     for name, look in looks(values).items():
-        known = values[name][~np.isnan(values[name])]
-        sns.ecdfplot(x=known, color=look["color"], lw=1.6, label=f"{plain(name)}, mean {known.mean():.3g}", ax=ax)
-        ax.lines[-1].set_dashes(look["dashes"] or (None, None))
+        numbers = values[name][~np.isnan(values[name])]
+        ax.ecdf(
+            numbers,
+            color=look.color,
+            linestyle=look.linestyle,
+            linewidth=1.6,
+            label=f"{plain(name)}, mean {numbers.mean():.3g}",
+        )
     for name, place in (references or {}).items():
-        ax.axvline(place, color="black", lw=1, ls=":", label=plain(name))
+        ax.axvline(place, color="black", linewidth=1, linestyle=":", label=plain(name))
     ax.set(xlabel=label, ylabel="share, up to")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
 def plot_positions(points: np.ndarray, labels: np.ndarray, centroids: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Codes of two bits (N, 2) with class numbers (N,), a colour and a marker per class; centroids (C, 2) are rings."""
+    """Draws codes of two bits, one colour and marker per class; a ring is the class's centroid.
+
+    Args:
+        points: (N, 2) codes before the sign.
+        labels: (N,) class numbers, 0 to C − 1.
+        centroids: (C, 2).
+        ax: Where to draw; None: a new figure.
+    """
+    points = np.asarray(points)
+    labels = np.asarray(labels)
+    centroids = np.asarray(centroids)
+    classes = [str(label) for label in range(len(centroids))]
     ax = new_axes(ax, (3.3, 3.3))
-    for label, look in enumerate(looks(map(str, range(len(centroids)))).values()):
-        rows = np.asarray(labels) == label
-        ax.scatter(*points[rows].T, s=14, color=look["color"], marker=look["marker"], linewidths=0)
-        ax.scatter(*centroids[label], s=130, facecolors="none", edgecolors=[look["color"]], linewidths=1.8)
-    ax.axhline(0, color="grey", lw=0.6), ax.axvline(0, color="grey", lw=0.6)
+    for label, look in enumerate(looks(classes).values()):
+        x, y = points[labels == label].T
+        ax.scatter(x, y, s=14, color=look.color, marker=look.marker, linewidths=0)
+        x, y = centroids[label]
+        ax.scatter(x, y, s=130, facecolors="none", edgecolors=look.color, linewidths=1.8)
+    ax.axhline(0, color="grey", linewidth=0.6)
+    ax.axvline(0, color="grey", linewidth=0.6)
     ax.set(xlabel="bit 1", ylabel="bit 2", aspect="equal")
     return ax
 
@@ -84,17 +128,24 @@ def plot_positions(points: np.ndarray, labels: np.ndarray, centroids: np.ndarray
 def plot_map(
     points: np.ndarray, labels: np.ndarray, names: Sequence[str], centroids: np.ndarray, shares: Sequence[float]
 ) -> Figure:
-    """Codes (N, 2) in the plane: one panel for each of the first ten classes, its codes in colour, all others in grey.
+    """Draws codes in the plane, a panel for each of the first ten classes: its codes in colour, all others in grey.
 
-    `labels` (N,) are numbers of the C classes in `names`, `centroids` (C, 2) are drawn as crosses, and `shares` are
-    those of the variance along both axes, 0 to 1.
+    Args:
+        points: (N, 2) codes, projected to the plane.
+        labels: (N,) class numbers, 0 to C − 1.
+        names: C names of classes.
+        centroids: (C, 2), projected likewise; each is a cross.
+        shares: The share of the variance along each axis, 0 to 1.
     """
-    figure, axes = panels(min(len(names), 10), 5, 2.0)
+    labels = np.asarray(labels)
+    figure, axes = panels(min(len(names), 10), columns=5, height=2.0)
     for label, ax in enumerate(axes):
-        own = np.asarray(labels) == label
-        ax.scatter(*points[~own].T, s=2, color=GREY, alpha=0.3, lw=0, rasterized=True)
-        ax.scatter(*points[own].T, s=5, color=PALETTE[0], lw=0, rasterized=True)
-        ax.plot(*centroids[label], "X", color="black", mec="white", ms=8)
+        x, y = points[labels != label].T
+        ax.scatter(x, y, s=2, color=GREY, alpha=0.3, linewidths=0, rasterized=True)
+        x, y = points[labels == label].T
+        ax.scatter(x, y, s=5, color=PALETTE[0], linewidths=0, rasterized=True)
+        x, y = centroids[label]
+        ax.plot(x, y, marker="X", color="black", markeredgecolor="white", markersize=8)
         ax.set_title(plain(names[label]))
     figure.supxlabel(f"component 1, {100 * shares[0]:.0f} % of the variance")
     figure.supylabel(f"component 2, {100 * shares[1]:.0f} % of the variance")

@@ -1,110 +1,153 @@
 """One look for all figures."""
 
+from __future__ import annotations
+
 import io
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 
 from relahash_nb.registry import BASELINES
 
-PALETTE = [to_hex(colour) for colour in sns.color_palette("colorblind")]
-RIGHT, WRONG = PALETTE[0], PALETTE[3]  # told apart by the colour-blind
-GREY = PALETTE.pop(7)  # of what is not trained
-DASHES = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))
+if TYPE_CHECKING:
+    import ipywidgets
+
+LineStyle = str | tuple[float, Sequence[float]]
+
+# Seaborn's palette "colorblind" without its grey: colour-blind readers can tell these colours apart.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9")
+GREY = "#949494"  # for baselines, which are not trained
+RIGHT = PALETTE[0]  # for relevant items
+WRONG = PALETTE[3]  # for all other items
+LINE_STYLES: tuple[LineStyle, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SIZE = (7, 3.4)  # inches; as wide as the column of a notebook
 
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "figure.figsize": SIZE,
+    "figure.constrained_layout.use": True,
+    "font.size": 9.6,  # points; readable at the width of a column
+    "axes.titlesize": "medium",
+    "figure.labelsize": "medium",
+    "xtick.labelsize": 8.8,
+    "ytick.labelsize": 8.8,
+    "legend.fontsize": 8.8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.8,
+    "patch.edgecolor": "white",  # between the bars of seaborn's histograms
+    "svg.hashsalt": "relahash",  # so that the same data give the same bytes
+}
+
 
 def set_style() -> None:
-    """One style for all figures: readable at column width, for the colour-blind too."""
-    sns.set_theme(context="paper", style="ticks", palette=PALETTE, rc={"font.sans-serif": ["DejaVu Sans"]})  # has ✓ ✗
-    plt.rcParams.update({"figure.dpi": 110, "figure.figsize": SIZE, "figure.constrained_layout.use": True})
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
-    plt.rcParams["figure.labelsize"] = plt.rcParams["axes.labelsize"]
-    plt.rcParams["svg.hashsalt"] = "relahash"  # the same bytes from the same data
+    """Sets one style for all figures that follow."""
+    plt.style.use(STYLE)
 
 
 def plain(name: object) -> str:
-    """A name with its dollar signs escaped, which matplotlib would take for a formula."""
+    """Escapes the dollar signs of a name, which matplotlib would take for a formula."""
     return str(name).replace("$", r"\$")
 
 
-def looks(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """A colour, dashes and a marker for each of several names, in their order; grey for what is not trained."""
-    names = list(dict.fromkeys(names))
-    colours = iter(PALETTE * len(names))
-    marks = zip(names, itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
-    grey = dict.fromkeys(BASELINES, GREY)
-    return {name: dict(color=grey.get(name) or next(colours), dashes=lines, marker=dot) for name, lines, dot in marks}
+@dataclass(frozen=True)
+class Look:
+    """How one name is drawn in a figure."""
+
+    color: str
+    linestyle: LineStyle
+    marker: str
 
 
-def semantics(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """The looks of several names as seaborn's functions take them."""
-    keys = {"palette": "color", "dashes": "dashes", "markers": "marker"}
-    return {name: {one: look[key] for one, look in looks(names).items()} for name, key in keys.items()}
-
-
-def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
-    """The axes that were given, or those of a new figure."""
-    return ax or plt.subplots(figsize=size)[1]
-
-
-def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of several axes with common scales, row by row, each row so many inches high."""
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    size = (9 if columns > 1 else 7, height * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax in axes.flat[count:]:
-        ax.remove()
-    for ax in axes.flat[count - columns : count]:  # the lowest of each column
-        ax.tick_params(labelbottom=True)
-    return figure, list(axes.flat[:count])
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Gives each name a colour, a line style and a marker, which take turns; a baseline is grey."""
+    colours = itertools.cycle(PALETTE)
+    linestyles = itertools.cycle(LINE_STYLES)
+    markers = itertools.cycle(MARKERS)
+    found = {}
+    for name in dict.fromkeys(names):
+        colour = GREY if name in BASELINE_NAMES else next(colours)
+        found[name] = Look(colour, next(linestyles), next(markers))
+    return found
 
 
 def ours_first(names: Iterable[str]) -> list[str]:
-    """Each name once, relahash first, then by the alphabet: a method looks the same in all figures."""
+    """Gives each name once: relahash first, then by the alphabet, so that it looks the same in all figures."""
     return sorted(set(names), key=lambda name: (name != "relahash", name))
 
 
-def label_ends(
-    ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, object], column: bool = True
-) -> None:
-    """Writes names beside points (x, y), or in a column beside the axes, moved until none hides another."""
-    size = FontProperties(size=plt.rcParams["xtick.labelsize"]).get_size_in_points()  # it may be a word
-    gap = 1.25 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # in heights of the axes
-    ax.autoscale_view()  # which matplotlib puts off
-    places = {name: (ax.transData - ax.transAxes).transform(end) for name, end in ends.items()}
-    taken: list[tuple[float, float]] = []
-    for name in sorted(ends, key=lambda name: -places[name][1]):
-        x, y = (1.04, places[name][1]) if column else places[name] + np.array([0.015, 0])
-        steps = sorted(range(-4 * len(ends), 4 * len(ends)), key=abs)
-        free = (y + step * gap / 4 for step in steps)
-        y = next(one for one in free if all(abs(left - x) > 0.22 or abs(up - one) > 0.99 * gap for left, up in taken))
-        taken.append((x, y))
-        rule = dict(arrowstyle="-", color=colours[name], lw=0.5, shrinkA=0, shrinkB=3, relpos=(0, 0.5))
-        where = dict(xytext=(x, y), textcoords="axes fraction", ha="left", va="center")
-        ax.annotate(plain(name), ends[name], color=colours[name], size=size, arrowprops=rule, **where)
+def new_axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
+    """Gives the axes that a caller passed, or those of a new figure of `size` inches."""
+    if ax is not None:
+        return ax
+    _, ax = plt.subplots(figsize=size)
+    return ax
+
+
+def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Makes a figure of `count` axes with common scales, row by row, at most `columns` in a row of `height` inches."""
+    columns = min(count, columns)
+    rows = math.ceil(count / columns)
+    width = 9 if columns > 1 else 7
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for ax in axes[count:]:
+        ax.remove()
+    lowest_of_each_column = axes[count - columns : count]
+    for ax in lowest_of_each_column:
+        ax.tick_params(labelbottom=True)
+    return figure, axes[:count]
+
+
+def draw_references(ax: Axes, references: Mapping[str, float]) -> None:
+    """Draws horizontal lines at heights by name; each has another line style."""
+    linestyles = itertools.cycle(LINE_STYLES[1:])
+    for (name, height), linestyle in zip(references.items(), linestyles, strict=False):
+        ax.axhline(height, color="black", linewidth=1, linestyle=linestyle, label=plain(name))
+
+
+def legend_in_order(ax: Axes, title: str) -> None:
+    """Puts a legend beside the axes; its entries stand in the order in which the lines end, the highest first."""
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    lines.sort(key=last_height, reverse=True)
+    ax.legend(handles=lines, title=title, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def last_height(line: Line2D) -> float:
+    """Gives the height at which a line ends."""
+    return float(np.asarray(line.get_ydata())[-1])
 
 
 def follow(draw: Callable[..., object], controls: Mapping[str, ipywidgets.Widget]) -> ipywidgets.Image:
-    """The figure that `draw` leaves for the values of the controls, drawn again when one of them moves."""
-    image = ipywidgets.Image()  # papermill may wait for ever for the end of a cell with an Output widget
+    """Gives an image of the figure that `draw` leaves; it is drawn again when a control moves.
+
+    Args:
+        draw: A function that leaves a matplotlib figure; it gets the values of the controls by name.
+        controls: Widgets with a `value`.
+    """
+    import ipywidgets
+
+    image = ipywidgets.Image()  # not an Output widget: papermill may wait for ever for a cell that has one
 
     def show(_: object = None) -> None:
-        """Draws where the controls stand."""
-        draw(**{name: control.value for name, control in controls.items()})
-        plt.savefig(file := io.BytesIO(), bbox_inches="tight", dpi="figure")
+        values = {name: control.value for name, control in controls.items()}
+        draw(**values)
+        picture = io.BytesIO()
+        plt.savefig(picture, bbox_inches="tight", dpi="figure")
         plt.close()
-        image.value = file.getvalue()
+        image.value = picture.getvalue()
 
     for control in controls.values():
         control.observe(show, "value")
