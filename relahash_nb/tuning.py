@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from relahash_nb.config import RunConfig, TUNED_FIELDS
-from relahash_nb.paths import project_path
+from relahash_nb.config import TUNED_FIELDS, RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import class_centroids
 from relahash_nb.files import write
 from relahash_nb.losses import LOSSES, build_loss, wants_batch_norm
 from relahash_nb.models import build_model
+from relahash_nb.paths import project_path
 from relahash_nb.results import describe_versions
 from relahash_nb.results.runs import describe_hardware
 from relahash_nb.training import evaluate, fit

@@ -14,9 +14,9 @@ import torch
 
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
-from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.metrics import retrieval_scores
+from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     compare,
     comparison,

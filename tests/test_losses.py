@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from relahash_nb.config import RunConfig
-from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, wants_batch_norm
 from relahash_nb.losses.common import soft_cross_entropy
 from relahash_nb.models import build_model
+from relahash_nb.registry import BASELINES, LOSSES
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "golden_loss.npz")
 

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from relahash_nb.config import BASELINE_NAMES
 from relahash_nb.plots.style import (
     GREY,
     LINE_STYLES,
@@ -23,6 +22,7 @@ from relahash_nb.plots.style import (
     ours_first,
     plain,
 )
+from relahash_nb.registry import BASELINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def plot_methods(comparison: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     rows = comparison.sort_values("mean")
     places = np.arange(len(rows))
-    colours = [GREY if method in BASELINE_NAMES else PALETTE[0] for method in rows["method"]]
+    colours = [GREY if method in BASELINES else PALETTE[0] for method in rows["method"]]
     has_deviations = rows["deviation"].notna().any()
     ax = new_axes(ax, (7, 0.24 * len(rows) + 1.2))
     ax.barh(places, rows["best"] - rows["worst"], left=rows["worst"], color="lightgrey", label="by the order of ties")

@@ -78,7 +78,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     markers = itertools.cycle(MARKERS)
     found = {}
     for name in dict.fromkeys(names):
-        colour = GREY if name in BASELINE_NAMES else next(colours)
+        colour = GREY if name in BASELINES else next(colours)
         found[name] = Look(colour, next(linestyles), next(markers))
     return found
 

@@ -21,8 +21,8 @@ import pandas as pd
 from filelock import Timeout
 
 from relahash_nb.config import RunConfig
-from relahash_nb.paths import project_path
 from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
+from relahash_nb.paths import project_path
 
 SCHEMA = 2  # of the files of a run
 SCORES = ("mean_average_precision", "best", "worst")  # from 0 to 1

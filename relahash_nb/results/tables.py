@@ -13,9 +13,9 @@ import pandas as pd
 
 from relahash_nb import registry
 from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
+from relahash_nb.files import write
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES
-from relahash_nb.files import write
 from relahash_nb.results.runs import Run, clean, load_run, read_run
 
 SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last is None where no epoch is chosen
