@@ -22,19 +22,36 @@ def on_cluster(
 ) -> Iterator[Any]:
     """Dask's futures of calls by their keys, as they end: one call at a time on each worker, each tried twice.
 
-    A call whose worker is lost starts elsewhere. A ValueError says that there is no Dask, or no scheduler.
+    A call whose worker is lost starts elsewhere.
+
+    Args:
+        call: What each worker does; it and its arguments can be pickled.
+        arguments: Of each call, by its key.
+        workers: Processes of a local cluster, which is closed at the end.
+        scheduler: Address of a cluster that is there, instead.
+
+    Raises:
+        ValueError: There is no Dask, or no scheduler at this address.
     """
     try:
-        from dask.distributed import Client, as_completed
-
-        # One thread a worker: a call at a time, and as many OpenMP threads as its share of the cores.
-        local = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
-        client = Client(scheduler) if scheduler else Client(**local)  # which closes its own cluster with itself
+        from dask.distributed import as_completed
     except ImportError:
         raise ValueError("workers: needs Dask; pip install 'relahash-nb[cluster]'") from None
+    with _connect(workers, scheduler) as client:
+        connected = client.scheduler_info(n_workers=-1)["workers"].values()
+        has_gpus = any("GPU" in worker["resources"] for worker in connected)
+        options = {"retries": 1, "resources": {"GPU": 1} if has_gpus else None}
+        futures = [client.submit(call, *values, key=key, **options) for key, values in arguments.items()]
+        yield from as_completed(futures)
+
+
+def _connect(workers: int | None, scheduler: str | None) -> Any:
+    """Dask's client of a cluster."""
+    from dask.distributed import Client
+
+    if scheduler is None:  # one thread a worker: a call at a time, and as many OpenMP threads as its share of the cores
+        return Client(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
+    try:
+        return Client(scheduler)
     except OSError as error:
         raise ValueError(f"scheduler: {scheduler!r} given, and not to be reached ({error})") from None
-    with client:
-        there = client.scheduler_info(n_workers=-1)["workers"].values()
-        options = dict(retries=1, resources={"GPU": 1} if any("GPU" in one["resources"] for one in there) else None)
-        yield from as_completed([client.submit(call, *given, key=key, **options) for key, given in arguments.items()])
