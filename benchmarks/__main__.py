@@ -43,7 +43,8 @@ def main() -> None:
         parser.error(f"{unknown[0]}: no such benchmark; allowed: {', '.join(NAMES)}")
     for name in options.names or NAMES:
         module = importlib.import_module(f"benchmarks.{name}")
-        report = Report(module.__doc__.partition("\n")[0], shlex.join(["python", "-m", "benchmarks", name, *flags]))
+        title = (module.__doc__ or name).partition("\n")[0]
+        report = Report(title, shlex.join(["python", "-m", "benchmarks", name, *flags]))
         module.run(options, report)
         report.finish()
         print(report.markdown(), flush=True)

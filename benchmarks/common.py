@@ -11,7 +11,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -181,5 +180,8 @@ def versions() -> str:
 
 
 def version_of(package: str) -> str | None:
-    with suppress(PackageNotFoundError):
+    """The version that is installed; None where it is not."""
+    try:
         return version(package)
+    except PackageNotFoundError:
+        return None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,9 +22,14 @@ TRAIN, QUERY, DATABASE = 1_000, 200, 4_000
 
 
 class Ours:
-    """The package's own training and encoding in fp32 or bf16, on the same arrays; arguments as for `Published`."""
+    """The package's own training and encoding in fp32 or bf16, on the same arrays; arguments as for `Published`.
 
-    def __init__(self, file: str, weights: str | None, precision: str, size: int = 224, seed: int = 0) -> None:
+    The learning rate is constant, as in the published loop here.
+    """
+
+    def __init__(
+        self, file: str, weights: str | None, precision: Literal["fp32", "bf16"], size: int = 224, seed: int = 0
+    ) -> None:
         import torch
 
         from relahash_nb.config import RunConfig
@@ -46,7 +53,7 @@ class Ours:
         )
         config = RunConfig(
             recipe="paper", bits=BITS, weights=weights or "none", image_size=size, precision=precision,
-            device="cpu", seed=seed, eval_interval=1, checkpoint_minutes=0,
+            schedule="constant", device="cpu", seed=seed, eval_interval=1, checkpoint_minutes=0,
         )  # fmt: skip
         self.data = Dataset.from_pool("cifar10", [str(label) for label in range(targets.shape[1])], pool, rows)
         self.training = Trainer(build_model(config), build_loss(config, centroids), self.data, config)
@@ -81,14 +88,14 @@ class Ours:
         """Codes and targets of query and database after so many epochs at one learning rate."""
         from relahash_nb.training import encode
 
-        self.training.set_learning_rate = lambda progress: None  # as the published loop here
         for _ in range(epochs):
             self.epoch()
-        splits = {name: getattr(self.data, name) for name in ("query", "database")}
-        encoded = {
-            name: encode(self.training.model, part, self.training.config.precision) for name, part in splits.items()
-        }
-        return {name: tuple(part.numpy() for part in parts) for name, parts in encoded.items()}
+        encoded = {}
+        for name in ("query", "database"):
+            split = getattr(self.data, name)
+            codes, targets = encode(self.training.model, split, self.training.config.precision)
+            encoded[name] = codes.numpy(), targets.numpy()
+        return encoded
 
 
 def run(options, report: Report) -> None:
@@ -100,24 +107,16 @@ def run(options, report: Report) -> None:
         ways = {
             "published": Process(True, "benchmarks.published", "Published", file, weights),
             "plain torchvision loop": Process(True, "benchmarks.published", "Plain", file, weights),
-            **{
-                f"ours, {name}": Process(False, "benchmarks.finetuning", "Ours", file, weights, name)
-                for name in precisions
-            },
         }
-        train = in_turns({way: lambda p=p: p("train", batches) for way, p in ways.items()}, rounds)
+        for name in precisions:
+            ways[f"ours, {name}"] = Process(False, "benchmarks.finetuning", "Ours", file, weights, name)
+        train = in_turns({way: partial(process, "train", batches) for way, process in ways.items()}, rounds)
         ways.pop("plain torchvision loop").close()
-        encode = in_turns({way: lambda p=p: p("encode", images) for way, p in ways.items()}, rounds)
-        epoch = in_turns({way: lambda p=p: p("epoch") for way, p in ways.items()}, 1)
+        encode = in_turns({way: partial(process, "encode", images) for way, process in ways.items()}, rounds)
+        epoch = in_turns({way: partial(process, "epoch") for way, process in ways.items()}, 1)
         for process in ways.values():
             process.close()
-    rows = []
-    for way in train:
-        row = [way, f"{statistics.median(train[way]):.1f}", times(train[way], train["published"])]
-        if way in encode:
-            row += [f"{statistics.median(encode[way]):.0f}", times(encode[way], encode["published"])]
-            row += [f"{epoch[way][0]:.1f}", times(epoch["published"], epoch[way])]
-        rows.append(row + ["–"] * (7 - len(row)))
+    rows = table_rows(train, encode, epoch)
     part = f"{counts[0]:,} training images, {counts[1]:,} queries, {counts[2]:,} in the database"
     columns = ["way", "training, images/s", "×", "encoding, images/s", "×", "epoch with its score, s", "×"]
     report.table(
@@ -126,6 +125,22 @@ def run(options, report: Report) -> None:
         columns, rows, in_readme=True,
     )  # fmt: skip
     report.measured |= {"train": train, "encode": encode, "epoch": epoch, "counts": counts}
+
+
+def table_rows(
+    train: dict[str, list[float]], encode: dict[str, list[float]], epoch: dict[str, list[float]]
+) -> list[list[str]]:
+    """A row for each way, with dashes for what it does not do."""
+    rows = []
+    for way in train:
+        row = [way, f"{statistics.median(train[way]):.1f}", times(train[way], train["published"])]
+        if way in encode:
+            row += [f"{statistics.median(encode[way]):.0f}", times(encode[way], encode["published"])]
+            row += [f"{epoch[way][0]:.1f}", times(epoch["published"], epoch[way])]
+        else:
+            row += ["–", "–", "–", "–"]
+        rows.append(row)
+    return rows
 
 
 def times(ours: list[float], baseline: list[float]) -> str:

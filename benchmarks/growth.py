@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from typing import Any
 
-import pandas as pd
-import seaborn as sns
-
-from benchmarks.common import RESULTS, Report, memory, seconds
-from benchmarks.metrics import make
-from relahash_nb.files import write
+from benchmarks.common import Report, memory, seconds
+from benchmarks.metrics import compile_kernel, make
 from relahash_nb.metrics import pack, retrieval_scores
-from relahash_nb.plots import set_style
+from relahash_nb.metrics.histograms import KERNEL_PAIRS
 
 QUERIES = 1_000
 CENTRE = {"items": 100_000, "bits": 64, "classes": 10}
@@ -28,31 +25,29 @@ WORK = ("scores", "index")
 
 
 def run(options, report: Report) -> None:
-    sweeps = {knob: values[:2] if options.quick else values for knob, values in SWEEPS.items()}
-    measure(*make(1_000, 16, 2, QUERIES), rounds=1)  # what is compiled at the first call
-    points = {
-        knob: {value: measure(*make(**CENTRE | {knob: value}, queries=QUERIES), options.rounds) for value in values}
-        for knob, values in sweeps.items()
-    }
-    rows = [
-        [knob, f"{value:,}", *(f"{point[work][unit]:.3f}" for work in WORK for unit in ("seconds", "gigabytes"))]
-        for knob, values in points.items()
-        for value, point in values.items()
-    ]
+    compile_kernel()
+    points: dict[str, dict[int, dict]] = {}
+    rows = []
+    for knob, values in SWEEPS.items():
+        points[knob] = {}
+        for value in values[:2] if options.quick else values:
+            size = CENTRE | {knob: value}
+            point = measure(make(size["items"], size["bits"], size["classes"], QUERIES), options.rounds)
+            points[knob][value] = point
+            cells = [f"{point[work][unit]:.3f}" for work in WORK for unit in ("seconds", "gigabytes")]
+            rows.append([knob, f"{value:,}", *cells])
     columns = ["what grows", "to", "scores, s", "scores, peak GB", "index and search, s", "index, peak GB"]
     report.table(
         "Scores of 1,000 queries, all ranks; an exact index (FAISS) of the codes and its 100 nearest.", columns, rows
     )
     report.notes += [sentence(knob, values) for knob, values in points.items()]
-    report.notes.append("![Growth](growth.png)")
+    report.notes.append(f"Below {KERNEL_PAIRS:,} pairs of query and item NumPy counts, from there on the kernel.")
     report.measured |= {"growth": points, "queries": QUERIES, "centre": CENTRE}
-    if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        write(RESULTS / "growth.png", lambda path: draw(points).savefig(path, dpi=120, format="png"))
 
 
-def measure(query, database, query_targets, database_targets, rounds: int) -> dict[str, dict[str, float]]:
+def measure(data: tuple[Any, Any, Any, Any], rounds: int) -> dict[str, dict[str, float]]:
     """Median seconds and highest memory beside the data, of scores and of an index."""
+    query, database, query_targets, database_targets = data
     runs = {
         "scores": lambda: retrieval_scores(query, database, query_targets, database_targets),
         "index": lambda: search(pack(query), pack(database)),
@@ -85,16 +80,3 @@ def sentence(knob: str, points: dict[int, dict]) -> str:
         grown = f"{times:.1f} times the seconds (as n to the {math.log(times) / math.log(high / low):.2f})"
         parts.append(f"{work}: {grown}, {points[high][work]['gigabytes']:.2f} GB at most beside the data")
     return f"From {low:,} to {high:,} {knob} ({high / low:g} times as many) {'; '.join(parts)}."
-
-
-def draw(points: dict[str, dict[int, dict]]):
-    """Two rows, seconds and memory; a column for each of what grows."""
-    set_style()
-    rows = [
-        dict(grows=knob, to=value, work=work, what=unit, amount=max(point[work][unit], 1e-3))
-        for knob, values in points.items() for value, point in values.items()
-        for work in WORK for unit in ("seconds", "gigabytes")
-    ]  # fmt: skip
-    facets = dict(row="what", col="grows", height=2.3, facet_kws=dict(sharex="col", sharey="row"))
-    grid = sns.relplot(pd.DataFrame(rows), x="to", y="amount", hue="work", kind="line", marker="o", **facets)
-    return grid.set(xscale="log", yscale="log", xlabel="", ylabel="").set_titles("{row_name} against {col_name}").figure

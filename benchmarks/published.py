@@ -54,8 +54,9 @@ class Published:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         bits = self.centroids.shape[1]
-        self.hash_layer = nn.Sequential(nn.Linear(4096, bits, bias=False), nn.BatchNorm1d(bits))
-        nn.init.normal_(self.hash_layer[0].weight, std=0.01)
+        linear = nn.Linear(4096, bits, bias=False)
+        self.hash_layer = nn.Sequential(linear, nn.BatchNorm1d(bits))
+        nn.init.normal_(linear.weight, std=0.01)
         rates = [(True, 1e-5), (False, 1e-4)]
         named = list(self.model.named_parameters()) + list(self.hash_layer.named_parameters())
         groups = [{"params": [p for name, p in named if (name in found) == known], "lr": lr} for known, lr in rates]
@@ -111,7 +112,11 @@ class Published:
         """Codes and targets of query and database after so many epochs."""
         for _ in range(epochs):
             self.epoch()
-        return {name: tuple(part.numpy() for part in self.codes(name)) for name in ("query", "database")}
+        encoded = {}
+        for name in ("query", "database"):
+            codes, targets = self.codes(name)
+            encoded[name] = codes.numpy(), targets.numpy()
+        return encoded
 
 
 class Plain:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
-from scipy.spatial.distance import pdist
 
 from relahash_nb.registry import CENTROIDS, load
 
-DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 20 classes on the first one nearly always serves
+DRAWS = 32  # of Hadamard rows, while a bit is redundant; from 20 classes on the first draw nearly always serves
 POOL = 2048  # sign masks among which those of the Hadamard cosets are chosen
 SWEEPS = 50  # over all classes or bits, while there still is a bit to flip; ten are usually enough
 SHARE = 0.5  # of the similarity of classes that the cosines of semantic codes have; chosen on held-out training images
@@ -40,17 +39,25 @@ def make_centroids(
     Returns:
         (C, K) float32 on the CPU, every entry −1 or +1.
 
+    Raises:
+        ValueError: a value that is not allowed, or a method that gave other codes than (C, K) of ±1.
+
     Example:
         >>> describe_centroids(make_centroids(10, 64)).minimum_distance
         35
     """
-    num_classes, bits = _whole("num_classes", num_classes, least=1), _whole("bits", bits, least=1)
+    num_classes = _whole("num_classes", num_classes, least=1)
+    bits = _whole("bits", bits, least=1)
     rng = np.random.default_rng(_whole("seed", seed, least=0))
     name = LETTERS.get(method, method)
     if name not in CENTROIDS and ":" not in name:
         raise ValueError(f"method is {method!r}; allowed: {', '.join([*CENTROIDS, *LETTERS])}, package.module:function")
-    given = [np.eye(num_classes) if means is None else means] * needs_means(name)
-    codes = np.asarray(load(CENTROIDS, name)(num_classes, bits, rng, *given), np.float32)
+    draw = load(CENTROIDS, name)
+    if needs_means(name):
+        drawn = draw(num_classes, bits, rng, np.eye(num_classes) if means is None else means)
+    else:
+        drawn = draw(num_classes, bits, rng)
+    codes = np.asarray(drawn, np.float32)
     if codes.shape != (num_classes, bits) or (abs(codes) != 1).any():
         raise ValueError(
             f"{name}: gave {codes.shape}, up to {codes.max(initial=0)}; expected {(num_classes, bits)} of -1 and 1"
@@ -79,24 +86,23 @@ def bernoulli(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarr
 
 
 def hadamard(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of ±H: K/2 or K bits apart while C ≤ 2K and K is a power of two (CSQ, Yuan et al., CVPR 2020)."""
-    if num_classes > 2 ** (bits - 1):  # two must be neighbours, so any codes serve that are used evenly
-        numbers = [rng.permutation(2**bits) for _ in range(-(-num_classes // 2**bits))]
-        return 1.0 - 2 * (np.concatenate(numbers)[:num_classes, None] >> np.arange(bits) & 1)  # (C, K)
-    # First come different rows in random order, each with a random sign, then their opposites, then both again under
-    # sign masks; other K take K columns of the next larger H. All is drawn again while a bit is redundant.
-    matrix = scipy.linalg.hadamard(1 << (bits - 1).bit_length(), float)  # (order, order)
-    masks = _coset_masks(matrix, -(-num_classes // (2 * len(matrix))), rng)  # (cosets, order)
-    draws, redundant = [], lambda codes: sum(map(len, redundant_bits(codes)))
-    while len(draws) < DRAWS and (not draws or redundant(draws[-1])):
-        rows = rng.permutation(matrix) * bernoulli(len(matrix), 1, rng)
-        codes = (masks[:, None] * np.concatenate([rows, -rows])).reshape(-1, len(matrix))[:num_classes]
-        codes = rng.permutation(codes)[:, rng.permutation(len(matrix))[:bits]]  # (C, K)
-        while len(kept := np.unique(codes, axis=0, return_index=True)[1]) < num_classes:
-            repeats = np.setdiff1d(np.arange(num_classes), kept)
-            codes[repeats] = bernoulli(len(repeats), bits, rng)
-        draws.append(codes)
-    return min(draws, key=redundant)
+    """Rows of ±H: K/2 or K bits apart while C ≤ 2K and K is a power of two (CSQ, Yuan et al., CVPR 2020).
+
+    First come different rows in random order, each with a random sign, then their opposites, then both again under
+    sign masks. For other K, K columns of the next larger H are taken. All is drawn again while a bit is redundant.
+    """
+    if num_classes > 2 ** (bits - 1):
+        return _spread_evenly(num_classes, bits, rng)
+    order = 1 << (bits - 1).bit_length()  # the power of two from K on
+    matrix = scipy.linalg.hadamard(order, float)  # (order, order)
+    cosets = -(-num_classes // (2 * order))
+    masks = _coset_masks(matrix, cosets, rng)  # (cosets, order)
+    draws: list[np.ndarray] = []
+    for _ in range(DRAWS):
+        draws.append(_draw_hadamard(matrix, masks, num_classes, bits, rng))
+        if _count_redundant(draws[-1]) == 0:
+            break
+    return min(draws, key=_count_redundant)
 
 
 def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
@@ -108,14 +114,15 @@ def max_hamming(num_classes: int, bits: int, rng: np.random.Generator) -> np.nda
     """
     if num_classes == 1 or num_classes > min(MOST_CLASSES, 2 ** (bits - 1)):
         return hadamard(num_classes, bits, rng)
+    climbs = max(2, min(64, 40_000 // (num_classes * bits)))  # seconds at most
     found = []
-    for climb in range(max(2, min(64, 40_000 // (num_classes * bits)))):  # seconds at most
-        start, spare = hadamard(num_classes, bits, rng), climb % 4 > 0  # three of four make no bit redundant
-        coarse = _climb(start, 2, spare)  # base 2 reaches far, base 16 then minds little but the closest pairs
-        found += [start, coarse, _climb(coarse, 16, spare)]
-    seen = [describe_centroids(torch.from_numpy(codes)) for codes in found]
-    worth = [(s.minimum_distance, -s.constant_bits - s.duplicate_bits, s.mean_distance) for s in seen]
-    return found[worth.index(max(worth))]
+    for climb in range(climbs):
+        keep_bits = climb % 4 > 0  # three of four climbs make no bit redundant
+        start = hadamard(num_classes, bits, rng)
+        coarse = _climb(start, 2, keep_bits)  # base 2 counts pairs that are far apart too
+        fine = _climb(coarse, 16, keep_bits)  # base 16 counts little but the closest pairs
+        found += [start, coarse, fine]
+    return max(found, key=_quality)
 
 
 def semantic(num_classes: int, bits: int, rng: np.random.Generator, means: np.ndarray) -> np.ndarray:
@@ -124,29 +131,31 @@ def semantic(num_classes: int, bits: int, rng: np.random.Generator, means: np.nd
     Bit by bit it minimises the squares of B Bᵀ − K/2 · S off the diagonal, as KSH does for images (Liu et al., CVPR
     2012); S are the cosines between `means`, less their mean. Classes that look much alike may get one code.
     """
-    codes, others = max_hamming(num_classes, bits, rng), ~np.eye(num_classes, dtype=bool)
-    means = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
-    cosines = (means @ means.T).round(3) * others  # the last digits differ between machines, the codes should not
-    products = bits * SHARE * (cosines - cosines.sum() / max(1, others.sum()))  # (C, C)
+    codes = max_hamming(num_classes, bits, rng)
+    off_diagonal = ~np.eye(num_classes, dtype=bool)
+    pairs = max(1, off_diagonal.sum())
+    directions = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)  # a class may have no image
+    # The last digits differ between machines, the codes should not.
+    cosines = (directions @ directions.T).round(3) * off_diagonal  # (C, C)
+    target_products = bits * SHARE * (cosines - cosines.sum() / pairs)  # (C, C)
     for _ in range(SWEEPS):
         before = codes.copy()
         for bit in codes.T:  # (C,), a view
-            rest = (products - codes @ codes.T + np.outer(bit, bit)) * others
+            other_products = codes @ codes.T - np.outer(bit, bit)  # without this bit
+            missing = (target_products - other_products) * off_diagonal
             for row in range(num_classes):
-                bit[row] = np.copysign(1, rest[row] @ bit)
+                bit[row] = np.copysign(1, missing[row] @ bit)
         if (codes == before).all():
             break
     return codes
 
 
-METHODS = (normal, uniform, bernoulli, max_hamming, hadamard)
-LETTERS = {method.__name__[0].upper(): method.__name__ for method in METHODS}  # N, U, B, M, H
-
+LETTERS = {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"}  # of the paper
 
 
 @dataclass(frozen=True)
 class CentroidDescription:
-    """How far apart centroids are, and whether every bit earns its place; printed, it is one line."""
+    """How far apart centroids are, and which bits tell no classes apart; printed, it is one line."""
 
     num_classes: int
     bits: int
@@ -175,11 +184,24 @@ def describe_centroids(centroids: torch.Tensor) -> CentroidDescription:
         raise ValueError(f"centroids have shape {tuple(centroids.shape)}; allowed: (C, K) with C ≥ 2 and K ≥ 1")
     if (centroids.abs() != 1).any():
         raise ValueError(f"centroids hold {centroids[centroids.abs() != 1][0].item()}; allowed: -1 and 1")
-    codes = centroids.detach().cpu().numpy().astype(np.float64)  # (C, K)
+    return _describe(centroids.detach().cpu().numpy().astype(np.float64))
+
+
+def _describe(codes: np.ndarray) -> CentroidDescription:
+    """Describe codes (C, K) float64 of ±1."""
+    num_classes, bits = codes.shape
     constant, duplicate = redundant_bits(codes)
-    distances = (pdist(codes, "cityblock") / 2).astype(int)  # (C(C − 1)/2,)
-    least, bound, mean = int(distances.min()), plotkin_bound(*codes.shape), float(distances.mean())
-    return CentroidDescription(*codes.shape, least, bound, mean, len(constant), len(duplicate))
+    products = codes @ codes.T  # exact
+    distances = (bits - products[np.triu_indices(num_classes, 1)]) / 2  # (C(C − 1)/2,)
+    return CentroidDescription(
+        num_classes=num_classes,
+        bits=bits,
+        minimum_distance=int(distances.min()),
+        plotkin_bound=plotkin_bound(num_classes, bits),
+        mean_distance=float(distances.mean()),
+        constant_bits=len(constant),
+        duplicate_bits=len(duplicate),
+    )
 
 
 def plotkin_bound(num_classes: int, bits: int) -> int:
@@ -193,30 +215,50 @@ def plotkin_bound(num_classes: int, bits: int) -> int:
         >>> plotkin_bound(10, 64), plotkin_bound(100, 64), plotkin_bound(100, 8)
         (35, 32, 2)
     """
-    codes, bounds = _whole("num_classes", num_classes, least=2), []
-    for free in range(_whole("bits", bits, least=1), -1, -1):
-        if codes > 1:
-            bounds.append(2 * free * (codes // 2) * ((codes + 1) // 2) // (codes * (codes - 1)))
-        codes = (codes + 1) // 2  # at least so many agree in one bit more
+    num_classes = _whole("num_classes", num_classes, least=2)
+    bits = _whole("bits", bits, least=1)
+    bounds = []
+    agreeing = num_classes  # codes that agree in all bits but the free ones, at least
+    for free_bits in range(bits, -1, -1):
+        if agreeing > 1:
+            pairs = agreeing * (agreeing - 1) // 2
+            different_pairs = (agreeing // 2) * ((agreeing + 1) // 2)  # at most, in one bit
+            bounds.append(free_bits * different_pairs // pairs)
+        agreeing = (agreeing + 1) // 2
     return min(bounds)
 
 
 def vote_centroids(targets: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Give each item the majority, bit by bit, of its classes' centroids (CSQ, Yuan et al., CVPR 2020).
 
-    Targets are (N, C) multi-hot, centroids (C, K) of ±1; the votes (N, K) of ±1 have the dtype and device of these. One
-    random vector decides ties, the same for all items; an item without a label is all ties.
+    One random vector decides ties, the same for all items; an item without a label is all ties.
+
+    Args:
+        targets: (N, C) multi-hot of any dtype.
+        centroids: (C, K) of ±1.
+
+    Returns:
+        (N, K) of ±1, with the dtype and device of the centroids.
     """
     votes = (targets > 0).to(centroids.dtype) @ centroids  # (N, K)
-    tie = torch.from_numpy(bernoulli(1, centroids.shape[1], np.random.default_rng(0))).to(centroids)  # (1, K)
-    return torch.where(votes == 0, tie, votes.sign())
+    tie = bernoulli(1, centroids.shape[1], np.random.default_rng(0))  # (1, K)
+    return torch.where(votes == 0, torch.from_numpy(tie).to(centroids), votes.sign())
 
 
 def redundant_bits(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the bits that are constant in signs (N, K), and of those equal or opposite to an earlier bit."""
+    """Find the bits that tell no items apart.
+
+    Args:
+        signs: (N, K); an entry above 0 is a set bit.
+
+    Returns:
+        The indices of the bits that are constant, and of those equal or opposite to an earlier bit.
+    """
     changes = (signs > 0) ^ (signs[0] > 0)  # (N, K), a bit and its opposite alike
+    constant = np.flatnonzero(~changes.any(0))
     _, first = np.unique(np.packbits(changes, axis=0).T, axis=0, return_index=True)
-    return np.flatnonzero(~changes.any(0)), np.setdiff1d(np.arange(changes.shape[1]), first)
+    repeated = np.setdiff1d(np.arange(changes.shape[1]), first)
+    return constant, repeated
 
 
 def _whole(name: str, value: int, least: int) -> int:
@@ -225,52 +267,106 @@ def _whole(name: str, value: int, least: int) -> int:
     return int(value)
 
 
-def _coset_masks(matrix: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose sign masks (count, order) greedily so that the codes m·(±H) of different masks m stay far apart."""
-    # For m = (−1)^q, q a quadratic form in the binary digits of the column's number, codes of two masks can be
-    # (order − √order)/2 bits apart (MacWilliams & Sloane 1977, chapter 15).
+def _count_redundant(codes: np.ndarray) -> int:
+    constant, repeated = redundant_bits(codes)
+    return len(constant) + len(repeated)
+
+
+def _quality(codes: np.ndarray) -> tuple[int, int, float]:
+    """Order codes: first by the minimum distance, then by redundant bits, then by the mean distance."""
+    seen = _describe(codes)
+    return seen.minimum_distance, -seen.constant_bits - seen.duplicate_bits, seen.mean_distance
+
+
+def _spread_evenly(num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Use all 2^K codes equally often, in random order: with C > 2^(K − 1) classes two must be neighbours anyway."""
+    rounds = -(-num_classes // 2**bits)
+    numbers = np.concatenate([rng.permutation(2**bits) for _ in range(rounds)])[:num_classes]
+    return 1.0 - 2 * (numbers[:, None] >> np.arange(bits) & 1)  # (C, K)
+
+
+def _draw_hadamard(matrix, masks, num_classes: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw C codes among the rows of ±H (order, order) under masks (cosets, order), and K of their columns."""
     order = len(matrix)
-    chosen, overlap = [np.ones(order)], np.zeros(POOL)
-    if count > 1:
-        digits = np.arange(order)[:, None] >> np.arange(order.bit_length() - 1) & 1  # (order, log2 order)
-        forms = np.triu(rng.integers(0, 2, (POOL, digits.shape[1], digits.shape[1])), 1)
-        pool = 1.0 - 2 * (((digits @ forms) * digits).sum(2) & 1)  # (POOL, order)
+    rows = rng.permutation(matrix) * bernoulli(order, 1, rng)
+    both_signs = np.concatenate([rows, -rows])  # (2 order, order)
+    codes = (masks[:, None] * both_signs).reshape(-1, order)[:num_classes]
+    codes = rng.permutation(codes)
+    columns = rng.permutation(order)[:bits]
+    codes = codes[:, columns]  # (C, K)
+    while True:  # fewer columns can make two codes equal
+        _, first = np.unique(codes, axis=0, return_index=True)
+        repeats = np.setdiff1d(np.arange(num_classes), first)
+        if len(repeats) == 0:
+            return codes
+        codes[repeats] = bernoulli(len(repeats), bits, rng)
+
+
+def _coset_masks(matrix: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose sign masks (count, order) greedily so that the codes m·(±H) of different masks m stay far apart.
+
+    For m = (−1)^q, q a quadratic form in the binary digits of the column's number, codes of two masks can be
+    (order − √order)/2 bits apart (MacWilliams & Sloane 1977, chapter 15).
+    """
+    order = len(matrix)
+    chosen = [np.ones(order)]
+    if count == 1:
+        return np.stack(chosen)
+    digit_count = order.bit_length() - 1
+    digits = np.arange(order)[:, None] >> np.arange(digit_count) & 1  # (order, log2 order)
+    forms = np.triu(rng.integers(0, 2, (POOL, digit_count, digit_count)), 1)
+    values = ((digits @ forms) * digits).sum(2) & 1  # (POOL, order), of each quadratic form at each column
+    pool = 1.0 - 2 * values
+    overlap = np.zeros(POOL)  # of each mask's codes with those of the chosen masks, the largest
     while len(chosen) < count:
         overlap = np.maximum(overlap, np.abs(pool * chosen[-1] @ matrix).max(1))
         chosen.append(pool[overlap.argmin()])
-    return np.stack(chosen)  # (count, order)
+    return np.stack(chosen)
 
 
-def _climb(codes: np.ndarray, base: int, spare: bool) -> np.ndarray:
-    """Flip single bits of codes (C, K) while that lowers Σ base^(−distance)."""
-    codes, bits = codes.copy(), codes.shape[1]
-    top = 36 // (base.bit_length() - 1)  # 2^36 (base + 1) MOST_CLASSES < 2^53, so that all sums are exact
-    weights = np.array([base ** (top - step) if step <= top else 0 for step in range(bits + 1)], dtype=float)
+def _climb(codes: np.ndarray, base: int, keep_bits: bool) -> np.ndarray:
+    """Flip single bits of codes (C, K) while that lowers Σ base^(−distance).
+
+    With `keep_bits` no flip makes a bit redundant.
+    """
+    codes = codes.copy()
+    bits = codes.shape[1]
+    largest_power = 36 // (base.bit_length() - 1)  # 2^36 (base + 1) MOST_CLASSES < 2^53, so that all sums are exact
+    powers = [base ** (largest_power - step) if step <= largest_power else 0 for step in range(bits + 1)]
+    weights = np.array(powers, dtype=float)  # of a pair that is so many bits further apart than the closest
     for _ in range(SWEEPS):
         before = codes.copy()
         for row in range(len(codes)):
-            for _ in range(bits):
-                if (bit := _best_flip(codes, row, base, weights, spare)) is None:
-                    break
-                codes[row, bit] *= -1
+            _improve_row(codes, row, base, weights, keep_bits)
         if (codes == before).all():
             break
     return codes
 
 
-def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, spare: bool) -> int | None:
+def _improve_row(codes: np.ndarray, row: int, base: int, weights: np.ndarray, keep_bits: bool) -> None:
+    """Flip at most K bits of one centroid, each time the best one."""
+    for _ in range(codes.shape[1]):
+        bit = _best_flip(codes, row, base, weights, keep_bits)
+        if bit is None:
+            return
+        codes[row, bit] *= -1
+
+
+def _best_flip(codes: np.ndarray, row: int, base: int, weights: np.ndarray, keep_bits: bool) -> int | None:
     """Find the bit of one centroid whose flip lowers Σ base^(−distance) most; None if no flip lowers it."""
     # A flip moves classes with the same bit one step away and the others one step closer: in units of (base − 1)/base
     # the former's terms fall by 1 and the latter's rise by base. That is linear in the product of the two bits.
-    distances = ((codes.shape[1] - codes @ codes[row]) / 2).astype(int)  # (C,)
-    distances[row] = codes.shape[1]  # no code is its own neighbour
+    num_classes, bits = codes.shape
+    distances = ((bits - codes @ codes[row]) / 2).astype(int)  # (C,)
+    distances[row] = bits  # no code is its own neighbour
     terms = weights[distances - distances.min()]
     terms[row] = 0
     gains = (base + 1) * codes[row] * (terms @ codes) - (base - 1) * terms.sum()  # (K,) twice the fall
-    for bit in np.argsort(-gains, kind="stable")[: (gains > 0).sum()]:
+    best_first = np.argsort(-gains, kind="stable")
+    for bit in best_first[: (gains > 0).sum()]:
         flipped = codes[:, bit].copy()  # (C,)
         flipped[row] *= -1
         agreement = max(abs(flipped.sum()), np.abs(flipped @ codes).max())
-        if not spare or agreement < len(codes):  # all classes agree: constant, or equal or opposite to another
+        if not keep_bits or agreement < num_classes:  # all classes agree: constant, or equal or opposite to another
             return bit
     return None

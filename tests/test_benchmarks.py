@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from benchmarks import common, growth, published
 from benchmarks.common import Process, Report, in_turns, median_ratio, readme_block, write_report
 from benchmarks.metrics import make
-from relahash_nb.centroids import make_centroids, max_hamming
+from relahash_nb.centroids import make_centroids
 from relahash_nb.datasets import prepare
 from relahash_nb.losses import RelaHashLoss
 from relahash_nb.metrics import retrieval_scores
@@ -19,13 +18,20 @@ from relahash_nb.metrics import retrieval_scores
 ROOT = Path(__file__).parent.parent
 
 
-def report(**options) -> Report:
-    made = Report("A title", "python -m benchmarks some")
-    made.table("Caption.", ["way", "×"], [["ours", 2.5]], in_readme=options.get("in_readme", True))
-    made.table("Details.", ["way", "ms"], [["ours", 7]])
-    made.notes.append("A sentence.")
-    made.finish()
-    return made
+@pytest.fixture
+def make_report(monkeypatch):
+    """Reports of a quiet machine, which is not looked at for a second."""
+    monkeypatch.setattr(common.psutil, "cpu_percent", lambda interval: 0.0)
+
+    def make(in_readme: bool = True) -> Report:
+        report = Report("A title", "python -m benchmarks first")
+        report.table("Caption.", ["way", "×"], [["ours", 2.5]], in_readme=in_readme)
+        report.table("Details.", ["way", "ms"], [["ours", 7]])
+        report.notes.append("A sentence.")
+        report.finish()
+        return report
+
+    return make
 
 
 def test_the_published_loss_in_other_words_is_ours():
@@ -62,18 +68,39 @@ def arrays(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_both_sides_get_the_same_images_and_learn_the_same_tensors(arrays):
     from benchmarks.finetuning import Ours
 
-    theirs, ours = published.Published(arrays, None, 64), Ours(arrays, None, "fp32", 64)
-    image, target = theirs.data["database"][3]
+    baseline = published.Published(arrays, None, 64)
+    ours = Ours(arrays, None, "fp32", 64)
+    image, target = baseline.data["database"][3]
     rows = torch.arange(40)
-    batch, targets = prepare(ours.data.database.images(rows), 64), ours.data.database.targets[rows]
+    batch = prepare(ours.data.database.images(rows), 64)
     normal = (batch[3] - ours.training.model.mean[0]) / ours.training.model.std[0]
-    assert (image - normal).abs().max() < 0.05 and torch.equal(target, targets[3].long())  # within two levels of 255
-    count = lambda optimizer: sum(p.numel() for group in optimizer.param_groups for p in group["params"])
-    head = 4096 * 1000 + 1000
-    assert count(theirs.optimizer) - count(ours.training.optimizer) == head
+    assert (image - normal).abs().max() < 0.05  # within two levels of 255
+    assert torch.equal(target, ours.data.database.targets[3].long())
+    unused_head = 4096 * 1000 + 1000
+    assert count_learned(baseline.optimizer) - count_learned(ours.training.optimizer) == unused_head
+
+
+def count_learned(optimizer) -> int:
+    return sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
+
+
+@pytest.mark.slow
+def test_both_sides_give_codes_of_the_same_images_at_one_learning_rate(arrays):
+    from benchmarks.finetuning import Ours
+
+    baseline = published.Published(arrays, None, 64)
+    ours = Ours(arrays, None, "fp32", 64)
+    assert ours.training.config.schedule == "constant"
+    encoded = baseline.fit(1), ours.fit(1)
+    for split, count in (("query", 10), ("database", 40)):
+        for side in encoded:
+            codes, targets = side[split]
+            assert codes.shape == (count, 64) and targets.shape == (count, 10)
+        np.testing.assert_array_equal(encoded[0][split][1], encoded[1][split][1])
 
 
 def test_a_process_of_its_own_has_torch_s_own_settings_where_it_should():
@@ -87,26 +114,33 @@ def test_a_process_of_its_own_has_torch_s_own_settings_where_it_should():
 
 def test_ways_take_turns():
     order = []
-    measured = in_turns({"a": lambda: order.append("a") or 2.0, "b": lambda: order.append("b") or 1.0}, 3)
-    assert order == ["a", "b"] * 3 and measured == {"a": [2.0] * 3, "b": [1.0] * 3}
+
+    def way(name, value):
+        order.append(name)
+        return value
+
+    measured = in_turns({"a": lambda: way("a", 2.0), "b": lambda: way("b", 1.0)}, 3)
+    assert order == ["a", "b"] * 3
+    assert measured == {"a": [2.0] * 3, "b": [1.0] * 3}
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 1.0]) == 3.0
 
 
-def test_a_report_is_written_whole_and_the_readme_shows_its_part(tmp_path):
-    write_report("some", report(), tmp_path)
-    write_report("other", report(in_readme=False), tmp_path)
-    page, block = (tmp_path / "README.md").read_text(), readme_block(tmp_path, ["other", "some", "third"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "other.json", "some.json"]
+def test_a_report_is_written_whole_and_the_readme_shows_its_part(tmp_path, make_report):
+    write_report("first", make_report(), tmp_path)
+    write_report("second", make_report(in_readme=False), tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "first.json", "second.json"]
     assert page.count("| ours | 2.5 |") == 2 and "A sentence." in page and "| ours | 7 |" in page
-    assert block.count("| ours | 2.5 |") == 1 and "Details." not in block and "python -m benchmarks some" in block
+    block = readme_block(tmp_path, ["second", "first", "missing"])
+    assert block.count("| ours | 2.5 |") == 1 and "Details." not in block and "python -m benchmarks first" in block
     assert readme_block(tmp_path / "nothing") == ""
 
 
-def test_a_busy_machine_is_said():
-    made = report()
-    for percent, busy in ((1, False), (60, True)):
-        made.machine["busy before"] = percent
-        assert ("**busy**" in made.markdown()) is busy
+@pytest.mark.parametrize(("percent", "is_busy"), [(1, False), (60, True)])
+def test_a_busy_machine_is_said(make_report, percent, is_busy):
+    report = make_report()
+    report.machine["busy before"] = percent
+    assert ("**busy**" in report.markdown()) is is_busy
 
 
 def test_the_pages_numbers_are_those_of_the_reports():
@@ -117,64 +151,7 @@ def test_the_pages_numbers_are_those_of_the_reports():
 
 
 def test_growth_says_how_cost_grows():
-    point = lambda seconds: {work: {"seconds": seconds, "gigabytes": 0.5} for work in growth.WORK}
-    said = growth.sentence("items", {100: point(1.0), 10_000: point(10.0)})
+    small = {work: {"seconds": 1.0, "gigabytes": 0.5} for work in growth.WORK}
+    large = {work: {"seconds": 10.0, "gigabytes": 0.5} for work in growth.WORK}
+    said = growth.sentence("items", {100: small, 10_000: large})
     assert "scores: 10.0 times the seconds (as n to the 0.50), 0.50 GB" in said
-
-
-def test_a_quantizers_ranking_is_scored_with_its_ties():
-    """By hand: two items tie in front, one of them relevant, and a relevant one comes last."""
-    pytest.importorskip("faiss")
-    from benchmarks.quantizer import score
-
-    index = SimpleNamespace(search=lambda query, count: (np.array([[1.0, 1, 2]]), np.array([[2, 0, 1]])))
-    query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0], [1, 1]])
-    scores = score(index, np.zeros((1, 4)), query, database, top_k=None)
-    first, second = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
-    assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})
-
-
-def test_the_ranking_by_cosine_is_that_of_each_pair():
-    from benchmarks.thresholds import cosine_score
-
-    generator = np.random.default_rng(0)
-    query, database = generator.standard_normal((5, 8)), generator.standard_normal((30, 8))
-    labels = np.eye(3, dtype=np.uint8)[generator.integers(0, 3, 35)]
-    expected = []
-    for item, own in zip(query, labels[:5], strict=True):
-        cosines = [item @ other / np.linalg.norm(item) / np.linalg.norm(other) for other in database]
-        hits = [bool(own @ labels[5 + row]) for row in np.argsort(cosines)[::-1]]
-        expected.append(np.mean([sum(hits[: rank + 1]) / (rank + 1) for rank, hit in enumerate(hits) if hit]))
-    assert cosine_score(query, database, labels[:5], labels[5:]) == pytest.approx(np.mean(expected))
-
-
-def test_thresholds_tell_apart_what_signs_do_not():
-    """Two items with the query's signs, one of them in doubt: some threshold lies between it and the query."""
-    from benchmarks.thresholds import spread_thresholds
-
-    query, database = np.ones((1, 64)), np.stack([np.full(64, 0.1), np.ones(64)])
-    parts = query, database, np.array([[1, 0]]), np.array([[0, 1], [1, 0]])
-    assert spread_thresholds(*parts, spread=0) == pytest.approx((1 + 1 / 2) / 2)  # tied
-    assert spread_thresholds(*parts, spread=0.5) == 1
-
-
-def test_classes_that_look_alike_are_given_near_codes_of_the_same_set():
-    from benchmarks.assigned import assigned
-
-    means = np.repeat(np.eye(4), 2, axis=0) + 0.01  # (8, 4): each two classes look alike
-    drawn, given = (make(8, 8, np.random.default_rng(0), *more) for make, *more in ((max_hamming,), (assigned, means)))
-    assert sorted(map(tuple, drawn)) == sorted(map(tuple, given))
-    agreement = [sum(codes[i] @ codes[i + 1] for i in range(0, 8, 2)) for codes in (drawn, given)]
-    assert agreement[1] > agreement[0]
-
-
-def test_classes_swap_their_centroids_when_their_codes_lie_there():
-    from benchmarks.reassigned import EVERY, RelaHash
-
-    centroids, targets = torch.tensor([[1.0, 1, 1, 1], [-1, 1, -1, 1], [1, 1, -1, -1]]), torch.eye(3)
-    loss, others = RelaHash(centroids, beta=8.0), RelaHashLoss(centroids[[1, 0, 2]], beta=8.0)
-    for _ in range(EVERY - 1):
-        loss(centroids[[1, 0, 2]], targets)
-    assert torch.equal(loss.centroids, centroids)
-    assert torch.equal(loss(centroids[[1, 0, 2]], targets), others(centroids[[1, 0, 2]], targets))
-    assert torch.equal(loss.centroids, centroids[[1, 0, 2]])

@@ -180,9 +180,8 @@ def test_centroids_of_a_seed_stay_what_they_were():
 def mean_features(num_classes, seed=0):
     """Classes in groups of three that look alike."""
     rng = np.random.default_rng(seed)
-    return np.repeat(rng.standard_normal((-(-num_classes // 3), 20)), 3, axis=0)[:num_classes] + rng.standard_normal(
-        (num_classes, 20)
-    )
+    groups = rng.standard_normal((-(-num_classes // 3), 20))
+    return np.repeat(groups, 3, axis=0)[:num_classes] + rng.standard_normal((num_classes, 20))
 
 
 @pytest.mark.parametrize("bits", [16, 64])
@@ -224,9 +223,9 @@ def test_a_method_of_ones_own_is_named_by_its_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert make_centroids(3, 4, "my_codes:ones").tolist() == [[1.0] * 4] * 3
     assert make_centroids(2, 2, "my_codes:signs", means=[[2, -1], [-3, 1]] @ np.eye(2)).tolist() == [[1, -1], [-1, 1]]
-    with pytest.raises(ValueError, match=r"my_codes:wrong: gave \(3, 4\), up to 0.0; expected \(3, 4\) of -1 and 1"):
+    with pytest.raises(ValueError, match="my_codes:wrong"):
         make_centroids(3, 4, "my_codes:wrong")
-    with pytest.raises(ValueError, match="my_codes:none: cannot be loaded"):
+    with pytest.raises(ValueError, match="my_codes:none"):
         make_centroids(3, 4, "my_codes:none")
 
 
@@ -324,27 +323,22 @@ def test_vote_ties_come_from_one_vector():
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "named"),  # what the message names: the argument, and its value or its shape
     [
-        (lambda: make_centroids(0, 8), "num_classes is 0; allowed: whole numbers from 1"),
-        (lambda: make_centroids(10, 0), "bits is 0; allowed: whole numbers from 1"),
-        (lambda: make_centroids(10, 8.5), "bits is 8.5; allowed: whole numbers from 1"),
-        (lambda: make_centroids(10, 8, seed=-1), "seed is -1; allowed: whole numbers from 0"),
-        (lambda: plotkin_bound(1, 8), "num_classes is 1; allowed: whole numbers from 2"),
-        (lambda: plotkin_bound(2, 0), "bits is 0; allowed: whole numbers from 1"),
-        (lambda: describe_centroids(torch.ones(1, 8)), "(1, 8); allowed: (C, K) with C ≥ 2"),
-        (lambda: describe_centroids(torch.ones(8)), "(8,); allowed: (C, K) with C ≥ 2"),
-        (lambda: describe_centroids(torch.tensor([[1.0, -1], [1, 0.5]])), "hold 0.5; allowed: -1 and 1"),
+        (lambda: make_centroids(0, 8), ["num_classes", "0"]),
+        (lambda: make_centroids(10, 0), ["bits", "0"]),
+        (lambda: make_centroids(10, 8.5), ["bits", "8.5"]),
+        (lambda: make_centroids(10, 8, seed=-1), ["seed", "-1"]),
+        (lambda: plotkin_bound(1, 8), ["num_classes", "1"]),
+        (lambda: plotkin_bound(2, 0), ["bits", "0"]),
+        (lambda: describe_centroids(torch.ones(1, 8)), ["centroids", "(1, 8)"]),
+        (lambda: describe_centroids(torch.ones(8)), ["centroids", "(8,)"]),
+        (lambda: describe_centroids(torch.tensor([[1.0, -1], [1, 0.5]])), ["centroids", "0.5"]),
+        (lambda: make_centroids(10, 8, "hadamar"), ["method", "'hadamar'", *CENTROIDS, *LETTERS]),
     ],
 )
-def test_errors_say_in_one_line_what_was_given_and_what_is_allowed(call, said):
+def test_errors_name_in_one_line_what_was_given_and_what_is_allowed(call, named):
     with pytest.raises(ValueError) as caught:
         call()
-    assert said in str(caught.value)
+    assert all(text in str(caught.value) for text in named)
     assert "\n" not in str(caught.value)
-
-
-def test_an_unknown_method_is_answered_with_every_name_and_letter():
-    with pytest.raises(ValueError, match="'hadamar'") as caught:
-        make_centroids(10, 8, "hadamar")
-    assert all(name in str(caught.value) for name in [*CENTROIDS, *LETTERS])

@@ -4,7 +4,8 @@
 Arguments are PyTorch tensors on any device or NumPy arrays; what comes back are NumPy arrays and floats.
 """
 
-from relahash_nb.metrics.codes import binarize, distance_histograms, hamming_distances, pack, unpack
+from relahash_nb.metrics.codes import binarize, hamming_distances, pack, unpack
+from relahash_nb.metrics.histograms import distance_histograms
 from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_confusion, retrieval_scores
 from relahash_nb.metrics.statistics import (
     ClassDistances,

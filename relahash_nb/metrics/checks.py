@@ -1,23 +1,26 @@
-"""What is wrong with arguments, in one line."""
+"""Checks of arguments: each raises a ValueError of one line that names the argument, its value and what is allowed."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
 
-def width(name: str, first, second) -> None:
-    """Raise a ValueError unless both are matrices of equally many columns."""
-    one, other = tuple(np.shape(first)), tuple(np.shape(second))
-    if len(one) != 2 or len(other) != 2 or one[1] != other[1]:
-        raise ValueError(f"{name} have shapes {one} and {other}; allowed: matrices of one width")
+def check_width(name: str, first, second) -> None:
+    """Raise a ValueError unless both arguments are matrices with the same number of columns."""
+    first_shape = tuple(np.shape(first))
+    second_shape = tuple(np.shape(second))
+    if len(first_shape) != 2 or len(second_shape) != 2 or first_shape[1] != second_shape[1]:
+        raise ValueError(f"{name} have shapes {first_shape} and {second_shape}; allowed: matrices of one width")
 
 
-def name(name: str, value, allowed) -> None:
+def check_name(argument: str, value: str, allowed: Iterable[str]) -> None:
     """Raise a ValueError unless the value is one of the allowed names."""
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+        raise ValueError(f"{argument} is {value!r}; allowed: {', '.join(allowed)}")
 
 
-def integer(name: str, value, least: int) -> None:
-    """Raise a ValueError unless the value, or each of them, is an integer that is large enough."""
+def check_integer(name: str, value, least: int) -> None:
+    """Raise a ValueError unless the value, or each entry of an array, is an integer of at least `least`."""
     values = np.asarray(value)
     if values.dtype.kind not in "iu" or values.size == 0 or values.min() < least:
         raise ValueError(f"{name} is {value!r}; allowed: integers ≥ {least}")

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relahash_nb.metrics import checks
-from relahash_nb.metrics.codes import as_array, distance_histograms, hamming_distances
+from relahash_nb.metrics.checks import check_integer, check_name
+from relahash_nb.metrics.codes import as_array, hamming_distances
+from relahash_nb.metrics.histograms import distance_histograms
 from relahash_nb.metrics.ties import average_precision
 
-EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # what a query counts as that has no item so near
+EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # the precision of a query that has no item within the radius
 
 _QUERIES_AT_A_TIME = 1024  # scored together, so that the intermediate tables stay small
+_CONFUSION_QUERIES = 128  # likewise, where all distances are held
 
 
 def retrieval_scores(
@@ -49,13 +51,22 @@ def retrieval_scores(
         >>> scores.mean_average_precision, scores.best, scores.worst
         (0.75, 1.0, 0.5)
     """
-    histograms = distance_histograms(
+    relevant, total = distance_histograms(
         query_codes, database_codes, query_targets, database_targets, self_matches=self_matches
     )
-    starts = range(0, len(query_codes), _QUERIES_AT_A_TIME)
-    blocks = [[counts[start : start + _QUERIES_AT_A_TIME] for counts in histograms] for start in starts]
-    scores = np.hstack([average_precision(*block, top_k, denominator) for block in blocks])  # (3, Q)
-    return RetrievalScores(*map(_mean, scores), scores[0], *histograms)
+    blocks = []
+    for start in range(0, len(relevant), _QUERIES_AT_A_TIME):
+        rows = slice(start, start + _QUERIES_AT_A_TIME)
+        blocks.append(average_precision(relevant[rows], total[rows], top_k, denominator))
+    expected, best, worst = np.hstack(blocks)  # (Q,) each
+    return RetrievalScores(
+        mean_average_precision=_mean(expected).item(),
+        best=_mean(best).item(),
+        worst=_mean(worst).item(),
+        average_precision=expected,
+        relevant=relevant,
+        total=total,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,70 +89,105 @@ class RetrievalScores:
     worst: float  # the lowest
     average_precision: np.ndarray = field(repr=False)  # (Q,) float64, likewise an expectation
     relevant: np.ndarray = field(repr=False)  # (Q, K + 1) int64, relevant items at Hamming distance 0 to K
-    total: np.ndarray = field(repr=False)  # (Q, K + 1) int64, all items there
+    total: np.ndarray = field(repr=False)  # (Q, K + 1) int64, all items at each distance
 
     def precision_at(self, n):
         """Relevant share of the first n ≥ 1 ranks; where the ranking is shorter, all of it counts."""
-        checks.integer("n", n, least=1)
+        check_integer("n", n, least=1)
+        ranks = np.atleast_1d(n)
         # Between two distances the expected number of relevant items grows in a straight line.
-        seen, hits = (np.pad(np.cumsum(counts, 1), ((0, 0), (1, 0))) for counts in (self.total, self.relevant))
-        found = np.stack([np.interp(np.atleast_1d(n), *curve) for curve in zip(seen, hits, strict=True)])  # (Q, n)
-        return _mean(found / np.minimum(n, seen[:, -1:]).clip(1), n)
+        seen = _counts_from_zero(self.total)
+        hits = _counts_from_zero(self.relevant)
+        found = [np.interp(ranks, *curve) for curve in zip(seen, hits, strict=True)]
+        counted_ranks = np.minimum(ranks, seen[:, -1:]).clip(1)  # (Q, n)
+        return _as_asked(_mean(np.stack(found) / counted_ranks), n)
 
     def precision_within(self, radius=2, empty_ball: str = "zero"):
         """Relevant share of the items at most `radius` ≥ 0 bits away: precision of a hash table look-up.
 
         A query without any item so near counts as 0, or with `empty_ball` "skip" not at all; NaN if all are skipped.
         """
-        checks.name("empty_ball", empty_ball, EMPTY_BALLS)
-        found, items = self._within(self.relevant, radius), self._within(self.total, radius)
-        return _mean(np.where(items > 0, found / items.clip(1), EMPTY_BALLS[empty_ball]), radius)
+        check_name("empty_ball", empty_ball, EMPTY_BALLS)
+        found = _counts_within(self.relevant, radius)
+        items = _counts_within(self.total, radius)
+        precision = np.where(items > 0, found / items.clip(1), EMPTY_BALLS[empty_ball])  # (Q, radii)
+        return _as_asked(_mean(precision), radius)
 
     def recall_within(self, radius=2):
         """Share of the relevant items that are at most `radius` ≥ 0 bits away; 0 for a query without any."""
-        goal = self.relevant.sum(1)[:, None]  # (Q, 1)
-        return _mean(self._within(self.relevant, radius) / goal.clip(1), radius)
+        all_relevant = self.relevant.sum(1)[:, None]  # (Q, 1)
+        recall = _counts_within(self.relevant, radius) / all_relevant.clip(1)  # (Q, radii)
+        return _as_asked(_mean(recall), radius)
 
-    def _within(self, counts: np.ndarray, radius) -> np.ndarray:
-        checks.integer("radius", radius, least=0)
-        return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), counts.shape[1] - 1)]
+
+def _counts_from_zero(counts: np.ndarray) -> np.ndarray:
+    """Items before each distance, and all at the end: (Q, K + 2)."""
+    return np.pad(np.cumsum(counts, 1), ((0, 0), (1, 0)))
+
+
+def _counts_within(counts: np.ndarray, radius) -> np.ndarray:
+    """Items at most as far away as each radius: (Q, radii)."""
+    check_integer("radius", radius, least=0)
+    largest = counts.shape[1] - 1
+    return np.cumsum(counts, 1)[:, np.minimum(np.atleast_1d(radius), largest)]
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the queries, the first axis, of those that are not NaN; NaN where all are."""
+    counted = ~np.isnan(values)
+    number = np.where(counted.any(0), counted.sum(0), np.nan)
+    return np.where(counted, values, 0).sum(0) / number
+
+
+def _as_asked(means: np.ndarray, asked):
+    """Return a float where one number was asked for, else the array."""
+    return means if np.ndim(asked) else means.item()
 
 
 def retrieval_confusion(query_codes, database_codes, query_targets, database_targets, top_k: int = 100) -> np.ndarray:
     """Share of each class among the nearest items of the queries of each class, as a mean over all orders of ties.
 
-    Arguments are as for `retrieval_scores`; a query, or an item, of several classes is shared equally among them.
-    (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a class;
-    the row of a class without a query is NaN.
+    Args:
+        query_codes: (Q, K); this and the next three are as for `retrieval_scores`.
+        database_codes: (D, K).
+        query_targets: (Q, C). A query of several classes is shared equally among them.
+        database_targets: (D, C). So is an item.
+        top_k: the nearest items that count, at least 1.
+
+    Returns:
+        (C, C) float64: a row for the queries' class, a column for the items'. A row sums to 1 where all items have a
+        class; the row of a class without a query is NaN.
+
+    Raises:
+        ValueError: `top_k` is below 1, or what `distance_histograms` refuses.
 
     Example:
         >>> database = np.array([[1, 1], [1, -1], [-1, 1]])
         >>> retrieval_confusion(np.array([[1, 1]]), database, np.array([[1, 0]]), np.eye(2)[[0, 0, 1]], top_k=2)[0]
         array([0.75, 0.25])
     """
-    checks.integer("top_k", top_k, least=1)
+    check_integer("top_k", top_k, least=1)
     _, total = distance_histograms(query_codes, database_codes, query_targets, database_targets)  # (Q, K + 1)
     top_k = min(top_k, len(database_codes))
     nearer = np.cumsum(total, axis=1) - total  # (Q, K + 1), items before those at each distance
-    chance = np.clip(top_k - nearer, 0, total) / np.maximum(total, 1) / top_k  # (Q, K + 1), of an item to be among them
-    queries, items = _shares(query_targets), _shares(database_targets)  # (Q, C), (D, C)
-    codes, database = as_array(query_codes), as_array(database_codes)
-    confusion = np.zeros((queries.shape[1], items.shape[1]))
-    for start in range(0, len(codes), 128):
-        rows = slice(start, start + 128)
+    slots = np.clip(top_k - nearer, 0, total)  # (Q, K + 1), ranks that the items at each distance share
+    weight = slots / np.maximum(total, 1) / top_k  # (Q, K + 1), what one item adds to its class
+
+    query_shares = _class_shares(query_targets)  # (Q, C)
+    item_shares = _class_shares(database_targets)  # (D, C)
+    codes = as_array(query_codes)
+    database = as_array(database_codes)
+    confusion = np.zeros((query_shares.shape[1], item_shares.shape[1]))
+    for start in range(0, len(codes), _CONFUSION_QUERIES):
+        rows = slice(start, start + _CONFUSION_QUERIES)
         distances = hamming_distances(codes[rows], database)  # (q, D)
-        confusion += queries[rows].T @ (np.take_along_axis(chance[rows], distances, axis=1) @ items)
-    count = queries.sum(0)[:, None]
-    return confusion / np.where(count > 0, count, np.nan)
+        item_weights = np.take_along_axis(weight[rows], distances, axis=1)  # (q, D)
+        confusion += query_shares[rows].T @ (item_weights @ item_shares)
+    queries_of_class = query_shares.sum(0)[:, None]
+    return confusion / np.where(queries_of_class > 0, queries_of_class, np.nan)
 
 
-def _shares(targets) -> np.ndarray:
+def _class_shares(targets) -> np.ndarray:
+    """Share each item equally among its classes: (N, C) float64."""
     labels = (as_array(targets) != 0).astype(np.float64)
     return labels / np.maximum(labels.sum(1, keepdims=True), 1)
-
-
-def _mean(values: np.ndarray, like=0):
-    """Mean over the queries that are not NaN: a float where `like` is a number, else an array."""
-    counted = ~np.isnan(values)
-    mean = np.where(counted, values, 0).sum(0) / np.where(counted.any(0), counted.sum(0), np.nan)
-    return mean if np.ndim(like) else mean.item()

@@ -1,4 +1,4 @@
-"""What codes look like: how far they are from binary, how well each bit is used, how classes lie apart.
+"""Statistics of codes: how far they are from binary, how well each bit is used, how far apart classes lie.
 
 `codes` are (N, K): floating point before the sign where their size counts, else anything that `binarize` takes; what
 it refuses is a ValueError.
@@ -7,47 +7,52 @@ it refuses is a ValueError.
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.stats
+from scipy.special import entr
 
-from relahash_nb.metrics.codes import as_array, as_codes, distance_histograms, hamming_distances, pack, sign_bits
+from relahash_nb.metrics.codes import as_array, as_codes, hamming_distances, pack, sign_bits
+from relahash_nb.metrics.histograms import distance_histograms
 
 
 def quantization_error(codes, centred: bool = False) -> float:
-    """How far codes before the sign are from their signs: the mean over the items of 1 - cos(z, sign z), 0 to 1.
+    """How far codes before the sign are from their signs: the mean over the items of 1 - cos(z, sign z).
 
-    It knows no scale. `centred` measures z - μ, where μ is the mean of all N·K entries.
+    Args:
+        codes: (N, K) before the sign; their scale does not count.
+        centred: measure z - μ, where μ is the mean of all N·K entries.
+
+    Returns:
+        0 to 1; 0 where all entries have one size.
 
     Example:
         >>> round(quantization_error(np.array([[3.0, -1.0], [1.0, -1.0]])), 4)
         0.0528
     """
     codes = as_codes(codes).astype(np.float64)
-    return float(1 - cosine_to_sign(codes - codes.mean() if centred else codes).mean())
+    if centred:
+        codes = codes - codes.mean()
+    return float(1 - cosine_to_sign(codes).mean())
 
 
 def code_cosine(codes) -> np.ndarray:
-    """Cosine between each item's code before the sign and its sign: (N,) float64, 0 (a code of zeros) to 1.
-
-    Example:
-        >>> print(code_cosine(np.array([[3.0, -4.0], [2.0, 2.0]])).round(4))
-        [0.9899 1.    ]
-    """
+    """Cosine between each item's code before the sign and its sign: (N,) float64, 0 (a code of zeros) to 1."""
     return cosine_to_sign(as_codes(codes).astype(np.float64))
 
 
 def cosine_to_sign(codes):
-    """Cosine (N,) between codes (N, K) of float32 or more and their signs, in their library; 0 for zeros."""
+    """Cosine between codes and their signs, for tensors and arrays alike.
+
+    Args:
+        codes: (N, K) tensor or array of float32 or more.
+
+    Returns:
+        (N,) of the same library, 0 (a code of zeros) to 1.
+    """
     length = (codes.shape[1] * (codes * codes).sum(1)) ** 0.5  # ‖z‖ ‖sign z‖
     return abs(codes).sum(1) / length.clip(1e-30)
 
 
 def bit_balance(codes) -> np.ndarray:
-    """Mean of each bit over the items: (K,) float64, -1 to 1; 0 is balanced.
-
-    Example:
-        >>> print(bit_balance(np.array([[1, 1], [1, -1]])))
-        [1. 0.]
-    """
+    """Mean of each bit over the items: (K,) float64, -1 to 1; 0 is balanced."""
     return 2 * sign_bits(codes).mean(0) - 1
 
 
@@ -59,7 +64,7 @@ def bit_entropy(codes) -> np.ndarray:
         [0.     0.8113]
     """
     ones = sign_bits(codes).mean(0)
-    return scipy.stats.entropy(np.stack([ones, 1 - ones]), base=2)
+    return (entr(ones) + entr(1 - ones)) / np.log(2)
 
 
 def bit_correlation(codes) -> np.ndarray:
@@ -80,12 +85,7 @@ def bit_correlation(codes) -> np.ndarray:
 
 
 def constant_bits(codes) -> np.ndarray:
-    """Sorted indices, 0 to K - 1, of the bits that are the same in all items.
-
-    Example:
-        >>> print(constant_bits(np.array([[1, -1, 1], [-1, -1, 1]])))
-        [1 2]
-    """
+    """Sorted indices, 0 to K - 1, of the bits that are the same in all items."""
     return _redundant_bits(codes)[0]
 
 
@@ -102,12 +102,7 @@ def duplicate_bits(codes) -> np.ndarray:
 
 
 def distinct_codes(codes) -> int:
-    """Count the different binary codes: 1 to N.
-
-    Example:
-        >>> distinct_codes(np.array([[1, -1], [2, -3], [1, 1]]))
-        2
-    """
+    """Count the different binary codes: 1 to N."""
     return len(np.unique(pack(codes), axis=0))
 
 
@@ -116,7 +111,7 @@ class ClassDistances:
     """Hamming distances within and between classes."""
 
     intra: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs of items that share a label, at distance 0 to K
-    inter: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs that share none
+    inter: np.ndarray = field(repr=False)  # (K + 1,) int64, pairs of items that share no label
 
     @property
     def mean_intra(self) -> float:
@@ -125,7 +120,7 @@ class ClassDistances:
 
     @property
     def mean_inter(self) -> float:
-        """Mean distance in bits of two items that share none; NaN without such a pair."""
+        """Mean distance in bits of two items that share no label; NaN without such a pair."""
         return _histogram_mean(self.inter)
 
     @property
@@ -133,42 +128,65 @@ class ClassDistances:
         """Area that the two distributions of distances have in common, 0 to 1; NaN where one has no pair."""
         if not self.intra.any() or not self.inter.any():
             return np.nan
-        return float(np.minimum(self.intra / self.intra.sum(), self.inter / self.inter.sum()).sum())
+        intra_share = self.intra / self.intra.sum()
+        inter_share = self.inter / self.inter.sum()
+        return float(np.minimum(intra_share, inter_share).sum())
 
 
 def class_distances(codes, targets) -> ClassDistances:
-    """Hamming distances of all N (N - 1) / 2 pairs of items, apart by whether their targets (N, C) share a label.
+    """Count the N (N - 1) / 2 pairs of items by Hamming distance: those that share a label, and the others.
+
+    Args:
+        codes: (N, K).
+        targets: (N, C) multi-hot.
 
     Example:
         >>> distances = class_distances(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]]), np.eye(2)[[0, 0, 1]])
         >>> distances.mean_intra, distances.mean_inter
         (1.0, 2.5)
     """
-    intra, total = distance_histograms(codes, codes, targets, targets, self_matches=np.arange(len(codes)))
-    return ClassDistances(intra.sum(0) // 2, (total - intra).sum(0) // 2)  # each pair was counted from both ends
+    itself = np.arange(len(codes))
+    intra, total = distance_histograms(codes, codes, targets, targets, self_matches=itself)
+    inter = total - intra
+    return ClassDistances(intra.sum(0) // 2, inter.sum(0) // 2)  # each pair was counted from both ends
 
 
 def centroid_distances(codes, targets, centroids) -> np.ndarray:
     """Hamming distance of each item to the centroid of its class, or the mean to those of its classes.
 
-    Codes are (N, K), targets (N, C), centroids (C, K). (N,) float64, 0 to K; NaN for an item without a label.
+    Args:
+        codes: (N, K).
+        targets: (N, C) multi-hot.
+        centroids: (C, K).
 
-    Example:
-        >>> print(centroid_distances(np.array([[1, 1, -1]]), np.array([[0, 1]]), np.array([[1, 1, 1], [-1, -1, 1]])))
-        [3.]
+    Returns:
+        (N,) float64, 0 to K; NaN for an item without a label.
+
+    Raises:
+        ValueError: the targets have another shape.
     """
-    labels, expected = as_array(targets) != 0, (len(codes), len(centroids))
+    labels = as_array(targets) != 0  # (N, C)
+    expected = (len(codes), len(centroids))
     if labels.shape != expected:
         raise ValueError(f"targets have shape {labels.shape}; allowed: {expected}")
     distances = hamming_distances(codes, centroids)  # (N, C)
-    return (distances * labels).sum(1) / np.where(labels.any(1), labels.sum(1), np.nan)
+    label_counts = np.where(labels.any(1), labels.sum(1), np.nan)
+    return (distances * labels).sum(1) / label_counts
 
 
 def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Density of each bit's codes before the sign: (K, bins) float64, each row with area 1, and the edges (bins + 1,).
+    """Density of each bit's codes before the sign.
 
     Losses leave codes at different scales, which the sign does not see. So the unit is the mean size of all entries:
     binary codes are at -1 and +1. What lies beyond ±limit is counted in the outermost bins.
+
+    Args:
+        codes: (N, K) before the sign.
+        bins: number of bins.
+        limit: end of the last bin, in mean sizes.
+
+    Returns:
+        The density (K, bins) float64, each row with area 1, and the edges of the bins (bins + 1,).
 
     Example:
         >>> density, edges = bit_histograms(np.array([[3.0, -1.0], [1.0, -3.0]]), bins=4, limit=2.0)
@@ -176,16 +194,20 @@ def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarra
         [[0.  0.  0.5 0.5]
          [0.5 0.5 0.  0. ]] [-2. -1.  0.  1.  2.]
     """
-    codes, edges = as_codes(codes).astype(np.float64), np.linspace(-limit, limit, bins + 1)
-    inside = (codes / (np.abs(codes).mean() or 1.0)).clip(-limit, limit)
-    return np.stack([np.histogram(bit, edges, density=True)[0] for bit in inside.T]), edges
+    codes = as_codes(codes).astype(np.float64)
+    edges = np.linspace(-limit, limit, bins + 1)
+    mean_size = np.abs(codes).mean() or 1.0  # codes of zeros stay as they are
+    scaled = (codes / mean_size).clip(-limit, limit)
+    densities = [np.histogram(bit, edges, density=True)[0] for bit in scaled.T]
+    return np.stack(densities), edges
 
 
 def principal_components(codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two directions in which codes before the sign vary most.
+    """The two directions in which codes (N, K) before the sign vary most.
 
-    `mean` (K,), so that a point is `(code - mean) @ directions.T`; `directions` (2, K), orthonormal, each with its
-    largest entry positive; and the share of the variance along each, (2,).
+    Returns:
+        The mean code (K,), so that a point is `(code - mean) @ directions.T`; the directions (2, K), orthonormal, each
+        with its largest entry positive; and the share of the variance along each, (2,).
 
     Example:
         >>> mean, directions, share = principal_components(np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0]]))
@@ -194,10 +216,12 @@ def principal_components(codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
          [1. 0.]] [1. 0.]
     """
     codes = as_codes(codes).astype(np.float64)
-    variances, directions = np.linalg.eigh(np.cov(codes.T, bias=True))  # rising
-    directions = directions.T[:-3:-1]  # (2, K)
-    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
-    return codes.mean(0), directions * np.sign(largest) + 0.0, variances[:-3:-1] / (variances.sum() or 1.0)
+    variances, columns = np.linalg.eigh(np.cov(codes.T, bias=True))  # from the smallest variance to the largest
+    directions = columns.T[:-3:-1]  # (2, K), the largest variance first
+    total_variance = variances.sum() or 1.0
+    share = variances[:-3:-1] / total_variance
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)  # (2, 1)
+    return codes.mean(0), directions * np.sign(largest) + 0.0, share
 
 
 def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:
@@ -207,4 +231,7 @@ def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _histogram_mean(counts: np.ndarray) -> float:
-    return float(counts @ np.arange(len(counts)) / counts.sum()) if counts.any() else np.nan
+    """Mean distance of a histogram (K + 1,); NaN where nothing was counted."""
+    if not counts.any():
+        return np.nan
+    return float(counts @ np.arange(len(counts)) / counts.sum())

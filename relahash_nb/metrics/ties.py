@@ -9,7 +9,7 @@ relevant items that were retrieved does the number of these, j, matter: it is hy
 
 import numpy as np
 
-from relahash_nb.metrics import checks
+from relahash_nb.metrics.checks import check_integer, check_name, check_width
 from relahash_nb.metrics.codes import as_array
 
 DENOMINATORS = ("retrieved", "relevant")
@@ -18,11 +18,22 @@ _EXACT = 256  # harmonic numbers up to this one come from a table, larger ones f
 _HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
 
 
-def average_precision(relevant, total, top_k: int | None = None, denominator: str = "retrieved"):
-    """Average precision of each query: expected, best and worst over all orders of tied items, each (Q,) float64.
+def average_precision(
+    relevant, total, top_k: int | None = None, denominator: str = "retrieved"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average precision of each query over all orders of tied items; 0 for a query without a relevant item.
 
-    `relevant` and `total` (Q, K + 1) count the relevant items and all items at Hamming distance 0 to K; `top_k` and
-    `denominator` are as for `retrieval_scores`. A query without a relevant item has 0.
+    Args:
+        relevant: (Q, K + 1) integers, the relevant items at Hamming distance 0 to K.
+        total: (Q, K + 1) integers, all items at each distance.
+        top_k: as for `retrieval_scores`.
+        denominator: as for `retrieval_scores`.
+
+    Returns:
+        The expected, the best and the worst average precision, each (Q,) float64.
+
+    Raises:
+        ValueError: the shapes differ, `denominator` is not allowed, or `top_k` is below 1.
 
     Example:
         One relevant item of two at distance 0 is ranked first or second:
@@ -30,27 +41,39 @@ def average_precision(relevant, total, top_k: int | None = None, denominator: st
         >>> print(*average_precision(np.array([[1, 0]]), np.array([[2, 0]])))
         [0.75] [1.] [0.5]
     """
-    checks.width("relevant and total", relevant, total)
-    checks.name("denominator", denominator, DENOMINATORS)
-    checks.integer("top_k", 1 if top_k is None else top_k, least=1)
-    relevant, total = as_array(relevant), as_array(total)
-    seen, hits = np.cumsum(total, 1), np.cumsum(relevant, 1)  # (Q, K + 1), this distance included
-    depth = seen[:, -1] if top_k is None else np.minimum(top_k, seen[:, -1])  # (Q,)
-    goal = np.minimum(depth, hits[:, -1])  # (Q,)
+    check_width("relevant and total", relevant, total)
+    check_name("denominator", denominator, DENOMINATORS)
+    check_integer("top_k", 1 if top_k is None else top_k, least=1)
+    relevant = as_array(relevant)
+    total = as_array(total)
+    seen = np.cumsum(total, 1)  # (Q, K + 1), items up to each distance
+    hits = np.cumsum(relevant, 1)  # (Q, K + 1), relevant ones of them
+    nearer = seen - total  # (Q, K + 1), items before each distance
+    nearer_hits = hits - relevant
+    depth = seen[:, -1] if top_k is None else np.minimum(top_k, seen[:, -1])  # (Q,) ranks that count
+    reachable = np.minimum(depth, hits[:, -1])  # (Q,) relevant items that these ranks can hold
+
     cut = (seen >= depth[:, None]).argmax(1)  # (Q,) the last distance that is ranked, often not whole
     whole = np.arange(seen.shape[1]) < cut[:, None]  # (Q, K + 1)
-    levels = seen - total, hits - relevant, total, relevant  # nearer items, of them relevant; items here, relevant
-    rank, found, items, wanted = (np.take_along_axis(level, cut[:, None], 1)[:, 0] for level in levels)  # (Q,)
-    slots = depth - rank
-    least, most = np.maximum(0, slots - (items - wanted)), np.minimum(slots, wanted)
+    rank = _take(nearer, cut)
+    found = _take(nearer_hits, cut)
+    items = _take(total, cut)
+    candidates = _take(relevant, cut)  # relevant items at the cut
+    slots = depth - rank  # ranks that the items at the cut share
+    least = np.maximum(0, slots - (items - candidates))  # relevant items that find a slot in any order
+    most = np.minimum(slots, candidates)
 
     def scorer(order):
-        """AP as a function of the relevant items that find a slot at the cut."""
-        whole_sum = np.where(whole, order(*levels), 0).sum(1)
-        divisor = lambda admitted: np.maximum(found + admitted if denominator == "retrieved" else goal, 1)
-        return lambda admitted: (whole_sum + order(rank, found, slots, admitted)) / divisor(admitted)
+        """Return average precision as a function of the relevant items that find a slot at the cut."""
+        whole_sum = np.where(whole, order(nearer, nearer_hits, total, relevant), 0).sum(1)
 
-    expected = _hypergeometric_mean(scorer(_shuffled), items, wanted, slots)
+        def score(admitted):
+            divisor = found + admitted if denominator == "retrieved" else reachable
+            return (whole_sum + order(rank, found, slots, admitted)) / np.maximum(divisor, 1)
+
+        return score
+
+    expected = _hypergeometric_mean(scorer(_shuffled), items, candidates, slots)
     # Each further item in front adds more precision than the last, so the highest mean is at an end ...
     first = scorer(_relevant_first)
     best = np.maximum(first(least), first(most))
@@ -58,6 +81,11 @@ def average_precision(relevant, total, top_k: int | None = None, denominator: st
     last = scorer(_relevant_last)
     worst = last(_valley(last, least, most))
     return np.clip(expected, worst, best), best, worst  # rounding may have crossed them
+
+
+def _take(values, columns):
+    """Take one column of each row: (Q, K + 1) and (Q,) give (Q,)."""
+    return np.take_along_axis(values, columns[:, None], 1)[:, 0]
 
 
 # Sum of the precision at each relevant item among `items` tied ones, `relevant` of them relevant, that follow `rank`
@@ -82,31 +110,48 @@ def _reciprocals(rank, count):
     """1/(rank + 1) + … + 1/(rank + count), to the last digit even for the millionth rank."""
     end = rank + count
     head = _HARMONIC[np.minimum(end, _EXACT)] - _HARMONIC[np.minimum(rank, _EXACT)]
-    rank, end = np.maximum(rank, _EXACT) + 0.5, np.maximum(end, _EXACT) + 0.5
-    # The harmonic number of n less log(n + ½) and Euler's constant, for x = n + ½:
-    series = lambda x: (1 / 24 - 7 / 960 / (x * x)) / (x * x)
-    return head + np.log1p((end - rank) / rank) + series(end) - series(rank)
+    start_half = np.maximum(rank, _EXACT) + 0.5
+    end_half = np.maximum(end, _EXACT) + 0.5
+    tail = np.log1p((end_half - start_half) / start_half)
+    return head + tail + _harmonic_series(end_half) - _harmonic_series(start_half)
 
 
-def _hypergeometric_mean(score, items, wanted, slots):
-    """Mean of score(j) when `slots` of `items` are drawn and j of the `wanted` ones are among them."""
-    spare = items - wanted - slots
-    more = lambda j: (wanted - j) * (slots - j) / ((j + 1) * (spare + j + 1))  # chance of j + 1 over that of j
-    fewer = lambda j: j * (spare + j) / ((wanted - j + 1) * (slots - j + 1))  # chance of j - 1 over that of j
-    mode = (slots + 1) * (wanted + 1) // (items + 2)
-    mean, weights = score(mode), 1.0
+def _harmonic_series(x):
+    """Return the harmonic number of n less log(n + ½) and Euler's constant, for x = n + ½."""
+    return (1 / 24 - 7 / 960 / (x * x)) / (x * x)
+
+
+def _hypergeometric_mean(score, items, candidates, slots):
+    """Mean of score(j) when `slots` of `items` are drawn and j of the `candidates` are among them."""
+    spare = items - candidates - slots
+
+    def more(j):
+        """Return the probability of j + 1 over that of j."""
+        return (candidates - j) * (slots - j) / ((j + 1) * (spare + j + 1))
+
+    def fewer(j):
+        """Return the probability of j - 1 over that of j."""
+        return j * (spare + j) / ((candidates - j + 1) * (slots - j + 1))
+
+    mode = (slots + 1) * (candidates + 1) // (items + 2)
+    mean = score(mode)
+    weights = 1.0
     for step, ratio in ((1, more), (-1, fewer)):  # outwards from the likeliest j, until nothing is left to add
-        j, weight = mode, 1.0
-        while (weight := weight * ratio(j)).max(initial=0) > 1e-20:
+        j = mode
+        weight = ratio(j)
+        while weight.max(initial=0) > 1e-20:
             j = j + step
-            mean, weights = mean + weight * score(j), weights + weight
+            mean = mean + weight * score(j)
+            weights = weights + weight
+            weight = weight * ratio(j)
     return mean / weights
 
 
 def _valley(score, low, high):
-    """The j from `low` to `high` at which a score that falls, then rises, is lowest."""
+    """Find the j from `low` to `high` at which a score that falls, then rises, is lowest."""
     while (low < high).any():
         middle = (low + high) // 2
         rises = score(middle + 1) >= score(middle)
-        low, high = np.where(rises, low, np.minimum(middle + 1, high)), np.where(rises, middle, high)
+        low = np.where(rises, low, np.minimum(middle + 1, high))
+        high = np.where(rises, middle, high)
     return low

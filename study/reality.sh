@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every run of docs/reality-check.md, part by part:
 #
-#     bash benchmarks/reality.sh PART ...     # fashion losses lists unseen phase epochs centroids quantizer thresholds
+#     bash study/reality.sh PART ...     # fashion losses lists unseen phase epochs centroids quantizer thresholds
 #
 # From the repository's root, after `make install` and `source .venv/bin/activate`. `fashion` needs no download; the
 # other parts need data/cifar10_jpeg, data/miniimagenet100_10k and data/corel5k_21 in list format, and
@@ -10,21 +10,21 @@
 set -euo pipefail
 export LC_ALL=C
 
-rivals="relahash sweep --direct --file benchmarks/rivals.yml"
-classes="relahash sweep --direct --file benchmarks/centroids.yml"
+rivals="relahash sweep --direct --file study/rivals.yml"
+classes="relahash sweep --direct --file study/centroids.yml"
 mini="--root data/miniimagenet100_10k --top-k 1000"
 corel="--root data/corel5k_21 --top-k all"
 hidden="--root data/miniimagenet100_unseen --top-k 1000 --bits 64"
 
 fashion() {
-  relahash tune --file benchmarks/rivals_mini.yml --trials 16
-  relahash sweep --direct --file benchmarks/rivals_mini.yml --tuned results/tuned
-  relahash sweep --direct --file benchmarks/rivals_mini.yml
+  relahash tune --file study/rivals_mini.yml --trials 16
+  relahash sweep --direct --file study/rivals_mini.yml --tuned results/tuned
+  relahash sweep --direct --file study/rivals_mini.yml
 }
 
 losses() {
   for data in "" "$mini" "$corel"; do
-    relahash tune --file benchmarks/rivals.yml $data
+    relahash tune --file study/rivals.yml $data
     $rivals $data --tuned results/tuned
     $rivals $data
     $rivals $data --loss itq --loss-options '{"iterations": 0}'
@@ -72,7 +72,7 @@ epochs() { # a score after each epoch
 }
 
 centroids() { # which class gets which code
-  local ours=benchmarks.reassigned
+  local ours=study.reassigned
   for data in "$mini" "$corel" "$hidden"; do
     $classes $data
     $classes $data --centroids max_hamming --loss $ours:RelaHash $ours:OrthoHash $ours:DPN
@@ -80,19 +80,19 @@ centroids() { # which class gets which code
 }
 
 quantizer() { # product quantization at equal bytes, by FAISS
-  for data in "" "$mini" "--root data/corel5k_21"; do python -m benchmarks.quantizer $data; done
+  for data in "" "$mini" "--root data/corel5k_21"; do python -m study.quantizer $data; done
 }
 
 thresholds() { # one for each bit; the first runs need no download
   relahash sweep --direct --loss relahash orthohash --seed 0 1 2
-  python -m benchmarks.thresholds fashion_mini-64bits-orthohash-seed{0-44af8f4e,1-169cb674,2-93875ccc} \
+  python -m study.thresholds fashion_mini-64bits-orthohash-seed{0-44af8f4e,1-169cb674,2-93875ccc} \
     fashion_mini-64bits-relahash-seed{0-d65ef115,1-3f269d0e,2-80093580}
   local cifar="--dataset lists --root data/cifar10_jpeg" weights=data/weights
   relahash sweep $cifar --beta 50 --epochs 10 --precision bf16 --weights $weights/alexnet_features_imagenet1k.safetensors
   relahash sweep $cifar --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors \
     --epochs 18 --ema 0.99 --beta 8 --margin 0.5
   $rivals --bits 64 --seed 0 1 2 --loss relahash orthohash dpn csq
-  python -m benchmarks.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381,503ddb4a} \
+  python -m study.thresholds lists-cifar10_jpeg-64bits-relahash-seed0-{9ecc39bf,d6a5f381,503ddb4a} \
     lists-cifar10_jpeg-64bits-relahash-seed{1-20970619,2-5357d637} \
     lists-cifar10_jpeg-64bits-orthohash-seed{0-bdc6a2b7,1-68491caf,2-105b60a6} \
     lists-cifar10_jpeg-64bits-dpn-seed{0-a192bba5,1-4b323c15,2-1fbe53d1} \

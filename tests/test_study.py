@@ -1,0 +1,99 @@
+"""The study's own methods and scores: hand-worked cases; every file of a sweep and every name in it exists."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from relahash_nb.centroids import make_centroids, max_hamming
+from relahash_nb.losses import RelaHashLoss
+from relahash_nb.sweep import read_grid
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "study").glob("*.yml")), ids=lambda path: path.name)
+def test_every_grid_can_be_read(path):
+    grid = read_grid(path)
+    assert {"bits", "seed", "loss"} <= set(grid)
+    assert "cross_entropy_plain" not in grid["loss"]  # it is cross_entropy without batch norm
+
+
+def test_a_quantizers_ranking_is_scored_with_its_ties():
+    """By hand: two items tie in front, one of them relevant, and a relevant one comes last."""
+    pytest.importorskip("faiss")
+    from study.quantizer import score
+
+    index = SimpleNamespace(search=lambda query, count: (np.array([[1.0, 1, 2]]), np.array([[2, 0, 1]])))
+    query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0], [1, 1]])
+    scores = score(index, np.zeros((1, 4)), query, database, top_k=None)
+    first, second = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
+    assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})
+
+
+def test_the_ranking_by_cosine_is_that_of_each_pair():
+    from study.thresholds import cosine_score
+
+    generator = np.random.default_rng(0)
+    query, database = generator.standard_normal((5, 8)), generator.standard_normal((30, 8))
+    labels = np.eye(3, dtype=np.uint8)[generator.integers(0, 3, 35)]
+    expected = []
+    for item, label in zip(query, labels[:5], strict=True):
+        cosines = [item @ other / np.linalg.norm(item) / np.linalg.norm(other) for other in database]
+        hits = [bool(label @ labels[5 + row]) for row in np.argsort(cosines)[::-1]]
+        expected.append(np.mean([sum(hits[: rank + 1]) / (rank + 1) for rank, hit in enumerate(hits) if hit]))
+    assert cosine_score(query, database, labels[:5], labels[5:]) == pytest.approx(np.mean(expected))
+
+
+def test_thresholds_tell_apart_what_signs_do_not():
+    """Two items with the query's signs, one of them in doubt: some threshold lies between it and the query."""
+    from study.thresholds import spread_thresholds
+
+    query, database = np.ones((1, 64)), np.stack([np.full(64, 0.1), np.ones(64)])
+    parts = query, database, np.array([[1, 0]]), np.array([[0, 1], [1, 0]])
+    assert spread_thresholds(*parts, spread=0) == pytest.approx((1 + 1 / 2) / 2)  # tied
+    assert spread_thresholds(*parts, spread=0.5) == 1
+
+
+def test_classes_that_look_alike_are_given_near_codes_of_the_same_set():
+    from study.assigned import assigned
+
+    means = np.repeat(np.eye(4), 2, axis=0) + 0.01  # (8, 4): each two classes look alike
+    drawn = max_hamming(8, 8, np.random.default_rng(0))
+    given = assigned(8, 8, np.random.default_rng(0), means)
+    assert sorted(map(tuple, drawn)) == sorted(map(tuple, given))
+    agreement_drawn = sum(drawn[i] @ drawn[i + 1] for i in range(0, 8, 2))
+    agreement_given = sum(given[i] @ given[i + 1] for i in range(0, 8, 2))
+    assert agreement_given > agreement_drawn
+
+
+def test_classes_swap_their_centroids_when_their_codes_lie_there():
+    from study.reassigned import EVERY, RelaHash
+
+    centroids, targets = torch.tensor([[1.0, 1, 1, 1], [-1, 1, -1, 1], [1, 1, -1, -1]]), torch.eye(3)
+    loss, others = RelaHash(centroids, beta=8.0), RelaHashLoss(centroids[[1, 0, 2]], beta=8.0)
+    for _ in range(EVERY - 1):
+        loss(centroids[[1, 0, 2]], targets)
+    assert torch.equal(loss.centroids, centroids)
+    assert torch.equal(loss(centroids[[1, 0, 2]], targets), others(centroids[[1, 0, 2]], targets))
+    assert torch.equal(loss.centroids, centroids[[1, 0, 2]])
+
+
+@pytest.mark.parametrize("name", ["RelaHash", "OrthoHash", "DPN"])
+def test_a_reassigned_loss_is_the_loss_until_the_classes_swap(name):
+    from relahash_nb.losses import LOSSES
+    from study import reassigned
+
+    centroids = make_centroids(4, 16, "bernoulli")
+    codes = torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
+    targets = torch.eye(4)[torch.arange(8) % 4]
+    swapping = getattr(reassigned, name)(centroids)
+    fixed = LOSSES[name.lower()](centroids)
+    assert swapping.batch_norm == fixed.batch_norm
+    assert torch.equal(swapping(codes, targets), fixed(codes, targets))
+    swapping.eval()
+    for _ in range(reassigned.EVERY):
+        swapping(codes, targets)
+    assert torch.equal(swapping.centroids, fixed.centroids)  # only training counts
