@@ -4,29 +4,44 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torchvision
 from filelock import FileLock
 
 from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
-from relahash_nb.datasets.checks import DataError, check
-from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
+from relahash_nb.datasets.checks import DataError, check_splits
+from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
 from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
 from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
 from relahash_nb.files import SECONDS, timed
+from relahash_nb.pictures import CROPS
 
 __all__ = [
     "AUGMENTATIONS", "DATASETS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
     "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
 ]  # fmt: skip
 
-# The data set's class in torchvision, and what to put by hand where below `data_dir` when there is no network.
+
+class Source(NamedTuple):
+    """A data set of torchvision.
+
+    Attributes:
+        name: Of its class in `torchvision.datasets`.
+        files: What to download by hand where there is no network.
+        folder: Where to put it, below `data_dir`.
+    """
+
+    name: str
+    files: str
+    folder: str = ""
+
+
 TORCHVISION = {
-    "cifar10": ("CIFAR10", "", "cifar-10-python.tar.gz"),
-    "cifar100": ("CIFAR100", "", "cifar-100-python.tar.gz"),
-    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
+    "cifar10": Source("CIFAR10", "cifar-10-python.tar.gz"),
+    "cifar100": Source("CIFAR100", "cifar-100-python.tar.gz"),
+    "fashion_mnist": Source("FashionMNIST", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", "FashionMNIST/raw"),
 }
 
 
@@ -50,8 +65,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         raise DataError(data.findings)
     data = data.with_validation(config.validation_per_class, config.split_seed)
     if config.batch_size > len(data.train):
-        given, most = config.batch_size, len(data.train)
-        raise ValueError(f"batch_size: {given} is too large; {data.name} has {most} training images; give less")
+        count = f"{data.name} has {len(data.train)} training images"
+        raise ValueError(f"batch_size: {config.batch_size} is too large; {count}; give less")
     return data
 
 
@@ -59,22 +74,33 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     """The same without a refusal: what could be read, with the findings, errors first.
 
     With `augment` `crop` or `resized_crop` (imagenet100, coco, nuswide_21) files are kept at 8/7 of `image_size`, and
-    a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. RelaHash's own code does so
-    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before. `all_images` decodes
-    every file instead of a few. A ValueError says that there is nothing to inspect.
+    a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. The published code does so
+    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before.
+
+    Args:
+        config: Which data set, and where.
+        all_images: Whether every file is decoded, instead of a few.
+
+    Raises:
+        ValueError: There is nothing to inspect.
     """
     config = config.resolve()
     if config.dataset in ROOT_DATASETS and not (config.root and Path(config.root).is_dir()):
         raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
-    data = (DATASETS.get(config.dataset) or load_attribute(config.dataset))(config)
+    make_dataset = DATASETS.get(config.dataset) or load_attribute(config.dataset)
+    data = make_dataset(config)
     if not isinstance(data, Dataset):
         given = type(data).__name__
         raise ValueError(f"{config.dataset}: gave a {given}; expected a Dataset (see Dataset.from_arrays)")
     data = data.with_pool(replace(data.pool, image_size=config.image_size, centre=config.augment in CROPS))
-    findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
     notes = PUBLISHED.get(config.dataset, {}).get("notes", {})
-    findings = [replace(one, text=f"{one.text} ({notes[one.rule]})") if one.rule in notes else one for one in findings]
-    return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
+    findings = []
+    for finding in (*data.findings, *check_splits(data, config.drop_self_matches, all_images)):
+        if finding.rule in notes:
+            finding = replace(finding, text=f"{finding.text} ({notes[finding.rule]})")
+        findings.append(finding)
+    findings.sort(key=lambda finding: finding.level)  # errors first
+    return replace(data, findings=tuple(findings))
 
 
 def describe_dataset(data: Dataset) -> str:
@@ -84,53 +110,71 @@ def describe_dataset(data: Dataset) -> str:
         >>> describe_dataset(load_dataset(RunConfig()))
         'fashion_mini: 3,000 train, 500 query, 6,500 database images; 10 classes, one label an image'
     """
-    counts = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in ("train", "query", "database"))
+    counts = f"{len(data.train):,} train, {len(data.query):,} query, {len(data.database):,} database images"
     labels = "several labels" if data.multi_label else "one label"
-    return f"{data.name}: {counts} images; {len(data.class_names)} classes, {labels} an image"
+    return f"{data.name}: {counts}; {len(data.class_names)} classes, {labels} an image"
 
 
 def fashion_mini(config: RunConfig) -> Dataset:
     """7,000 images of Fashion-MNIST that come with the package: 3,000 train within 6,500 database, 500 query."""
     with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as file:
-        images, labels, part, ids = (file[name] for name in ("images", "labels", "split", "ids"))  # (M, 28, 28)
-        names = file["class_names"].tolist()
-    positions = dict(train=part == 0, database=part < 2, query=part == 2)
-    rows = {name: np.flatnonzero(chosen) for name, chosen in positions.items()}
-    return Dataset.from_arrays(images, labels, **rows, class_names=names, ids=ids, name=config.dataset)
+        split = file["split"]  # (M,): 0 train, 1 the rest of the database, 2 query
+        return Dataset.from_arrays(
+            file["images"],  # (M, 28, 28)
+            file["labels"],
+            train=np.flatnonzero(split == 0),
+            query=np.flatnonzero(split == 2),
+            database=np.flatnonzero(split < 2),
+            class_names=file["class_names"].tolist(),
+            ids=file["ids"],
+            name=config.dataset,
+        )
 
 
 def from_torchvision(config: RunConfig) -> Dataset:
-    """CIFAR-10, CIFAR-100 or Fashion-MNIST by torchvision, downloaded to `data_dir` where they are not there yet.
+    """CIFAR-10, CIFAR-100 or Fashion-MNIST by torchvision, downloaded to `data_dir` if they are not there yet.
 
-    A CIFAR archive in `data_dir` or in the working directory is used instead of a download. Where that fails too, a
-    ValueError says which file to put where.
+    A CIFAR archive in `data_dir` or in the working directory is used instead of a download.
+
+    Raises:
+        ValueError: The data cannot be had; the text says which file to put where.
     """
-    kind, place, files = TORCHVISION[config.dataset]
-    source, data_dir = getattr(torchvision.datasets, kind), project_path(config.data_dir)
-
-    def both(download: bool) -> list[Any]:
-        return [source(data_dir, train=train, download=download) for train in (True, False)]
-
+    source = TORCHVISION[config.dataset]
+    data_dir = project_path(config.data_dir)
     try:
-        parts = both(download=False)
+        parts = _open_parts(source, data_dir, download=False)
     except (OSError, RuntimeError, ValueError):
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(data_dir / f".{config.dataset}.lock"):  # the runs of a sweep begin at once
-                # Uploaded to the working directory, or to Colab's file panel; again where it was there in part before.
-                brought = next(filter(Path.is_file, (Path(files), Path("/content", files))), None)
-                at = data_dir / files
-                if brought and not (at.exists() and at.stat().st_size == brought.stat().st_size):
-                    shutil.copy(brought, at)
-                parts = both(download=True)
+            parts = _download_parts(source, data_dir, config.dataset)
         except (OSError, RuntimeError, ValueError, tarfile.TarError) as error:
             reason = " ".join(str(error).split())
-            text = f"not in {data_dir}, and not to be downloaded ({reason}); put {files} into {data_dir / place}"
+            remedy = f"put {source.files} into {data_dir / source.folder}"
+            text = f"not in {data_dir}, and not to be downloaded ({reason}); {remedy}"
             raise ValueError(f"{config.dataset}: {text}") from None
     images = np.concatenate([np.asarray(part.data) for part in parts])  # (M, H, W[, 3])
     labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
-    positions = split_pool(labels, np.arange(len(labels)) >= len(parts[0]), config.protocol, config.split_seed)
+    official_test = np.arange(len(labels)) >= len(parts[0])
+    positions = split_pool(labels, official_test, config.protocol, config.split_seed)
     return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
+
+
+def _open_parts(source: Source, data_dir: Path, download: bool) -> list[Any]:
+    """The official training set and the official test set."""
+    open_part = getattr(torchvision.datasets, source.name)
+    return [open_part(data_dir, train=train, download=download) for train in (True, False)]
+
+
+def _download_parts(source: Source, data_dir: Path, name: str) -> list[Any]:
+    """The same, downloaded, or from an archive that somebody put into the working directory or Colab's file panel."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    target = data_dir / source.files
+    with FileLock(data_dir / f".{name}.lock"):  # the runs of a sweep begin at once
+        for archive in (Path(source.files), Path("/content", source.files)):
+            if archive.is_file():
+                if not target.exists() or target.stat().st_size != archive.stat().st_size:  # it was there in part
+                    shutil.copy(archive, target)
+                break
+        return _open_parts(source, data_dir, download=True)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or
