@@ -1,20 +1,14 @@
 """Data sets by name: `DATASETS[name](config)` gives the splits; `load_dataset` checks them and adds validation."""
 
-import shutil
-import tarfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-import torchvision
-from filelock import FileLock
-
-from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
+from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute
 from relahash_nb.datasets.checks import DataError, check_splits
 from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
 from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
-from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
+from relahash_nb.datasets.sources import fashion_mini, from_torchvision, split_pool
+from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
 from relahash_nb.files import SECONDS, timed
 from relahash_nb.pictures import CROPS
 
@@ -22,27 +16,6 @@ __all__ = [
     "AUGMENTATIONS", "DATASETS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
     "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
 ]  # fmt: skip
-
-
-class Source(NamedTuple):
-    """A data set of torchvision.
-
-    Attributes:
-        name: Of its class in `torchvision.datasets`.
-        files: What to download by hand where there is no network.
-        folder: Where to put it, below `data_dir`.
-    """
-
-    name: str
-    files: str
-    folder: str = ""
-
-
-TORCHVISION = {
-    "cifar10": Source("CIFAR10", "cifar-10-python.tar.gz"),
-    "cifar100": Source("CIFAR100", "cifar-100-python.tar.gz"),
-    "fashion_mnist": Source("FashionMNIST", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", "FashionMNIST/raw"),
-}
 
 
 @timed("data")
@@ -113,68 +86,6 @@ def describe_dataset(data: Dataset) -> str:
     counts = f"{len(data.train):,} train, {len(data.query):,} query, {len(data.database):,} database images"
     labels = "several labels" if data.multi_label else "one label"
     return f"{data.name}: {counts}; {len(data.class_names)} classes, {labels} an image"
-
-
-def fashion_mini(config: RunConfig) -> Dataset:
-    """7,000 images of Fashion-MNIST that come with the package: 3,000 train within 6,500 database, 500 query."""
-    with np.load(package_file("data/fashion_mini.npz"), allow_pickle=False) as file:
-        split = file["split"]  # (M,): 0 train, 1 the rest of the database, 2 query
-        return Dataset.from_arrays(
-            file["images"],  # (M, 28, 28)
-            file["labels"],
-            train=np.flatnonzero(split == 0),
-            query=np.flatnonzero(split == 2),
-            database=np.flatnonzero(split < 2),
-            class_names=file["class_names"].tolist(),
-            ids=file["ids"],
-            name=config.dataset,
-        )
-
-
-def from_torchvision(config: RunConfig) -> Dataset:
-    """CIFAR-10, CIFAR-100 or Fashion-MNIST by torchvision, downloaded to `data_dir` if they are not there yet.
-
-    A CIFAR archive in `data_dir` or in the working directory is used instead of a download.
-
-    Raises:
-        ValueError: The data cannot be had; the text says which file to put where.
-    """
-    source = TORCHVISION[config.dataset]
-    data_dir = project_path(config.data_dir)
-    try:
-        parts = _open_parts(source, data_dir, download=False)
-    except (OSError, RuntimeError, ValueError):
-        try:
-            parts = _download_parts(source, data_dir, config.dataset)
-        except (OSError, RuntimeError, ValueError, tarfile.TarError) as error:
-            reason = " ".join(str(error).split())
-            remedy = f"put {source.files} into {data_dir / source.folder}"
-            text = f"not in {data_dir}, and not to be downloaded ({reason}); {remedy}"
-            raise ValueError(f"{config.dataset}: {text}") from None
-    images = np.concatenate([np.asarray(part.data) for part in parts])  # (M, H, W[, 3])
-    labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
-    official_test = np.arange(len(labels)) >= len(parts[0])
-    positions = split_pool(labels, official_test, config.protocol, config.split_seed)
-    return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
-
-
-def _open_parts(source: Source, data_dir: Path, download: bool) -> list[Any]:
-    """The official training set and the official test set."""
-    open_part = getattr(torchvision.datasets, source.name)
-    return [open_part(data_dir, train=train, download=download) for train in (True, False)]
-
-
-def _download_parts(source: Source, data_dir: Path, name: str) -> list[Any]:
-    """The same, downloaded, or from an archive that somebody put into the working directory or Colab's file panel."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    target = data_dir / source.files
-    with FileLock(data_dir / f".{name}.lock"):  # the runs of a sweep begin at once
-        for archive in (Path(source.files), Path("/content", source.files)):
-            if archive.is_file():
-                if not target.exists() or target.stat().st_size != archive.stat().st_size:  # it was there in part
-                    shutil.copy(archive, target)
-                break
-        return _open_parts(source, data_dir, download=True)
 
 
 # Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,27 +39,6 @@ WARNINGS = (
     "unknown list",
 )
 RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
-
-
-class Protocol(NamedTuple):
-    """How many images of all classes together a split of the literature has.
-
-    Attributes:
-        queries: Images that are searched with.
-        train: Images that are learned from; None: the whole database.
-        disjoint: Whether the database leaves the training images out.
-    """
-
-    queries: int
-    train: int | None
-    disjoint: bool = False
-
-
-PROTOCOLS = {
-    "1": Protocol(queries=1_000, train=5_000),
-    "1-disjoint": Protocol(queries=1_000, train=5_000, disjoint=True),
-    "2": Protocol(queries=10_000, train=None),
-}
 
 
 @dataclass(frozen=True)
@@ -327,32 +306,3 @@ def _as_targets(targets: Any, count: int) -> Tensor:
     if labels.ndim == 1:
         return one_hot(labels)
     return torch.as_tensor(labels > 0).to(torch.uint8)
-
-
-def split_pool(labels: np.ndarray, official_test: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:
-    """Draws CIFAR's splits evenly over the classes.
-
-    Args:
-        labels: (M,) class numbers of the pool.
-        official_test: (M,) bool, the queries of protocol `2-official`.
-        protocol: `2-official` or a key of `PROTOCOLS`.
-        seed: From 0 up; the split depends on it and on nothing else.
-
-    Returns:
-        Rising positions (N,) int64 in the pool of `train`, `query` and `database`.
-    """
-    if protocol == "2-official":
-        database = np.flatnonzero(~official_test)
-        return {"train": database, "query": np.flatnonzero(official_test), "database": database}
-    counts = PROTOCOLS[protocol]
-    classes = np.unique(labels)
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(np.flatnonzero(labels == label)) for label in classes]
-    query_end = counts.queries // len(classes)
-    train_end = None if counts.train is None else query_end + counts.train // len(classes)
-    database_start = train_end if counts.disjoint else query_end
-    return {
-        "train": np.sort(np.concatenate([order[query_end:train_end] for order in orders])),
-        "query": np.sort(np.concatenate([order[:query_end] for order in orders])),
-        "database": np.sort(np.concatenate([order[database_start:] for order in orders])),
-    }
