@@ -13,8 +13,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import AUGMENTATIONS, Dataset, Pool, Split, load_dataset, prepare, split_pool
+from relahash_nb.datasets import AUGMENTATIONS, Dataset, Pool, Split, load_dataset, prepare, sources, split_pool
 from relahash_nb.datasets.images import FileImages, jitter, shift
+from relahash_nb.datasets.sources import Protocol
 from relahash_nb.features import forward_blocks
 from relahash_nb.models import HashModel
 
@@ -41,11 +42,8 @@ def test_fashion_mini_is_balanced_and_its_splits_are_what_they_say():
     ],
 )
 def test_cifar_s_protocols_have_their_counts(protocol, query, train, database, monkeypatch):
-    from relahash_nb.datasets import splits
-
-    monkeypatch.setattr(
-        splits, "PROTOCOLS", {"1": (100, 500, False), "1-disjoint": (100, 500, True), "2": (1_000, None, False)}
-    )
+    small = {"1": Protocol(100, 500), "1-disjoint": Protocol(100, 500, disjoint=True), "2": Protocol(1_000, None)}
+    monkeypatch.setattr(sources, "PROTOCOLS", small)
     official = np.arange(6_000) >= 5_000
     parts = split_pool(POOL, official, protocol, seed=3)
     assert {name: len(rows) for name, rows in parts.items()} == dict(query=query, train=train, database=database)
@@ -92,7 +90,7 @@ def test_lists_share_images_and_keep_several_labels(list_folder):
 
 @pytest.mark.parametrize("root", [None, "no/such/folder"])
 def test_a_missing_root_is_said(root):
-    with pytest.raises(ValueError, match=r"root: .* given; lists needs the folder that holds the images"):
+    with pytest.raises(ValueError, match=r"^root: .*lists"):
         load_dataset(RunConfig(dataset="lists", root=root))
 
 
@@ -105,11 +103,6 @@ def test_files_are_the_same_whether_decoded_at_once_or_batch_by_batch(image_fold
 def test_a_file_is_enlarged_to_the_size_asked_for(image_folder):
     files = FileImages(image_folder, ["red/00.png"], size=224)
     assert files.shape == files[[0]].shape == (1, 3, 224, 224)
-
-
-def test_a_long_thin_image_is_cut_before_it_is_enlarged(tmp_path):
-    Image.new("L", (2, 400_000), 99).save(tmp_path / "thread.png")
-    assert FileImages(tmp_path, ["thread.png"], 64)[[0]].unique().tolist() == [99]
 
 
 def test_resizing_is_pillow_s_to_one_level():
@@ -176,7 +169,7 @@ def test_validation_comes_out_of_training_alone():
 
 def test_too_large_a_validation_split_is_said():
     for count in (2, 5):  # all training images, or more
-        with pytest.raises(ValueError, match=f"validation_per_class: {count} given; toy has too few training images"):
+        with pytest.raises(ValueError, match=f"^validation_per_class: {count} .*toy"):
             toy(train=[0, 1, 2, 3], database=list(range(8))).with_validation(count, seed=0)
 
 
@@ -195,9 +188,9 @@ def test_the_fingerprint_knows_pixels_targets_and_splits():
 
 
 def test_a_batch_larger_than_the_training_set_is_said():
-    with pytest.raises(ValueError, match="batch_size: 4000 is too large; fashion_mini has 3000 training images"):
+    with pytest.raises(ValueError, match=r"^batch_size: 4000 .*fashion_mini has 3000 "):
         load_dataset(RunConfig(batch_size=4000))
-    with pytest.raises(ValueError, match="batch_size: 2950 is too large; fashion_mini has 2900 training images"):
+    with pytest.raises(ValueError, match=r"^batch_size: 2950 .*fashion_mini has 2900 "):
         load_dataset(RunConfig(validation_per_class=10, batch_size=2950))
 
 
@@ -208,7 +201,7 @@ def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", no_network)
-    with pytest.raises(ValueError, match=r"cifar10: not in .*\(no route to host\); put cifar-10-python.tar.gz into"):
+    with pytest.raises(ValueError, match=r"^cifar10: .*no route to host.*cifar-10-python\.tar\.gz"):
         load_dataset(RunConfig(dataset="cifar10", data_dir=str(tmp_path)))
 
 
@@ -232,7 +225,7 @@ def test_an_archive_that_someone_brought_is_used(place, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Archive)
     monkeypatch.chdir(tmp_path)
     config = RunConfig(dataset="cifar10", data_dir=str(tmp_path / "data"))
-    with pytest.raises(ValueError, match=r"put cifar-10-python\.tar\.gz into .*data$"):
+    with pytest.raises(ValueError, match=r"cifar-10-python\.tar\.gz.*data$"):
         load_dataset(config)
     (tmp_path / place / "cifar-10-python.tar.gz").write_text("")
     assert len(load_dataset(config).pool.ids) == 12_000
@@ -263,7 +256,7 @@ def test_an_archive_is_read_when_its_upload_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/nothing")
     monkeypatch.chdir(tmp_path)
     archive.write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match=r"put cifar-10-python\.tar\.gz into data"):
+    with pytest.raises(ValueError, match=r"cifar-10-python\.tar\.gz.*data"):
         load_dataset(RunConfig(dataset="cifar10"))
     archive.write_bytes(whole)
     data = load_dataset(RunConfig(dataset="cifar10"))
@@ -303,7 +296,7 @@ def test_what_is_no_data_set_is_said(monkeypatch):
     import relahash_nb.config
 
     monkeypatch.setattr(relahash_nb.config, "own", lambda config: ([], []), raising=False)
-    with pytest.raises(ValueError, match=r"config:own: gave a tuple; expected a Dataset \(see Dataset.from_arrays\)"):
+    with pytest.raises(ValueError, match=r"config:own: .*tuple.*Dataset"):
         load_dataset(RunConfig(dataset="relahash_nb.config:own"))
 
 
@@ -317,7 +310,7 @@ def test_arrays_of_any_layout_become_a_data_set(layout):
     if layout == "NHWC":
         assert torch.equal(data.pool.images[1], torch.from_numpy(images[1]).permute(2, 0, 1))
     for wrong, targets in ((images.astype(np.float32), [0] * 6), (images, [0] * 5), (images[0, 0], [0] * 6)):
-        with pytest.raises(ValueError, match=r"(images|targets): .* given"):
+        with pytest.raises(ValueError, match=r"^(images|targets): "):
             Dataset.from_arrays(wrong, targets, train=[0], query=[1])
 
 

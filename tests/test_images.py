@@ -1,4 +1,4 @@
-"""Images of every kind as 8-bit RGB, decoded once and kept; crops of an image's own."""
+"""Files decoded once and kept; crops of a batch, drawn for each image."""
 
 import os
 import shutil
@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image
-from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
@@ -20,77 +18,7 @@ from relahash_nb.datasets.images import crop, resized_crop
 from relahash_nb.features import decode_images, forward_blocks, pool_features
 from relahash_nb.models import HashModel, build_model
 
-SIDE = 16
-ORANGE = (240, 120, 40)
 ALL = torch.arange
-
-
-def first(path, size=SIDE):
-    """(size, size, 3) uint8 of one file."""
-    return FileImages(path.parent, [path.name], size)[[0]][0].permute(1, 2, 0).numpy()
-
-
-def plain(mode, colour, **options):
-    return Image.new(mode, (SIDE, SIDE), colour), options
-
-
-def palette():
-    image = Image.new("P", (SIDE, SIDE), 1)
-    image.putpalette([0, 0, 0, *ORANGE])
-    return image, dict(format="GIF")
-
-
-def animation():
-    frames = [Image.new("RGB", (SIDE, SIDE), colour) for colour in (ORANGE, (0, 0, 0))]
-    return frames[0], dict(format="GIF", save_all=True, append_images=frames[1:])
-
-
-KINDS = {
-    "grey": (plain("L", 77), (77, 77, 77)),
-    "black and white": (plain("1", 1), (255, 255, 255)),
-    "grey, half transparent": (plain("LA", (0, 128)), (127, 127, 127)),
-    "transparent": (plain("RGBA", (255, 0, 0, 0)), (255, 255, 255)),
-    "opaque": (plain("RGBA", (*ORANGE, 255)), ORANGE),
-    "one colour transparent": (plain("RGB", ORANGE, transparency=ORANGE), (255, 255, 255)),
-    "palette": (palette(), ORANGE),
-    "animated": (animation(), ORANGE),
-    "16 bits": (plain("I;16", 200 << 8), (200, 200, 200)),
-    "16 bits, TIFF": (plain("I;16", (200 << 8) + 255, format="TIFF"), (200, 200, 200)),
-    "CMYK": (plain("CMYK", (0, 255, 255, 0), format="JPEG"), (255, 0, 0)),
-    "CMYK, TIFF": (plain("CMYK", (255, 0, 255, 0), format="TIFF"), (0, 255, 0)),
-    "bitmap": (plain("RGB", ORANGE, format="BMP"), ORANGE),
-    "webp": (plain("RGB", ORANGE, format="WEBP", lossless=True), ORANGE),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_becomes_rgb(kind, tmp_path, recwarn):
-    (image, options), expected = KINDS[kind]
-    image.save(tmp_path / "image", **({"format": "PNG"} | options))
-    pixels = first(tmp_path / "image")
-    assert pixels.shape == (SIDE, SIDE, 3) and pixels.dtype == np.uint8
-    assert np.abs(pixels.astype(int) - expected).max() <= 3  # GIF's and JPEG's colours are near
-    assert not recwarn.list
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_s_orientation_is_honoured(orientation, tmp_path):
-    upright = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    upright[:8, :8], upright[8:, :8] = 255, 128  # a corner and an edge: no turn or mirror image looks the same
-    stored = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(upright, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "image", format="PNG", exif=exif)
-    assert np.array_equal(first(tmp_path / "image"), upright)
 
 
 def test_links_within_the_root_are_followed_and_others_are_not(image_folder, tmp_path):
@@ -103,25 +31,8 @@ def test_links_within_the_root_are_followed_and_others_are_not(image_folder, tmp
     assert files.files[:, 0].tolist() == [(root / "red" / "00.png").stat().st_size] * 3 + [-1, -2]
     first, second, third = FileImages(root, files.paths[:3], 8)[[0, 1, 2]]
     assert torch.equal(first, third) and torch.equal(second, third)
-    with pytest.raises(ValueError, match="leads out of"):
+    with pytest.raises(ValueError, match=r"out\.png"):
         FileImages(root, ["out.png"], 8)[[0]]
-
-
-def photograph(height, width):
-    """Smooth colours with fine detail."""
-    y, x = np.mgrid[:height, :width] / 40
-    noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
-    waves = np.stack([np.sin(x) + np.cos(y), np.sin(x * y / 4), np.cos(x + 2 * y)], 2) * 55 + 128
-    return Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8))
-
-
-def test_a_large_jpeg_that_is_decoded_small_is_within_a_level_of_the_whole(tmp_path):
-    photograph(512, 640).save(tmp_path / "image.jpg", quality=92)
-    fast = first(tmp_path / "image.jpg", size=64).astype(float)
-    with Image.open(tmp_path / "image.jpg") as image:
-        whole = V.center_crop(V.resize(image.convert("RGB"), [64]), [64, 64])
-    difference = np.abs(fast - np.asarray(whole, dtype=float))
-    assert difference.mean() < 1 and difference.max() <= 8
 
 
 def test_a_crop_is_a_part_of_its_own_image():
@@ -136,13 +47,13 @@ def test_a_crop_is_a_part_of_its_own_image():
 
 def test_each_image_is_drawn_for_anew_and_from_the_generator_alone():
     """Of images whose pixels say where they are, the parts lie elsewhere and have other heights."""
-    rows = torch.arange(256, dtype=torch.uint8)[:, None].expand(50, 3, 256, 256)
+    rows = torch.arange(256, dtype=torch.uint8)[:, None].expand(40, 1, 256, 64)
     before = torch.get_rng_state()
     parts = resized_crop(rows, torch.Generator().manual_seed(0)).int()
-    assert torch.equal(torch.get_rng_state(), before) and parts.shape == (50, 3, 224, 224)
+    assert torch.equal(torch.get_rng_state(), before) and parts.shape == (40, 1, 224, 56)
     heights = (parts.amax((1, 2, 3)) - parts.amin((1, 2, 3))) / 256
-    assert len(parts[:, 0, 0, 0].unique()) > 25 and len(heights.unique()) > 25
-    assert heights.min() > 0.2 and heights.max() <= 1  # of an area of 0.08 to 1, at a ratio of 3/4 to 4/3
+    assert len(parts[:, 0, 0, 0].unique()) > 20 and len(heights.unique()) > 20
+    assert heights.min() >= 0.1 and heights.max() <= 1 / 3  # an area of 0.08 to 1, ratio 3/4 to 4/3, 64 pixels wide
     torch.rand(9)
     assert torch.equal(parts, resized_crop(rows, torch.Generator().manual_seed(0)).int())
 
@@ -165,8 +76,14 @@ def config(list_folder, tmp_path) -> RunConfig:
 @pytest.fixture
 def decodes(monkeypatch) -> list[int]:
     """The items that were decoded."""
-    seen, decode = [], FileImages._decode
-    monkeypatch.setattr(FileImages, "_decode", lambda self, row: [seen.append(row), decode(self, row)][1])
+    seen = []
+    decode = FileImages._decode
+
+    def watch(self, row):
+        seen.append(row)
+        return decode(self, row)
+
+    monkeypatch.setattr(FileImages, "_decode", watch)
     return seen
 
 
@@ -209,7 +126,7 @@ def test_other_files_sizes_and_margins_have_files_of_their_own(change, config):
 def test_an_image_that_breaks_after_the_check_is_named_and_leaves_no_cache(config):
     data = load_dataset(config)
     Path(config.root, "images", "21.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"21\.png: not a readable image"):
+    with pytest.raises(ValueError, match=r"21\.png: "):
         decode_images(data, config)
     assert {file.suffix for file in Path(config.data_dir).rglob("*.*")} <= {".lock"}  # empty; filelock may keep it
 

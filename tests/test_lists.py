@@ -45,6 +45,18 @@ def test_a_long_list_is_what_a_plain_reader_reads(tmp_path):
     assert np.array_equal(read, np.array([line[1:] for line in plain], dtype=int))
 
 
+@pytest.mark.parametrize("text", ["+1", "-0", "1_0", "１", "1.0", "01", "True"])
+def test_only_the_digits_0_and_1_are_labels(text, tmp_path):
+    """NumPy and int() take more for a number."""
+    (tmp_path / "list.txt").write_text(f"a.png 0 1\nb.png 1 {text}\n")
+    with pytest.raises(ValueError, match=r"list\.txt:2: "):
+        read_list(tmp_path / "list.txt")
+    (tmp_path / "numbers.txt").write_text(f"a.png 0\nb.png {text}\n")
+    if text != "01":
+        with pytest.raises(ValueError, match=r"numbers\.txt:2: "):
+            read_list(tmp_path / "numbers.txt")
+
+
 def test_paths_that_name_one_file_are_one(tmp_path):
     (tmp_path / "list.txt").write_text("./a/b.png 1 0\na//b.png 1 0\na/./b.png 1 0\na./b.png 1 0\n")
     assert read_list(tmp_path / "list.txt")[0] == ["a/b.png", "a/b.png", "a/b.png", "a./b.png"]
@@ -84,37 +96,28 @@ def copied(root):
     shutil.copy(root / "images" / "03.png", root / "images" / "18.png")
 
 
-WARNINGS = {
-    "query in database": (
-        shared_query,
-        "query: 2 of 2 images are in the database too, and each finds itself; drop_self_matches helps: "
-        "images/12.png (test.txt:1), images/13.png (test.txt:2)",
-    ),
-    "listed twice": (repeated, "train: 2 of 14 images stand there before: images/04.png (train.txt:13), images/05.png"),
-    "no label": (unlabelled, "query: 1 of 2 images have no label: images/18.png (test.txt:1)"),
-    "no item": (unlearned_class, "train: 1 of 5 classes have no image: 4"),
-    "copies": (
-        copied,
-        "query: 1 of 6 images are, byte by byte, images of other names in train: images/18.png (test.txt:1)",
-    ),
+WARNINGS = {  # what is done to the lists; what the warning's line must name
+    "query in database": (shared_query, ["query: 2 of 2 ", "images/12.png (test.txt:1), images/13.png (test.txt:2)"]),
+    "listed twice": (repeated, ["train: 2 of 14 ", "images/04.png (train.txt:13), images/05.png (train.txt:14)"]),
+    "no label": (unlabelled, ["query: 1 of 2 ", "images/18.png (test.txt:1)"]),
+    "no item": (unlearned_class, ["train: 1 of 5 classes ", ": 4"]),
+    "copies": (copied, ["query: 1 of 6 ", " in train", "images/18.png (test.txt:1)"]),
 }
 
 
 @pytest.mark.parametrize("rule", WARNINGS)
 def test_a_warning_is_printed_and_no_reason_to_stop(rule, list_folder, tmp_path, capsys):
-    change, said = WARNINGS[rule]
+    change, named = WARNINGS[rule]
     root = shutil.copytree(list_folder, tmp_path / "odd")
     change(root)
     assert main(["check", "--dataset", "lists", "--root", str(root), "--images"]) == 0
-    printed = capsys.readouterr().out
-    assert f"warning: {said}" in printed and "\n0 errors, " in printed
+    printed = capsys.readouterr().out.splitlines()
     data = inspect_dataset(RunConfig(dataset="lists", root=str(root)), all_images=True)
-    assert rule in [finding.rule for finding in data.findings]
-    assert load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4)).findings == tuple(
-        finding
-        for finding in data.findings
-        if finding.rule != "copies"  # for which every file has to be read
-    )
+    first = next(finding for finding in data.findings if finding.rule == rule)
+    assert f"warning: {first.text}" in printed and all(part in first.text for part in named)
+    assert printed[-1].startswith("0 errors, ")
+    quick = tuple(finding for finding in data.findings if finding.rule != "copies")  # for these every file is read
+    assert load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4)).findings == quick
 
 
 def test_a_query_of_a_class_that_the_database_lacks_has_nothing_to_find(list_folder, tmp_path):
@@ -123,7 +126,7 @@ def test_a_query_of_a_class_that_the_database_lacks_has_nothing_to_find(list_fol
     (root / "database.txt").write_text("images/12.png 1 0 0 0\n")
     data = inspect_dataset(RunConfig(dataset="lists", root=str(root)))
     (found,) = [finding.text for finding in data.findings if finding.rule == "nothing to find"]
-    assert found == "query: 1 of 3 images have no relevant item in the database: images/19.png (test.txt:2)"
+    assert found.startswith("query: 1 of 3 ") and found.endswith(": images/19.png (test.txt:2)")
 
 
 def test_a_whole_data_set_has_no_findings(list_folder, image_folder, capsys):
@@ -156,10 +159,10 @@ def test_published_lists_are_known_by_their_sum_and_their_counts(published, list
     (root / "train.txt").write_text("".join((root / "train.txt").read_text().splitlines(keepends=True)[:9]))
     findings = load_dataset(config).findings
     assert [finding.rule for finding in findings] == ["count", "unknown list"]
-    assert "train.txt: 9 images; the published list has 12" in findings[0].text
-    assert "test.txt: as many images as in the published list, but its SHA-256 is another" in findings[1].text
+    assert all(part in findings[0].text for part in ("train.txt: 9 ", "12"))
+    assert all(part in findings[1].text for part in ("test.txt: ", "SHA-256"))
     unlearned_class(root)
-    assert "5 classes; the published lists have 4" in load_dataset(config).findings[0].text
+    assert all(part in load_dataset(config).findings[0].text for part in (": 5 classes", "4"))
 
 
 def test_coco_s_leak_is_named_and_left_out_of_the_rankings(published, list_folder, tmp_path):
@@ -170,8 +173,7 @@ def test_coco_s_leak_is_named_and_left_out_of_the_rankings(published, list_folde
     assert config.drop_self_matches and config.top_k == 5_000
     data = load_dataset(config)
     (leak,) = [finding.text for finding in data.findings if finding.rule == "query in database"]
-    assert leak.startswith("query: 6 of 6 images are in the database too, and each is left out of its ranking: ")
-    assert leak.endswith("(HashNet's published COCO lists are so)")
+    assert leak.startswith("query: 6 of 6 ") and leak.endswith(f"({PUBLISHED['coco']['notes']['query in database']})")
     assert data.query.positions_in(data.database).tolist() == list(range(18, 24))
 
 
@@ -180,13 +182,13 @@ def test_nuswide_s_missing_database_is_said_with_where_it_may_be(list_folder, tm
     (root / "database.txt").unlink()
     assert main(["check", "--dataset", "nuswide_21", "--root", str(root)]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
-    assert "database.txt: no such list" in line and "193,734 lines" in line and "README" in line
+    assert "database.txt: " in line and "193,734 lines" in line
 
 
 def test_each_rule_is_an_error_or_a_warning_and_only_errors_stop():
     assert set(RULES.values()) == {"error", "warning"}
     findings = [Finding("no label", "a"), Finding("one class", "b"), Finding("list", "c")]
-    assert str(DataError(findings)) == "b (and 1 more; relahash check lists all)"
+    assert str(DataError(findings)).startswith("b (and 1 more; ")
 
 
 def test_an_unreadable_image_is_found_among_all(list_folder, tmp_path, capsys, monkeypatch):
@@ -198,24 +200,25 @@ def test_an_unreadable_image_is_found_among_all(list_folder, tmp_path, capsys, m
     data = ["--dataset", "lists", "--root", str(root)]
     assert main(["check", *data]) == 0
     assert main(["check", *data, "--images"]) == 1
-    assert "error: 1 of 24 images cannot be used: " in capsys.readouterr().out
+    assert "error: 1 of 24 images " in capsys.readouterr().out
 
 
-CLASS_NAMES = {
-    "latin-1": ("hai\nbär\nc\nd\n".encode("latin-1"), "error: {}: not UTF-8 text"),
-    "too few": (b"ant\nbee\n", "warning: {}: 2 names; the lists have 4 classes, which are numbered instead"),
-    "twice": (b"crane\nbee\ncrane\nd\n", "warning: {}: crane stands there more than once; the later are numbered"),
+CLASS_NAMES = {  # the file; the finding's level and what its line names; the names that are then used
+    "latin-1": ("hai\nbär\nc\nd\n".encode("latin-1"), "error", "UTF-8", ("0", "1", "2", "3")),
+    "too few": (b"ant\nbee\n", "warning", "2 names; the lists have 4 classes", ("0", "1", "2", "3")),
+    "twice": (b"crane\nbee\ncrane\nd\n", "warning", "crane", ("crane", "bee", "crane (2)", "d")),
 }
 
 
 @pytest.mark.parametrize("kind", CLASS_NAMES)
 def test_faults_of_class_names_are_named(kind, list_folder, tmp_path):
-    content, said = CLASS_NAMES[kind]
+    content, level, named, used = CLASS_NAMES[kind]
     root = shutil.copytree(list_folder, tmp_path / "named")
     (root / "classes.txt").write_bytes(content)
     data = inspect_dataset(RunConfig(dataset="lists", root=str(root)))
-    assert str(data.findings[0]).startswith(said.format(root / "classes.txt"))
-    assert data.class_names == (("crane", "bee", "crane (2)", "d") if kind == "twice" else tuple("0123"))
+    finding = data.findings[0]
+    assert finding.level == level and finding.text.startswith(f"{root / 'classes.txt'}: ") and named in finding.text
+    assert data.class_names == used
 
 
 def test_a_split_without_any_label_is_an_error(list_folder, tmp_path):
@@ -223,18 +226,18 @@ def test_a_split_without_any_label_is_an_error(list_folder, tmp_path):
     for name in ("train.txt", "test.txt", "database.txt"):
         lines = [line.split()[0] for line in (root / name).read_text().splitlines()]
         (root / name).write_text("".join(f"{line} 0 0 0 0\n" for line in lines))
-    with pytest.raises(DataError, match="train: none of 12 images has a label"):
+    with pytest.raises(DataError, match=r"^train: none of 12 "):
         load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
 
 
 def test_a_path_of_megabytes_is_cut_in_the_message(list_folder, tmp_path):
     root = shutil.copytree(list_folder, tmp_path / "long")
-    (root / "test.txt").write_text(f"images/{'x' * 10**7}.png 1 0 0 0\n")
-    with pytest.raises(DataError, match="images are not there: images/xxx") as caught:
+    (root / "test.txt").write_text(f"images/{'x' * 10**6}.png 1 0 0 0\n")
+    with pytest.raises(DataError, match="images/xxx") as caught:
         load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
     assert len(str(caught.value)) < 400
-    (root / "test.txt").write_text(f"/{'x' * 10**7}.png 1 0 0 0\n")
-    with pytest.raises(DataError, match="leads out") as caught:
+    (root / "test.txt").write_text(f"/{'x' * 10**6}.png 1 0 0 0\n")
+    with pytest.raises(DataError, match=r"test\.txt:1: ") as caught:
         load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
     assert len(str(caught.value)) < 400
 
@@ -245,7 +248,7 @@ def test_a_link_loop_is_a_missing_image(list_folder, tmp_path):
     (root / "images" / "05.png").symlink_to("06.png")
     (root / "images" / "06.png").unlink()
     (root / "images" / "06.png").symlink_to("05.png")
-    with pytest.raises(DataError, match=r"2 of 24 images are not there: images/05\.png"):
+    with pytest.raises(DataError, match=r"2 of 24 images .*images/05\.png"):
         load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
 
 
@@ -258,5 +261,5 @@ def test_a_folder_that_cannot_be_read_is_named(image_folder, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)  # root, as whom tests may run, can read everything
-    with pytest.raises(ValueError, match=r"colours.*/red: cannot be read \(Permission denied\)"):
+    with pytest.raises(ValueError, match=r"^.*/red: .*Permission denied"):
         load_dataset(RunConfig(dataset="folder", root=str(image_folder)))

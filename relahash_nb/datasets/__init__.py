@@ -3,14 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from relahash_nb import registry
-from relahash_nb.config import ROOT_DATASETS, RunConfig
-from relahash_nb.datasets.checks import DataError, check
-from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
-from relahash_nb.datasets.lists import PUBLISHED, read_list
-from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
+from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute
+from relahash_nb.datasets.checks import DataError, check_splits
+from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
+from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
+from relahash_nb.datasets.sources import fashion_mini, from_torchvision, split_pool
+from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
 from relahash_nb.files import SECONDS, timed
-from relahash_nb.registry import DATASETS
+from relahash_nb.pictures import CROPS
 
 __all__ = [
     "AUGMENTATIONS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
@@ -37,8 +37,8 @@ def load_dataset(config: RunConfig) -> Dataset:
         raise DataError(data.findings)
     data = data.with_validation(config.validation_per_class, config.split_seed)
     if config.batch_size > len(data.train):
-        given, most = config.batch_size, len(data.train)
-        raise ValueError(f"batch_size: {given} is too large; {data.name} has {most} training images; give less")
+        count = f"{data.name} has {len(data.train)} training images"
+        raise ValueError(f"batch_size: {config.batch_size} is too large; {count}; give less")
     return data
 
 
@@ -46,21 +46,32 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     """The same without a refusal: what could be read, with the findings, errors first.
 
     With `augment` `crop` or `resized_crop` (imagenet100, coco, nuswide_21) files are kept at 8/7 of `image_size`, and
-    a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. RelaHash's own code does so
-    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before. `all_images` decodes
-    every file instead of a few. A ValueError says that there is nothing to inspect.
+    a model is tested on their centre: the shorter side at 256 pixels, then the middle 224. The published code does so
+    for NUS-WIDE; for ImageNet100 it resizes to 224 and assumes that the files were cropped before.
+
+    Args:
+        config: Which data set, and where.
+        all_images: Whether every file is decoded, instead of a few.
+
+    Raises:
+        ValueError: There is nothing to inspect.
     """
     if config.dataset in ROOT_DATASETS and not (config.root and Path(config.root).is_dir()):
         raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
-    data = registry.load(DATASETS, config.dataset)(config)
+    make_dataset = DATASETS.get(config.dataset) or load_attribute(config.dataset)
+    data = make_dataset(config)
     if not isinstance(data, Dataset):
         given = type(data).__name__
         raise ValueError(f"{config.dataset}: gave a {given}; expected a Dataset (see Dataset.from_arrays)")
     data = data.with_pool(replace(data.pool, image_size=config.image_size, centre=config.augment in CROPS))
-    findings = [*data.findings, *check(data, config.drop_self_matches, all_images)]
     notes = PUBLISHED.get(config.dataset, {}).get("notes", {})
-    findings = [replace(one, text=f"{one.text} ({notes[one.rule]})") if one.rule in notes else one for one in findings]
-    return replace(data, findings=tuple(sorted(findings, key=lambda finding: finding.level)))
+    findings = []
+    for finding in (*data.findings, *check_splits(data, config.drop_self_matches, all_images)):
+        if finding.rule in notes:
+            finding = replace(finding, text=f"{finding.text} ({notes[finding.rule]})")
+        findings.append(finding)
+    findings.sort(key=lambda finding: finding.level)  # errors first
+    return replace(data, findings=tuple(findings))
 
 
 def describe_dataset(data: Dataset) -> str:
@@ -70,6 +81,21 @@ def describe_dataset(data: Dataset) -> str:
         >>> describe_dataset(load_dataset(RunConfig()))
         'fashion_mini: 3,000 train, 500 query, 6,500 database images; 10 classes, one label an image'
     """
-    counts = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in ("train", "query", "database"))
+    counts = f"{len(data.train):,} train, {len(data.query):,} query, {len(data.database):,} database images"
     labels = "several labels" if data.multi_label else "one label"
-    return f"{data.name}: {counts} images; {len(data.class_names)} classes, {labels} an image"
+    return f"{data.name}: {counts}; {len(data.class_names)} classes, {labels} an image"
+
+
+# Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or
+# `--dataset package.module:function` without either.
+DATASETS = {
+    "fashion_mini": fashion_mini,
+    "fashion_mnist": from_torchvision,
+    "cifar10": from_torchvision,
+    "cifar100": from_torchvision,
+    "imagenet100": lists,
+    "nuswide_21": lists,
+    "coco": lists,
+    "lists": lists,
+    "folder": folder,
+}

@@ -14,15 +14,30 @@ from torch import Tensor
 
 from relahash_nb.datasets.images import FileImages
 
-# Counts of the literature over all classes: query, train, and whether the database leaves the training images out; "2"
-# trains on its whole database.
-PROTOCOLS = {"1": (1_000, 5_000, False), "1-disjoint": (1_000, 5_000, True), "2": (10_000, None, False)}
 # What is listed contradicts itself or cannot be read, or the queries were learned from: nothing is trained.
-ERRORS = ("missing list", "list", "labels differ", "one class", "no labels", "query in train")
-ERRORS += ("missing image", "leads out", "unreadable image")
+ERRORS = (
+    "missing list",
+    "list",
+    "labels differ",
+    "one class",
+    "no labels",
+    "query in train",
+    "missing image",
+    "leads out",
+    "unreadable image",
+)
 # A run makes sense, but its score may mean something else than expected.
-WARNINGS = ("class names", "query in database", "copies", "listed twice", "no label", "no item", "nothing to find")
-WARNINGS += ("count", "unknown list")  # other than published
+WARNINGS = (
+    "class names",
+    "query in database",
+    "copies",
+    "listed twice",
+    "no label",
+    "no item",
+    "nothing to find",
+    "count",  # another than of the published list
+    "unknown list",
+)
 RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
 
 
@@ -89,15 +104,18 @@ class Split:
         return self.pool.ids[self.indices.numpy()]
 
     def positions_in(self, other: Split) -> np.ndarray:
-        """(N,) position of each item in another split of the same pool, −1 where that has it not."""
+        """(N,) position of each item in another split of the same pool; −1: the item is not in it."""
         position = torch.full((len(self.pool.ids),), -1)
         position[other.indices] = torch.arange(len(other))
         return position[self.indices].numpy()
 
     def images(self, rows: Tensor) -> Tensor:
         """(B, 1 or 3, H, W) uint8, the images at these positions of the split, as they are kept."""
-        images, rows = self.pool.images, self.indices[rows]
-        return images[rows.to(images.device)] if isinstance(images, Tensor) else images[rows]
+        images = self.pool.images
+        positions = self.indices[rows]
+        if isinstance(images, Tensor):
+            positions = positions.to(images.device)
+        return images[positions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +143,15 @@ class Dataset:
     @classmethod
     def from_pool(cls, name: str, class_names: Sequence[str], pool: Pool, positions: Mapping[str, Any]) -> Dataset:
         """A data set from a pool and the positions (N,) in it of `train`, `query` and `database`."""
-        parts = {"validation": (), **positions}
-        splits = {part: Split(pool, torch.as_tensor(rows, dtype=torch.long)) for part, rows in parts.items()}
-        return cls(name, clean_names(class_names), **splits)
+        rows = {part: torch.as_tensor(positions[part], dtype=torch.long) for part in ("train", "query", "database")}
+        return cls(
+            name,
+            clean_names(class_names),
+            train=Split(pool, rows["train"]),
+            query=Split(pool, rows["query"]),
+            database=Split(pool, rows["database"]),
+            validation=Split(pool, torch.zeros(0, dtype=torch.long)),
+        )
 
     @classmethod
     def from_arrays(
@@ -149,19 +173,16 @@ class Dataset:
         Raises:
             ValueError: The images have another shape or type, or there are not as many targets.
         """
-        pixels, labels = torch.as_tensor(images), np.asarray(targets)
-        pixels = pixels[:, None] if pixels.ndim == 3 else pixels
-        if pixels.ndim == 4 and pixels.shape[1] not in (1, 3):
-            pixels = pixels.movedim(-1, 1).contiguous()
-        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
-            kind = f"{tuple(pixels.shape)} {str(pixels.dtype).removeprefix('torch.')}"
-            raise ValueError(f"images: {kind} given; allowed: (M, H, W), (M, H, W, 3) or (M, 3, H, W) uint8")
-        if len(labels) != len(pixels) or labels.ndim not in (1, 2):
-            raise ValueError(f"targets: {labels.shape} given for {len(pixels)} images; allowed: (M,) or (M, C)")
-        rows = one_hot(labels) if labels.ndim == 1 else torch.as_tensor(labels > 0).to(torch.uint8)
-        pool = Pool(pixels, rows, np.arange(len(pixels)) if ids is None else np.asarray(ids), pixels.shape[-1])
-        positions = {"train": train, "query": query, "database": train if database is None else database}
-        return cls.from_pool(name, class_names or [str(label) for label in range(rows.shape[1])], pool, positions)
+        pixels = _as_pixels(images)
+        rows = _as_targets(targets, len(pixels))
+        if ids is None:
+            ids = np.arange(len(pixels))
+        if database is None:
+            database = train
+        if class_names is None:
+            class_names = [str(label) for label in range(rows.shape[1])]
+        pool = Pool(pixels, rows, np.asarray(ids), image_size=pixels.shape[-1])
+        return cls.from_pool(name, class_names, pool, {"train": train, "query": query, "database": database})
 
     @property
     def pool(self) -> Pool:
@@ -187,82 +208,101 @@ class Dataset:
         """
         if not per_class:
             return self
-        generator = np.random.default_rng([seed, 1])  # another stream than the split's own
-        left, taken = self.train.indices.numpy(), []
+        generator = np.random.default_rng([seed, 1])  # another stream than the split's
+        remaining = self.train.indices.numpy()
+        held_out = []
         for label in range(len(self.class_names)):
-            members = left[self.pool.targets[left, label].numpy() > 0]
-            taken.append(generator.permutation(np.unique(members))[:per_class])
-            left = left[~np.isin(left, taken[-1])]
-        found = np.sort(np.concatenate(taken))
-        if len(found) < per_class * len(self.class_names) or not len(left):
+            has_label = self.pool.targets[remaining, label].numpy() > 0
+            members = np.unique(remaining[has_label])
+            chosen = generator.permutation(members)[:per_class]
+            held_out.append(chosen)
+            remaining = remaining[~np.isin(remaining, chosen)]
+        validation = np.sort(np.concatenate(held_out))
+        if len(validation) < per_class * len(self.class_names) or not len(remaining):
             raise ValueError(f"validation_per_class: {per_class} given; {self.name} has too few training images for it")
-        train, validation = (Split(self.pool, torch.from_numpy(rows)) for rows in (left, found))
-        return replace(self, train=train, validation=validation)
+        return replace(
+            self,
+            train=Split(self.pool, torch.from_numpy(remaining)),
+            validation=Split(self.pool, torch.from_numpy(validation)),
+        )
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The pool moved to the device where it fits in half of what is free there; files stay files."""
-        pixels = self.pool.images
-        is_cuda = torch.device(device).type == "cuda"
-        if not isinstance(pixels, Tensor) or (is_cuda and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2):
+        """Moves the pool to the device if it fits in half of what is free there; files stay files."""
+        images = self.pool.images
+        if not isinstance(images, Tensor):
             return self
-        return self.with_pool(replace(self.pool, images=pixels.to(device)))
+        if torch.device(device).type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if images.nbytes > free / 2:
+                return self
+        return self.with_pool(replace(self.pool, images=images.to(device)))
 
     def with_pool(self, pool: Pool) -> Dataset:
         """The same splits of another pool of the same items."""
-        names = ("train", "query", "database", "validation")
-        return replace(self, **{name: Split(pool, getattr(self, name).indices) for name in names})
+        return replace(
+            self,
+            train=Split(pool, self.train.indices),
+            query=Split(pool, self.query.indices),
+            database=Split(pool, self.database.indices),
+            validation=Split(pool, self.validation.indices),
+        )
 
     def fingerprint(self) -> str:
         """What the data were, in 16 hexadecimal digits: a hash of ids, targets, splits, and pixels or file sizes."""
-        images, sizes = self.pool.images, self.pool.file_sizes
-        digest = hashlib.sha256("\n".join(map(str, self.pool.ids.tolist())).encode(errors="surrogateescape"))
-        digest.update(self.pool.targets.numpy())
-        for part in (self.train, self.query, self.database, self.validation):
-            digest.update(part.indices.numpy())
-        if sizes is None:
-            sizes = images.cpu().numpy() if isinstance(images, Tensor) else images.files[:, 0]
-        digest.update(np.ascontiguousarray(sizes))
+        images = self.pool.images
+        if self.pool.file_sizes is not None:
+            content = self.pool.file_sizes
+        elif isinstance(images, Tensor):
+            content = images.cpu().numpy()
+        else:
+            content = images.files[:, 0]
+        ids = "\n".join(map(str, self.pool.ids.tolist()))
+        digest = hashlib.sha256(ids.encode(errors="surrogateescape"))
+        digest.update(self.pool.targets.numpy().data)
+        for split in (self.train, self.query, self.database, self.validation):
+            digest.update(split.indices.numpy().data)
+        digest.update(np.ascontiguousarray(content).data)
         return digest.hexdigest()[:16]
 
 
 def clean_names(names: Sequence[str]) -> tuple[str, ...]:
     """Class names that can be printed and drawn: no control, undecodable or `$` characters, and each name once."""
-    seen, cleaned = Counter(), []
+    times: Counter[str] = Counter()
+    cleaned = []
     for name in names:
-        name = "".join(letter if letter.isprintable() and letter != "$" else "\ufffd" for letter in str(name))
-        seen[name] += 1
-        cleaned.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        letters = [letter if letter.isprintable() and letter != "$" else "\ufffd" for letter in str(name)]
+        clean = "".join(letters)
+        times[clean] += 1
+        cleaned.append(clean if times[clean] == 1 else f"{clean} ({times[clean]})")
     return tuple(cleaned)
 
 
-def one_hot(labels: np.ndarray) -> Tensor:
-    """(M, C) uint8 from (M,) class numbers; C is one more than the largest."""
-    numbers = torch.as_tensor(labels, dtype=torch.long)[:, None]  # (M, 1)
-    return torch.zeros(len(numbers), int(numbers.max()) + 1, dtype=torch.uint8).scatter_(1, numbers, 1)
+def one_hot(labels: np.ndarray, classes: int | None = None) -> Tensor:
+    """(M, C) uint8 from (M,) class numbers; C is `classes`, or one more than the largest number."""
+    numbers = torch.as_tensor(labels, dtype=torch.long)
+    if classes is None:
+        classes = int(numbers.max()) + 1
+    return torch.zeros(len(numbers), classes, dtype=torch.uint8).scatter_(1, numbers[:, None], 1)
 
 
-def split_pool(labels: np.ndarray, official_test: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:
-    """CIFAR's splits, drawn evenly over the classes: rising positions in the pool of `train`, `query` and `database`.
+def _as_pixels(images: Any) -> Tensor:
+    """(M, 1 or 3, H, W) uint8 from what `Dataset.from_arrays` takes."""
+    pixels = torch.as_tensor(images)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim == 4 and pixels.shape[1] not in (1, 3):
+        pixels = pixels.movedim(-1, 1).contiguous()
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        given = f"{tuple(pixels.shape)} {str(pixels.dtype).removeprefix('torch.')}"
+        raise ValueError(f"images: {given} given; allowed: (M, H, W), (M, H, W, 3) or (M, 3, H, W) uint8")
+    return pixels
 
-    `labels` (M,) are the classes of the pool; `official_test` (M,) bool marks the queries of protocol `2-official`, the
-    other protocols are those of `PROTOCOLS`. The split depends on the seed, from 0 up, and on nothing else.
 
-    Example:
-        >>> labels = np.arange(60_000) % 10
-        >>> splits = split_pool(labels, labels < 0, "1", seed=0)
-        >>> {name: len(positions) for name, positions in splits.items()}
-        {'train': 5000, 'query': 1000, 'database': 59000}
-    """
-    if protocol == "2-official":
-        database = np.flatnonzero(~official_test)
-        return {"train": database, "query": np.flatnonzero(official_test), "database": database}
-    queries, trains, disjoint = PROTOCOLS[protocol]
-    classes = np.unique(labels)
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(np.flatnonzero(labels == label)) for label in classes]
-    cut = queries // len(classes)
-    end = cut + trains // len(classes) if trains else None
-    query = np.sort(np.concatenate([order[:cut] for order in orders]))
-    train = np.sort(np.concatenate([order[cut:end] for order in orders]))
-    database = np.sort(np.concatenate([order[end if disjoint else cut :] for order in orders]))
-    return {"train": train, "query": query, "database": database}
+def _as_targets(targets: Any, count: int) -> Tensor:
+    """(M, C) uint8, multi-hot, from class numbers (M,) or labels (M, C)."""
+    labels = np.asarray(targets)
+    if len(labels) != count or labels.ndim not in (1, 2):
+        raise ValueError(f"targets: {labels.shape} given for {count} images; allowed: (M,) or (M, C)")
+    if labels.ndim == 1:
+        return one_hot(labels)
+    return torch.as_tensor(labels > 0).to(torch.uint8)
