@@ -18,9 +18,10 @@ from relahash_nb.config import TUNED_FIELDS, RunConfig
 from relahash_nb.datasets import Dataset, Split
 from relahash_nb.features import class_centroids
 from relahash_nb.files import write
-from relahash_nb.losses import LOSSES, build_loss, wants_batch_norm
+from relahash_nb.losses import build_loss, find_loss, wants_batch_norm
 from relahash_nb.models import build_model
 from relahash_nb.paths import project_path
+from relahash_nb.registry import LOSSES
 from relahash_nb.results import describe_versions
 from relahash_nb.results.runs import describe_hardware
 from relahash_nb.training import evaluate, fit
@@ -45,7 +46,7 @@ def search_space(loss: str) -> dict[str, Any]:
     """
     if loss not in LOSSES:
         raise ValueError(f"loss: {loss} given; allowed: {', '.join(LOSSES)}")
-    return COMMON | LOSSES[loss].SEARCH
+    return COMMON | find_loss(loss).SEARCH
 
 
 def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:

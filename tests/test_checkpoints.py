@@ -18,8 +18,9 @@ from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.files import checkpoint_path, remove_checkpoint
-from relahash_nb.losses import LOSSES, RelaHashLoss, build_loss
+from relahash_nb.losses import RelaHashLoss, build_loss
 from relahash_nb.models import HashModel
+from relahash_nb.registry import LOSSES
 from relahash_nb.training import CheckpointError, Trainer, encode, fit, trainer
 
 STEPS = 5  # an epoch

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from relahash_nb.config import RunConfig
-from relahash_nb.losses import LOSSES, RelaHashLoss, check_loss_options, wants_batch_norm
+from relahash_nb.losses import RelaHashLoss, find_loss, loss_options, wants_batch_norm
 from relahash_nb.losses.common import soft_cross_entropy
 from relahash_nb.models import build_model
 from relahash_nb.registry import BASELINES, LOSSES
@@ -70,7 +70,7 @@ def test_shift_and_positive_scale_of_all_codes_change_nothing():
 def test_targets_of_any_dtype_give_one_value(name, dtype):
     codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(2))
     targets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0], [0, 1, 1]])
-    loss = LOSSES[name](orthogonal(3, 16).float()).eval()  # where nothing is drawn, counted or kept
+    loss = find_loss(name)(orthogonal(3, 16).float()).eval()  # where nothing is drawn, counted or kept
     assert loss(codes, targets.to(dtype)).item() == loss(codes, targets.float()).item()
 
 
@@ -91,7 +91,7 @@ def test_codes_that_are_all_equal_have_a_finite_loss_and_gradient():
 @pytest.mark.parametrize("name", LOSSES)
 def test_centroids_are_in_the_state_and_survive_a_reload(name):
     """The published code keeps its normalised centroids outside the state, and scores a reloaded model wrongly."""
-    trained, fresh = LOSSES[name](orthogonal(3, 16)), LOSSES[name](-orthogonal(3, 16))
+    trained, fresh = find_loss(name)(orthogonal(3, 16)), find_loss(name)(-orthogonal(3, 16))
     fresh.load_state_dict(trained.state_dict())
     codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     values = [loss.eval()(codes, torch.eye(3)[[0, 1, 2, 0, 1, 2]]) for loss in (fresh, trained)]
@@ -105,10 +105,10 @@ def test_names_in_config_are_the_registry_s():
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_tuner_can_build_the_loss_at_both_ends_of_every_range(name):
     for end in (0, 1):
-        options = {option: (low, high)[end] for option, (low, high, _) in LOSSES[name].SEARCH.items()}
-        loss = LOSSES[name](orthogonal(3, 16), **options)
+        options = {option: (low, high)[end] for option, (low, high, _) in find_loss(name).SEARCH.items()}
+        loss = find_loss(name)(orthogonal(3, 16), **options)
         assert {option: getattr(loss, option) for option in options} == options
-    assert all(low < high and scale in ("log", "linear") for low, high, scale in LOSSES[name].SEARCH.values())
+    assert all(low < high and scale in ("log", "linear") for low, high, scale in find_loss(name).SEARCH.values())
 
 
 def test_batch_norm_is_as_published_and_an_option_overrides_it():
@@ -117,16 +117,16 @@ def test_batch_norm_is_as_published_and_an_option_overrides_it():
     for name in ("relahash", "csq"):
         for batch_norm in (True, False):
             config = RunConfig(loss=name, loss_options={"batch_norm": batch_norm})
-            assert check_loss_options(config) == check_loss_options(RunConfig(loss=name))
+            assert loss_options(config) == loss_options(RunConfig(loss=name))
             assert isinstance(build_model(config).hash_layer[1], torch.nn.BatchNorm1d) == batch_norm
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *BASELINES])
 def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched(name):
     state = torch.get_rng_state()
-    check_loss_options(RunConfig(loss=name, finetune=name in LOSSES))
+    loss_options(RunConfig(loss=name, finetune=name in LOSSES))
     with pytest.raises(ValueError, match=f"scael: 2 given; {name} takes no such option; allowed: ") as error:
-        check_loss_options(RunConfig(loss=name, finetune=name in LOSSES, loss_options={"scael": 2}))
+        loss_options(RunConfig(loss=name, finetune=name in LOSSES, loss_options={"scael": 2}))
     assert "\n" not in str(error.value)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -155,7 +155,7 @@ def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched
 )
 def test_options_that_a_loss_cannot_take_are_refused_before_anything_is_built(options, message):
     with pytest.raises(ValueError, match=message):
-        check_loss_options(RunConfig(**options))
+        loss_options(RunConfig(**options))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import torch
 
 from relahash_nb.centroids import make_centroids, vote_centroids
 from relahash_nb.config import RunConfig
-from relahash_nb.losses import LOSSES, build_loss
+from relahash_nb.losses import build_loss, find_loss
 from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import build_model
+from relahash_nb.registry import LOSSES
 from relahash_nb.training import make_optimizer
 
 CENTROIDS = make_centroids(3, 8).double()
@@ -27,7 +28,7 @@ def draw(rows=5, seed=0):
 
 def make(name, **options):
     torch.manual_seed(0)
-    return LOSSES[name](CENTROIDS, **options)
+    return find_loss(name)(CENTROIDS, **options)
 
 
 def soft_cross_entropy(logits, y):
@@ -312,7 +313,7 @@ def test_it_drives_the_codes_of_a_toy_set_to_separation(name):
     codes = torch.randn(32, 16, generator=torch.Generator().manual_seed(5)).requires_grad_()
     torch.manual_seed(0)
     options = {"gamma": 0.1} if name == "bihalf" else {}  # free codes stay where the published pull finds them
-    loss = LOSSES[name](make_centroids(4, 16), **options)
+    loss = find_loss(name)(make_centroids(4, 16), **options)
     optimizer = torch.optim.Adam([codes, *loss.parameters()], lr=0.1)
     score = lambda: retrieval_scores(codes, codes, targets, targets, self_matches=np.arange(32)).worst
     assert score() < 0.5

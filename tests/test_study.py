@@ -83,14 +83,14 @@ def test_classes_swap_their_centroids_when_their_codes_lie_there():
 
 @pytest.mark.parametrize("name", ["RelaHash", "OrthoHash", "DPN"])
 def test_a_reassigned_loss_is_the_loss_until_the_classes_swap(name):
-    from relahash_nb.losses import LOSSES
+    from relahash_nb.losses import find_loss
     from study import reassigned
 
     centroids = make_centroids(4, 16, "bernoulli")
     codes = torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
     targets = torch.eye(4)[torch.arange(8) % 4]
     swapping = getattr(reassigned, name)(centroids)
-    fixed = LOSSES[name.lower()](centroids)
+    fixed = find_loss(name.lower())(centroids)
     assert swapping.batch_norm == fixed.batch_norm
     assert torch.equal(swapping(codes, targets), fixed(codes, targets))
     swapping.eval()

@@ -18,8 +18,9 @@ from relahash_nb import tuning
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
-from relahash_nb.losses import LOSSES, build_loss
+from relahash_nb.losses import build_loss, find_loss
 from relahash_nb.metrics import retrieval_scores
+from relahash_nb.registry import LOSSES
 from relahash_nb.results import finished_runs, save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
@@ -62,9 +63,9 @@ def outcomes(found):
 @pytest.mark.parametrize("name", LOSSES)
 def test_each_loss_is_searched_over_its_own_options_and_begins_at_its_defaults(name):
     loss = build_loss(RunConfig(loss=name), torch.ones(10, 64))
-    for option, (low, high, scale) in LOSSES[name].SEARCH.items():
+    for option, (low, high, scale) in find_loss(name).SEARCH.items():
         assert low <= getattr(loss, option) <= high and scale in ("log", "linear")
-    values = {option: low for option, (low, *_) in LOSSES[name].SEARCH.items()}
+    values = {option: low for option, (low, *_) in find_loss(name).SEARCH.items()}
     build_loss(tuning.with_values(RunConfig(loss=name), values | {"batch_norm": True}), torch.ones(10, 64))
 
 

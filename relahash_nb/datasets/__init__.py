@@ -1,16 +1,16 @@
 """Data sets by name: `load_dataset` gives the splits, checks them and adds validation."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import DataError, check_splits
 from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
-from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
-from relahash_nb.datasets.sources import fashion_mini, from_torchvision, split_pool
+from relahash_nb.datasets.lists import PUBLISHED, read_list
+from relahash_nb.datasets.sources import split_pool
 from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
 from relahash_nb.files import SECONDS, timed
 from relahash_nb.pictures import CROPS
+from relahash_nb.registry import DATASETS, load
 
 __all__ = [
     "AUGMENTATIONS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
@@ -56,10 +56,7 @@ def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
     Raises:
         ValueError: There is nothing to inspect.
     """
-    if config.dataset in ROOT_DATASETS and not (config.root and Path(config.root).is_dir()):
-        raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
-    make_dataset = DATASETS.get(config.dataset) or load_attribute(config.dataset)
-    data = make_dataset(config)
+    data = load(DATASETS, config.dataset)(config)
     if not isinstance(data, Dataset):
         given = type(data).__name__
         raise ValueError(f"{config.dataset}: gave a {given}; expected a Dataset (see Dataset.from_arrays)")
@@ -85,17 +82,3 @@ def describe_dataset(data: Dataset) -> str:
     labels = "several labels" if data.multi_label else "one label"
     return f"{data.name}: {counts}; {len(data.class_names)} classes, {labels} an image"
 
-
-# Your own data set: a function from the config to a `Dataset`, and an entry here and in config.DATASET_NAMES; or
-# `--dataset package.module:function` without either.
-DATASETS = {
-    "fashion_mini": fashion_mini,
-    "fashion_mnist": from_torchvision,
-    "cifar10": from_torchvision,
-    "cifar100": from_torchvision,
-    "imagenet100": lists,
-    "nuswide_21": lists,
-    "coco": lists,
-    "lists": lists,
-    "folder": folder,
-}

@@ -28,9 +28,16 @@ EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'
 PUBLISHED: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("published.json").read_bytes())
 
 
+def image_root(config: RunConfig) -> Path:
+    """The folder that a config's images lie in; a ValueError says that there is none."""
+    if config.root is None or not Path(config.root).is_dir():
+        raise ValueError(f"root: {config.root!r} given; {config.dataset} needs the folder that holds the images")
+    return Path(config.root)
+
+
 def lists(config: RunConfig) -> Dataset:
     """A folder in HashNet's list format; a list that cannot be read is among the findings, and its split is empty."""
-    root = Path(config.root)
+    root = image_root(config)
     paths, labels, findings = read_lists(root)
     positions, pool_paths = pool_positions(paths)
     classes = next(iter(labels.values())).shape[1] if labels else 0
@@ -62,7 +69,7 @@ def folder(config: RunConfig) -> Dataset:
     The share `holdout` of each class (0.2 by default), at least one image, becomes queries, which are in neither train
     nor database. All other images are both train and database.
     """
-    paths_by_class = scan_folder(Path(config.root))
+    paths_by_class = scan_folder(image_root(config))
     paths = [path for members in paths_by_class.values() for path in members]
     counts = [len(members) for members in paths_by_class.values()]
     labels = np.repeat(np.arange(len(counts)), counts)  # (M,)
@@ -97,7 +104,7 @@ def _from_files(
     config: RunConfig, paths: list[str], targets: Tensor, class_names: list[str], positions: Mapping[str, np.ndarray]
 ) -> Dataset:
     """Files, kept larger than the model's images where crops are cut out of them."""
-    images = FileImages(Path(config.root), paths, decoded_size(config.image_size, config.augment))
+    images = FileImages(image_root(config), paths, decoded_size(config.image_size, config.augment))
     pool = Pool(images, targets, np.array(paths, dtype=str), config.image_size)
     return Dataset.from_pool(config.dataset, class_names, pool, positions)
 

@@ -9,8 +9,9 @@ import numpy as np
 import torchvision
 from filelock import FileLock
 
-from relahash_nb.config import RunConfig, package_file, project_path
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets.splits import Dataset
+from relahash_nb.paths import package_file, project_path
 
 
 class Source(NamedTuple):
@@ -94,6 +95,7 @@ def from_torchvision(config: RunConfig) -> Dataset:
     images = np.concatenate([np.asarray(part.data) for part in parts])  # (M, H, W[, 3])
     labels = np.concatenate([np.asarray(part.targets) for part in parts])  # (M,)
     official_test = np.arange(len(labels)) >= len(parts[0])
+    assert config.protocol is not None  # these data sets have one by default
     positions = split_pool(labels, official_test, config.protocol, config.split_seed)
     return Dataset.from_arrays(images, labels, **positions, class_names=parts[0].classes, name=config.dataset)
 
