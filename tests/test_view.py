@@ -73,7 +73,7 @@ def test_a_group_is_all_queries_of_its_class_shown_or_not(runs, view):
 
 def test_an_item_that_is_the_query_itself_is_left_out_where_the_run_left_it_out(runs):
     run = next(iter(runs.values()))
-    report = run.report | {"config": run.report["config"] | {"drop_self_matches": True}}
+    report = run.report.model_copy(update={"config": run.report.config | {"drop_self_matches": True}})
     leaky = Run(run.folder, report)
     ids = np.concatenate([run.arrays["database_ids"][[5, 7]], run.arrays["query_ids"][2:]])
     leaky.__dict__["arrays"] = run.arrays | {"query_ids": ids}  # the first two queries are database items 5 and 7
@@ -106,7 +106,7 @@ def test_large_counts_are_sent_whole(view):
 def test_two_classes_of_one_name_stay_two(runs):
     run = next(iter(runs.values()))
     names = {"class_names": ["ant", "bee", "bee", "$<!--<script>$"]}
-    twins = Run(run.folder, run.report | {"data": run.report["data"] | names})
+    twins = Run(run.folder, run.report.model_copy(update={"data": run.report.data.model_copy(update=names)}))
     shown = View.of(twins)
     assert shown.groups == ["all classes", "ant", "bee", "bee", "$<!--<script>$"]
     assert shown.sizes == [60, 15, 15, 15, 15] and len(shown.relevant) == 12 + 5

@@ -1,11 +1,17 @@
 """`run.json`: what a run reports of itself, as a pydantic model that the file is written and read through."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+SCHEMA: Final = 2  # of the files of a run
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def clean(text: Any) -> str:
+    """Text for files and tables: line breaks, control characters and lone surrogates are written as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 class Section(BaseModel):

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, TUNED_FIELDS, RunConfig, project_path
-from relahash_nb.results.runs import Run, clean, read_runs
+from relahash_nb.results.report import clean
+from relahash_nb.results.runs import Run, read_runs
 
 SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last one is missing where no epoch is chosen
 METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
@@ -104,14 +105,7 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
 
 def read_table(path: Path | str) -> pd.DataFrame:
     """The runs of a published table, such as `docs/results/summary.csv`, with the types that `load_runs` gives."""
-    table = pd.read_csv(
-        path,
-        dtype=COLUMN_TYPES,
-        keep_default_na=False,
-        na_values=[""],
-        float_precision="round_trip",
-    )
-    return with_types(table)
+    return with_types(pd.read_csv(path, dtype=COLUMN_TYPES, keep_default_na=False, na_values=[""]))
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +114,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     for command in runs["command"]:
         commands.append(shlex.join(without_folder(word) for word in shlex.split(command)))
     summary = runs.drop(columns="folder").assign(command=commands, weights=runs["weights"].map(without_folder))
-    return summary.sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
+    return with_types(summary).sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
 
 
 def without_folder(text: str) -> str:
