@@ -19,7 +19,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Any:  # for callers that write report["scores"]
         return getattr(self, name)
 
 

@@ -159,6 +159,11 @@ def shorten(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def show(value: Any) -> str:
+    """A value of a setting as a table shows it; nothing where it is missing."""
+    return "" if pd.isna(value) else clean(shorten(value))
+
+
 def matching(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
     """The runs that have a value, or one of several, in each of some fields.
 
@@ -244,11 +249,11 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     keys = differing_fields(runs)
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"])
     for name in keys:
-        rows[name] = [("" if pd.isna(value) else clean(shorten(value))) for value in rows[name]]
+        rows[name] = [show(value) for value in rows[name]]
     if format == "csv":
         return rows.to_csv(index=False)
     cells = rows.assign(cell=format_mean(rows), bits=rows["bits"].map("{} bits".format))
-    columns = cells["bits"].iloc[rows["bits"].argsort(kind="stable")].unique()
+    columns = [f"{bits} bits" for bits in sorted(rows["bits"].unique())]
     scores = cells.pivot(index=keys, columns="bits", values="cell")[columns].fillna("")
     wide = count_seeds(rows, keys).to_frame().join(scores).reset_index()
     if format == "latex":
