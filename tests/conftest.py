@@ -33,7 +33,7 @@ def tiny_results(tmp_path_factory) -> Path:
     from relahash_nb.config import RunConfig
     from relahash_nb.datasets import Dataset, Pool
     from relahash_nb.metrics import retrieval_scores
-    from relahash_nb.results import save_run
+    from relahash_nb.results import Finished, save_run
 
     folder = tmp_path_factory.mktemp("results")
     generator = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def tiny_results(tmp_path_factory) -> Path:
         }
         scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
         history = [dict(epoch=epoch, loss=1 / epoch, quantization_error=0.2 / epoch, seconds=1.0) for epoch in (1, 2)]
-        save_run(config, data, codes, scores, history, centroids, Model(), {"training": 2.0})
+        save_run(config, data, Model(), Finished(codes, scores, history, centroids, seconds={}))
     return folder
 
 
@@ -95,7 +95,7 @@ def toy_results(tmp_path_factory) -> Path:
     from relahash_nb.config import RunConfig
     from relahash_nb.datasets import Dataset, Pool
     from relahash_nb.metrics import retrieval_scores
-    from relahash_nb.results import runs, save_run
+    from relahash_nb.results import Finished, save_run, saving
 
     results = tmp_path_factory.mktemp("toy") / "results"
     generator = np.random.default_rng(0)
@@ -106,12 +106,12 @@ def toy_results(tmp_path_factory) -> Path:
         "toy", ("ant", "bee", "cat", "<dog>"), pool, dict(train=range(9), database=range(400), query=range(400, 460))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "SHOWN_QUERIES", 12)
+        patch.setattr(saving, "SHOWN_QUERIES", 12)
         for bits in (48, 16):
             centroids = np.asarray(make_centroids(4, bits))
             noisy = centroids[classes] + generator.normal(0, 1.2, (460, bits)).astype(np.float32)
             codes = {"query": noisy[400:], "database": noisy[:400]}
             scores = retrieval_scores(*codes.values(), data.query.targets, data.database.targets)
             config = RunConfig(bits=bits, results_dir=str(results))
-            save_run(config, data, codes, scores, [], centroids, Model(), {"training": 1.0})
+            save_run(config, data, Model(), Finished(codes, scores, [], centroids, seconds={}))
     return results

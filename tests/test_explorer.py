@@ -280,7 +280,7 @@ def test_the_page_has_a_title_a_way_back_and_the_other_runs(page):
 
 def test_a_name_that_looks_like_html_does_not_blank_the_page(run, tmp_path, browser):
     names = {"class_names": ["<!--<script>", "</script>", "$page", "{"]}
-    odd = Run(run.folder, run.report | {"data": run.report["data"] | names})
+    odd = Run(run.folder, run.report.model_copy(update={"data": run.report.data.model_copy(update=names)}))
     page = browser.new_page()
     page.goto(export_html(View.of(odd), tmp_path / "odd.html").as_uri())
     assert page.locator("section select option").count() == 5 and page.locator(".images li").count() == 11

@@ -1,4 +1,4 @@
-"""A run is there as a whole or not at all, and its files are enough to score it again."""
+"""A run is there as a whole or not at all, its files are enough to score it again, and tables of runs are typed."""
 
 import io
 import json
@@ -19,18 +19,26 @@ from relahash_nb.files import write
 from relahash_nb.metrics import retrieval_scores, unpack
 from relahash_nb.plots import set_style
 from relahash_nb.results import (
+    Finished,
+    Report,
+    describe_hardware,
     find_run,
     finished_runs,
     load_histories,
     load_run,
     load_runs,
     load_shown,
+    lock_run,
+    read_table,
     save_figure,
     save_run,
+    saving,
     select_runs,
 )
 from relahash_nb.results import runs as runs_module
-from relahash_nb.results.tables import SETTING, report, summarize
+from relahash_nb.results.tables import SETTING, distinct, matching, report, summarize
+
+PUBLISHED = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.fixture
@@ -57,10 +65,8 @@ def finished(tmp_path):
                 write(path, lambda file: file.write_bytes(b"tensors"))
 
     def save(**options):
-        chosen = config.replace(**options)
-        return save_run(
-            chosen, data, codes, scores, history, np.ones((3, 20)), Model(), {"training": 1.0, "encoding": 0.5}
-        )
+        result = Finished(codes, scores, history, np.ones((3, 20)), {"encoding": 0.5})
+        return save_run(config.replace(**options), data, Model(), result)
 
     return save, data, codes, scores
 
@@ -76,7 +82,7 @@ def test_what_is_saved_is_enough_to_score_again(finished):
         np.unpackbits(arrays["database_targets"], axis=1, count=3),
     )
     assert again.mean_average_precision == scores.mean_average_precision
-    assert run.report["scores"]["mean_average_precision"] == scores.mean_average_precision
+    assert run.report.scores.mean_average_precision == scores.mean_average_precision
     assert arrays["query_ids"].tolist() == data.query.ids.tolist()
     assert np.abs(arrays["query_raw"] - codes["query"]).max() < 2e-3  # float16
     assert np.array_equal(np.sign(arrays["sample_raw"]), np.sign(codes["database"][arrays["sample_rows"]]))
@@ -103,141 +109,12 @@ def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
 @pytest.mark.parametrize("drop", [False, True])
 def test_a_query_is_not_its_own_neighbour_where_self_matches_are_dropped(finished, drop):
     _, data, codes, _ = finished
-    own = np.arange(5, 17)
-    data = replace(data, query=Split(data.pool, data.database.indices[own]))
-    codes = {"query": codes["database"][own], "database": codes["database"]}  # no two are the same
-    nearest = runs_module.collect_arrays(RunConfig(bits=20, drop_self_matches=drop), data, codes, np.ones((3, 20)))[
-        "nearest"
-    ]
-    assert (nearest == own[:, None]).any(1).tolist() == [not drop] * 12
-
-
-def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_path, monkeypatch):
-    save, *_ = finished
-    written = []
-
-    def fails_at_the_end(path, writer):
-        if path.name == "run.json":
-            raise OSError(28, "No space left on device")
-        written.append(path.name)
-        write(path, writer)
-
-    monkeypatch.setattr(runs_module, "write", fails_at_the_end)
-    with pytest.raises(OSError, match="No space left"):
-        save()
-    assert written == ["config.json", "history.csv", "codes.npz"]
-    assert find_run(RunConfig(bits=20, results_dir=str(tmp_path))) is None
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}', '{"schema": 2, "run_id": "another"}'])
-def test_a_torn_or_foreign_run_json_is_no_run(finished, text):
-    save, *_ = finished
-    folder = save()
-    assert load_run(folder).folder == folder
-    (folder / "run.json").write_text(text)
-    with pytest.raises(ValueError, match="damaged"):
-        load_run(folder)
-    assert load_runs(folder.parent.parent).empty
-
-
-def test_all_runs_are_one_table(finished):
-    save, *_ = finished
-    folders = [save(), save(seed=1), save(seed=2)]
-    (folders[2] / "run.json").unlink()
-    runs = load_runs(folders[0].parent.parent)
-    assert isinstance(runs, pd.DataFrame)
-    assert sorted(runs["seed"]) == [0, 1]
-    assert {"run_id", "bits", "mean_average_precision", "best", "worst", "seconds_training", "folder"} <= set(runs)
-
-
-def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "file.txt"
-    write(path, lambda temporary: temporary.write_text("old"))
-
-    def breaks(temporary):
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write(path, breaks)
-    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_where_a_result_came_from_is_written_down(finished):
-    save, data, *_ = finished
-    report = load_run(save()).report
-    assert report["data"]["fingerprint"] == data.fingerprint()
-    assert report["data"]["findings"] == [dict(rule="no item", level="warning", text="train: few")]
-    assert (
-        report["data"] | {"train": 20, "query": 12, "database": 40, "validation": 0, "class_names": ["a", "b", "c"]}
-        == report["data"]
-    )
-    assert report["versions"].keys() >= {"python", "torch", "numpy", "relahash-nb"}
-    assert report["hardware"]["cores"] >= 1 and report["seconds"] == {"training": 1.0, "encoding": 0.5}
-
-
-def test_runs_that_can_be_compared_are_selected(tiny_results, capsys):
-    runs = select_runs(tiny_results)
-    assert list(zip(runs["loss"], runs["bits"], runs["seed"], strict=True)) == [
-        ("relahash", 16, 0),
-        ("relahash", 16, 1),
-        ("relahash", 32, 0),
-        ("math:sqrt", 16, 0),
-    ]
-    assert select_runs(tiny_results, losses=["math:sqrt", "relahash"], bits=16)["loss"].tolist()[0] == "math:sqrt"
-    assert not capsys.readouterr().out
-    assert {loss: run.config.bits for loss, run in load_shown(runs).items()} == {"relahash": 16, "math:sqrt": 16}
-    assert list(load_shown(runs, bits=32)) == ["relahash"]
-    assert load_histories(runs).groupby("run_id")["epoch"].max().tolist() == [2] * 4
-    with pytest.raises(ValueError, match="shown_bits: 64 given; allowed: 16, 32"):
-        load_shown(runs, bits=64)
-
-
-def test_of_several_settings_the_one_of_most_runs_is_taken(finished, capsys):
-    save, *_ = finished
-    for options in (dict(epochs=3), dict(epochs=3, seed=1), dict(epochs=5), dict(epochs=3, beta=50.0)):
-        folder = save(**options)
-    runs = select_runs(folder.parent.parent)
-    assert runs["epochs"].tolist() == ["3", "3"] and runs["method"].tolist() == ["relahash"] * 2
-    said = capsys.readouterr().out.splitlines()
-    assert sorted(said) == [
-        "left out: 1 run with beta=50; choose with beta=50",
-        "left out: 1 run with epochs=5; choose with epochs=5",
-    ]
-    assert select_runs(folder.parent.parent, epochs=5)["epochs"].tolist() == ["5"]
-    assert select_runs(folder.parent.parent, beta=50)["method"].tolist() == ["relahash (beta 50)"]
-    with pytest.raises(ValueError, match="bitz: no such field; allowed: data, seed, fingerprint"):
-        select_runs(folder.parent.parent, bitz=5)
-    assert select_runs(folder.parent.parent, variants=True)["method"].nunique() == 2
-
-
-def test_a_constant_that_was_not_given_is_shown_as_the_one_that_was_used(finished):
-    """Of relahash β 8 and m .5; of csq, which has neither, none; another recorded value goes before the default."""
-    save, *_ = finished
-    folder = save()
-    save(beta=50.0, seed=1), save(loss="csq"), save(seed=2)
-    results = folder.parent.parent
-    rows = pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))
-    assert rows["beta"].tolist() == [50, 8] and "margin" not in rows and rows["seeds"].tolist() == [1, 2]
-    assert report(results, beta=8) == report(results, loss="relahash", beta=[8.0])
-    assert select_runs(results, variants=True)["method"].tolist() == ["relahash"] * 2 + ["relahash (beta 50)", "csq"]
-    text = json.loads((folder / "run.json").read_text())
-    text["loss_options"]["beta"] = 7.0  # as of a version with another default
-    (folder / "run.json").write_text(json.dumps(text))
-    assert pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))["beta"].tolist() == [50, 7, 8]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "command"),
-    [
-        (dict(dataset="lists corel", bits=[16]), "relahash sweep --dataset lists --root path/to/corel --bits 16"),
-        (dict(losses=["csq"], seeds=[7]), "relahash sweep --loss csq --seed 7"),
-    ],
-)
-def test_what_is_missing_is_said_with_the_command_that_makes_it(wanted, command, tiny_results):
-    with pytest.raises(ValueError, match=r"no finished run to look at .*this makes it: relahash sweep") as error:
-        select_runs(tiny_results, **wanted)
-    assert f"{command} --results-dir {tiny_results}" in str(error.value)
+    rows = np.arange(5, 17)  # of the database, which are the queries too
+    data = replace(data, query=Split(data.pool, data.database.indices[rows]))
+    codes = {"query": codes["database"][rows], "database": codes["database"]}  # no two are the same
+    config = RunConfig(bits=20, drop_self_matches=drop)
+    nearest = saving.collect_arrays(config, data, codes, np.ones((3, 20)))["nearest"]
+    assert (nearest == rows[:, None]).any(1).tolist() == [not drop] * 12
 
 
 def test_codes_and_labels_of_a_run(finished):
@@ -251,92 +128,158 @@ def test_codes_and_labels_of_a_run(finished):
     assert np.array_equal(labels, np.concatenate([data.query.targets, data.database.targets]))
 
 
-def test_a_figure_is_kept_as_png_and_svg_with_its_runs_and_the_same_bytes_from_the_same_data(tmp_path):
-    import matplotlib.pyplot as plt
-    from PIL import Image
+def test_run_json_is_the_last_file_and_a_run_without_it_is_none(finished, tmp_path, monkeypatch):
+    save, *_ = finished
+    written = []
 
-    set_style()
-    before = []
-    for _ in range(2):
-        ax = plt.subplots()[1]
-        ax.plot([1, 2])
-        png = save_figure(ax, "lists corel: error", tmp_path, ["run-a", "run-b"])
-        files = sorted(png.parent.iterdir())
-        before.append([file.read_bytes() for file in files])
-    assert before[0] == before[1]
-    assert [file.name for file in files] == ["lists.corel.error.png", "lists.corel.error.svg"]
-    assert Image.open(png).text["Source"] == "run-a run-b" and "run-a run-b" in files[1].read_text()
+    def fails_at_the_end(path, writer):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device")
+        written.append(path.name)
+        write(path, writer)
 
-
-SAVED = {
-    "schema": 2,
-    "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
-    "finished": "2026-01-01T00:00:00+0000",
-    "config": {
-        "bits": 16,
-        "loss": "relahash",
-        "beta": 8.0,
-        "gone": False,
-        "epochs": 20,
-    },
-    "loss_options": {"beta": 8.0, "margin": 0.5},
-    "scores": {"mean_average_precision": 0.5, "best": 0.6, "worst": 0.4, "quantization_error": 0.1},
-    "data": {"fingerprint": "f", "class_names": ["a", "b"]},
-    "seconds": {"training": 2.0},
-    "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
-    "versions": {"python": "3.11"},
-}  # of a version whose config had a field that is gone, and lacked others
+    save()
+    monkeypatch.setattr(saving, "write", fails_at_the_end)
+    with pytest.raises(OSError, match="No space left"):
+        save()  # the run that was there is gone too
+    assert written == ["config.json", "history.csv", "codes.npz"]
+    assert find_run(RunConfig(bits=20, results_dir=str(tmp_path))) is None
 
 
-def put(place, report, text=None):
+def test_where_a_result_came_from_is_written_down(finished):
+    save, data, *_ = finished
+    saved = load_run(save()).report
+    assert saved.data.fingerprint == data.fingerprint()
+    assert [finding.model_dump() for finding in saved.data.findings] == [
+        dict(rule="no item", level="warning", text="train: few")
+    ]
+    assert (saved.data.train, saved.data.query, saved.data.database, saved.data.validation) == (20, 12, 40, 0)
+    assert saved.data.class_names == ["a", "b", "c"]
+    assert saved.versions.keys() >= {"python", "torch", "numpy", "relahash-nb"}
+    assert saved.hardware.cores >= 1
+    assert saved.seconds == {"encoding": 0.5, "training": 1.0}  # those of training are the history's
+
+
+def test_names_with_anything_in_them_are_written_and_shown(finished, tmp_path):
+    _, data, codes, scores = finished
+    odd = replace(data, class_names=("$\\frac$", "b\udcff", "c\nd"))
+    root = tmp_path / "a|b\n\x1bc"
+    config = RunConfig(bits=20, dataset="lists", root=str(root), results_dir=str(tmp_path), save_weights="none")
+    model = type("Model", (), {"save": lambda *_: None})()
+    run = load_run(save_run(config, odd, model, Finished(codes, scores, [], np.ones((3, 20)), {})))
+    assert run.report.data.class_names == ["$\\frac$", "b\\udcff", "c\\nd"] and run.history.empty
+    lines = report(tmp_path).splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| lists a\\|b\\n\\x1bc |")
+
+
+@pytest.fixture
+def saved():
+    """A `run.json` as a dictionary, of a version whose config had a field that is gone and lacked others."""
+    return {
+        "schema": 2,
+        "run_id": "fashion_mini-16bits-relahash-seed0-0123abcd",
+        "finished": "2026-01-01T00:00:00+0000",
+        "config": {"bits": 16, "loss": "relahash", "beta": 8.0, "gone": False, "epochs": 20},
+        "loss_options": {"beta": 8.0, "margin": 0.5},
+        "weights_digest": "",
+        "scores": {
+            "mean_average_precision": 0.5,
+            "best": 0.6,
+            "worst": 0.4,
+            "precision_at_100": 0.5,
+            "precision_within_2": 0.5,
+            "recall_within_2": 0.5,
+            "quantization_error": 0.1,
+            "quantization_error_centred": 0.1,
+            "constant_bits": 0,
+            "distinct_codes": 9,
+        },
+        "data": {
+            "name": "fashion_mini",
+            "multi_label": False,
+            "fingerprint": "f",
+            "train": 3,
+            "query": 2,
+            "database": 4,
+            "validation": 0,
+            "class_names": ["a", "b"],
+            "findings": [],
+        },
+        "hardware": {"processor": "p", "cores": 2, "threads": 2, "accelerator": None},
+        "versions": {"python": "3.11"},
+        "seconds": {"training": 2.0},
+    }
+
+
+def put(place, run_id, text):
     """A `run.json` in its folder."""
-    folder = place / "runs" / report["run_id"]
+    folder = place / "runs" / run_id
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(report) if text is None else text)
+    (folder / "run.json").write_text(text)
     return folder
 
 
-def test_a_run_stays_readable_when_the_config_gains_or_loses_a_field(tmp_path):
-    folder = put(tmp_path, SAVED)
-    run = load_run(SAVED["run_id"], tmp_path)
+def test_a_run_json_is_read_and_written_without_a_change(saved):
+    text = json.dumps(saved, indent=1)
+    assert Report.from_json(text).to_json() == text
+
+
+def test_a_run_stays_readable_when_the_config_or_the_report_gains_or_loses_a_field(saved, tmp_path):
+    saved["later"] = {"a": 1}
+    saved["scores"]["later"] = 0.5
+    folder = put(tmp_path, saved["run_id"], json.dumps(saved))
+    run = load_run(saved["run_id"], tmp_path)
     assert run.folder == folder and run.config.bits == 16 and run.config.seed == 0
     assert load_runs(tmp_path)["mean_average_precision"].tolist() == [0.5]
-    assert select_runs(tmp_path)["method"].tolist() == ["relahash"]
+    assert select_runs(tmp_path)[0]["method"].tolist() == ["relahash"]
 
 
-def without(*path):
-    report = json.loads(json.dumps(SAVED | {"run_id": "damaged"}))
-    part = report
-    for name in path[:-1]:
-        part = part[name]
-    del part[path[-1]]
-    return json.dumps(report)
+def damage(report, kind):
+    """A `run.json` that cannot be read, as text."""
+    if kind == "no scores":
+        report["scores"] = {}
+    elif kind == "newer":
+        report["schema"] = 3
+    elif kind == "another run":
+        report["run_id"] = "another"
+    elif kind == "config":
+        report["config"] = {"bits": "x"}
+    elif kind == "no fingerprint":
+        del report["data"]["fingerprint"]
+    elif kind == "NaN":
+        report["scores"]["worst"] = float("nan")
+    elif kind == "above 1":
+        report["scores"]["best"] = 1.5
+    texts = {"empty": "", "torn": "{", "a list": "[]", "nested": "[" * 200_000}
+    return texts.get(kind) if kind in texts else json.dumps(report)
+
+
+DAMAGES = ("no scores", "newer", "another run", "config", "no fingerprint", "NaN", "above 1")
+TORN = ("empty", "torn", "a list", "nested", "pipe")
+
+
+@pytest.mark.parametrize("kind", [*DAMAGES, *TORN])
+def test_a_damaged_run_is_named_in_one_line_and_the_others_are_shown(kind, saved, tmp_path, capfd):
+    put(tmp_path, saved["run_id"], json.dumps(saved))
+    folder = put(tmp_path, "damaged", damage(saved | {"run_id": "damaged"}, kind))
+    if kind == "pipe":
+        (folder / "run.json").unlink()
+        os.mkfifo(folder / "run.json")
+    assert "0.5000" in report(tmp_path)
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and str(folder / "run.json") in said
+    assert len(select_runs(tmp_path)[0]) == len(finished_runs(tmp_path)) == 1
+    with pytest.raises(ValueError, match=r"run.json: damaged") as error:
+        load_run(folder)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps(SAVED | {"run_id": "damaged", "scores": {}}),
-        json.dumps(SAVED | {"run_id": "damaged", "schema": 3}),
-        json.dumps(SAVED | {"run_id": "damaged", "config": {"bits": "x"}}),
-        without("scores", "mean_average_precision"),
-        without("data", "fingerprint"),
-        "[" * 200_000,
-        None,
-    ],
-    ids=["no scores", "newer", "config", "no mAP", "no fingerprint", "nested", "pipe"],
+    ("kind", "said"), [("newer", "schema: 3"), ("above 1", "scores.best: 1.5"), ("no fingerprint", "data.fingerprint")]
 )
-def test_a_damaged_run_is_named_once_and_the_others_are_shown(text, tmp_path, capfd):
-    put(tmp_path, SAVED)
-    folder = put(tmp_path, {"run_id": "damaged"}, text or "")
-    if text is None:
-        (folder / "run.json").unlink()
-        os.mkfifo(folder / "run.json")
-    assert "0.5000" in report(tmp_path) and len(select_runs(tmp_path)) == len(finished_runs(tmp_path)) == 1
-    said = capfd.readouterr().err
-    assert said.count("\n") == 1 and said.startswith(f"left out: {folder / 'run.json'}: damaged")
-    with pytest.raises(ValueError, match=r"run.json: damaged"):
-        load_run(folder)
+def test_what_is_wrong_in_a_run_json_is_said_with_its_place(kind, said, saved, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        load_run(put(tmp_path, saved["run_id"], damage(saved, kind)))
 
 
 @pytest.mark.parametrize("kind", ["truncated", "a key less", "none"])
@@ -361,7 +304,7 @@ def test_a_run_is_loaded_by_id_or_folder_and_a_missing_one_names_the_nearest(fin
     for name in (folder, str(folder)):
         assert load_run(name).folder == folder
     assert load_run(folder.name, str(results)).folder == folder
-    with pytest.raises(ValueError, match=f"nearest: {folder.name}"):
+    with pytest.raises(ValueError, match=folder.name):
         load_run(folder.name[:-1] + "x", results)
 
 
@@ -375,16 +318,168 @@ def test_a_run_that_kept_less_or_scored_elsewhere_is_not_the_one_asked_for(finis
     assert find_run(asked.replace(eval_interval=1)) is None and find_run(asked.replace(epochs=3)) is None
 
 
-def test_names_with_anything_in_them_are_written_and_shown(finished, tmp_path):
-    _, data, codes, scores = finished
-    odd = replace(data, class_names=("$\\frac$", "b\udcff", "c\nd"))
-    root = tmp_path / "a|b\n\x1bc"
-    config = RunConfig(bits=20, dataset="lists", root=str(root), results_dir=str(tmp_path), save_weights="none")
-    model = type("Model", (), {"save": lambda *_: None})()
-    run = load_run(save_run(config, odd, codes, scores, [], np.ones((3, 20)), model, {"training": 1.0}))
-    assert run.report["data"]["class_names"] == ["$\\frac$", "b\\udcff", "c\\nd"] and run.history.empty
-    lines = report(tmp_path).splitlines()
-    assert len(lines) == 3 and lines[2].startswith("| lists a\\|b\\n\\x1bc |")
+def test_a_lock_is_held_until_it_is_dropped_and_the_same_process_may_ask_again(finished, tmp_path):
+    _, data, *_ = finished
+    config = RunConfig(bits=20, results_dir=str(tmp_path))
+    lock = lock_run(config, data)
+    assert lock_run(config, data, seconds=0.1) is lock and lock.is_locked
+    lock.release()
+    assert not lock.is_locked
+
+
+def test_the_accelerator_is_the_one_that_was_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"card {device}")
+    names = [describe_hardware(device)["accelerator"] for device in ("cuda:1", "auto", "cpu")]
+    assert names == ["card cuda:1", "card None", None]
+
+
+def test_all_runs_are_one_table(finished):
+    save, *_ = finished
+    folders = [save(), save(seed=1), save(seed=2)]
+    (folders[2] / "run.json").unlink()
+    runs = load_runs(folders[0].parent.parent)
+    assert sorted(runs["seed"]) == [0, 1]
+    assert {"run_id", "bits", "mean_average_precision", "best", "worst", "seconds_training", "folder"} <= set(runs)
+
+
+def test_a_table_is_typed_and_the_same_again_from_its_file(finished):
+    """Numbers are numbers, a missing one is missing, options are JSON; from the runs, and from the file they become."""
+    save, *_ = finished
+    save(loss="csq", loss_options={"quantization": 0.1, "batch_norm": True})
+    save(tuning="24 trials", lr=0.01, centroid_seed=None, top_k=1000)
+    runs = summarize(load_runs(save().parent.parent))
+    text = runs.to_csv(index=False)
+    pd.testing.assert_frame_equal(read_table(io.StringIO(text)), runs)
+    types = runs.dtypes.astype(str)
+    assert types[["bits", "epochs", "lr", "finetune"]].tolist() == ["int64", "Int64", "float64", "boolean"]
+    csq = runs[runs["loss"] == "csq"].iloc[0]
+    assert csq["loss_options"] == '{"batch_norm": true, "quantization": 0.1}'
+    assert np.isnan(csq["beta"]) and csq["tuning"] is None and pd.isna(csq["eval_interval"])
+    assert set(runs["top_k"]) == {"all", "1000"}
+
+
+def test_what_a_search_chose_is_missing_and_its_runs_are_one_setting(finished):
+    save, *_ = finished
+    save(tuning="24 trials", lr=0.01, epochs=3)
+    save(tuning="24 trials", lr=0.02, epochs=4, seed=1)
+    runs = distinct(summarize(load_runs(save().parent.parent)))
+    tuned = runs[runs["tuning"].notna()]
+    assert len(tuned) == 2 and tuned["method"].tolist() == ["relahash", "relahash"]
+    assert tuned[["lr", "epochs", "beta", "loss_options"]].isna().all(axis=None)
+    assert len(tuned.drop_duplicates(list(SETTING))) == 1
+    assert matching(runs, {"tuning": None})["lr"].tolist() == [0.003]
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({"epochs": 3}, 2),
+        ({"epochs": "three"}, 0),
+        ({"lr": [0.01, 0.003]}, 3),
+        ({"seed": range(9)}, 3),
+        ({"top_k": 1000}, 1),
+        ({"finetune": False}, 0),
+        ({"tuning": None}, 2),
+        ({"tuning": [None, "24 trials"]}, 3),
+        ({"loss": "csq", "beta": None}, 1),
+        ({"loss_options": {"batch_norm": True, "quantization": 0.1}}, 1),
+        ({"dataset": "fashion_mini", "bits": 20}, 3),
+    ],
+    ids=str,
+)
+def test_filters_are_compared_by_value(filters, count, finished):
+    save, *_ = finished
+    save(epochs=3, tuning="24 trials", lr=0.01)
+    save(epochs=3, loss="csq", loss_options={"quantization": 0.1, "batch_norm": True})
+    runs = load_runs(save(top_k=1000).parent.parent)
+    assert len(matching(runs, filters)) == count
+
+
+def test_of_several_runs_of_one_setting_and_seed_the_latest_counts(finished):
+    save, *_ = finished
+    runs = load_runs(save().parent.parent)
+    twice = pd.concat([runs.assign(finished="2027-01-02"), runs.assign(finished="2027-01-01"), runs], ignore_index=True)
+    twice.loc[2, "finished"] = None
+    assert distinct(twice)["finished"].tolist() == ["2027-01-02"]
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "phase.csv"])
+def test_published_tables_are_read_with_the_types_of_runs(name, finished):
+    save, *_ = finished
+    runs = summarize(load_runs(save().parent.parent))
+    table = read_table(PUBLISHED / name)
+    shared = [column for column in runs if column in table]
+    assert set(SETTING) <= set(shared)
+    assert (table.dtypes[shared] == runs.dtypes[shared]).all()
+    assert distinct(table)["method"].notna().all() and len(table) == len(distinct(table))
+
+
+def test_rows_of_a_loss_that_has_another_name_now_are_shown():
+    table = read_table(PUBLISHED / "summary.csv")
+    assert "cross_entropy_plain" in set(distinct(table)["method"])
+
+
+def test_runs_that_can_be_compared_are_selected(tiny_results):
+    runs, others = select_runs(tiny_results)
+    assert list(zip(runs["loss"], runs["bits"], runs["seed"], strict=True)) == [
+        ("relahash", 16, 0),
+        ("relahash", 16, 1),
+        ("relahash", 32, 0),
+        ("math:sqrt", 16, 0),
+    ]
+    assert others.empty
+    assert select_runs(tiny_results, losses=["math:sqrt", "relahash"], bits=16)[0]["loss"].tolist()[0] == "math:sqrt"
+    assert {loss: run.config.bits for loss, run in load_shown(runs).items()} == {"relahash": 16, "math:sqrt": 16}
+    assert list(load_shown(runs, bits=32)) == ["relahash"]
+    assert load_histories(runs).groupby("run_id")["epoch"].max().tolist() == [2] * 4
+    with pytest.raises(ValueError, match="shown_bits: 64 given; allowed: 16, 32"):
+        load_shown(runs, bits=64)
+
+
+def test_of_several_settings_the_one_of_most_runs_is_taken_and_the_others_are_returned(finished):
+    save, *_ = finished
+    for options in (dict(epochs=3), dict(epochs=3, seed=1), dict(epochs=5), dict(epochs=3, beta=50.0)):
+        folder = save(**options)
+    results = folder.parent.parent
+    runs, others = select_runs(results)
+    assert runs["epochs"].tolist() == [3, 3] and runs["method"].tolist() == ["relahash"] * 2
+    assert others.sort_values("beta")[["epochs", "beta"]].to_numpy().tolist() == [[5, 8], [3, 50]]
+    assert select_runs(results, epochs=5)[0]["epochs"].tolist() == [5]
+    assert select_runs(results, beta=50)[0]["method"].tolist() == ["relahash (beta 50)"]
+    assert select_runs(results, variants=True)[0]["method"].nunique() == 2
+    with pytest.raises(ValueError, match="bitz: "):
+        select_runs(results, bitz=5)
+
+
+def test_a_constant_that_was_not_given_is_shown_as_the_one_that_was_used(finished):
+    """Of relahash β 8 and m .5; of csq, which has neither, none; another recorded value goes before the default."""
+    save, *_ = finished
+    folder = save()
+    save(beta=50.0, seed=1), save(loss="csq"), save(seed=2)
+    results = folder.parent.parent
+    rows = pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))
+    assert rows["beta"].tolist() == [8, 50] and "margin" not in rows and rows["seeds"].tolist() == [2, 1]
+    assert report(results, beta=8) == report(results, loss="relahash", beta=[8.0])
+    methods = select_runs(results, variants=True)[0]["method"].tolist()
+    assert methods == ["relahash"] * 2 + ["relahash (beta 50)", "csq"]
+    text = json.loads((folder / "run.json").read_text())
+    text["loss_options"]["beta"] = 7.0  # as of a version with another default
+    (folder / "run.json").write_text(json.dumps(text))
+    assert pd.read_csv(io.StringIO(report(results, "csv", loss="relahash")))["beta"].tolist() == [7, 8, 50]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (dict(dataset="lists corel", bits=[16]), "relahash sweep --dataset lists --root path/to/corel --bits 16"),
+        (dict(losses=["csq"], seeds=[7]), "relahash sweep --loss csq --seed 7"),
+    ],
+)
+def test_what_is_missing_is_said_with_the_command_that_makes_it(arguments, command, tiny_results):
+    with pytest.raises(ValueError, match="no finished run") as error:
+        select_runs(tiny_results, **arguments)
+    assert f"{command} --results-dir {tiny_results}" in str(error.value)
 
 
 def test_the_summary_holds_no_absolute_path(finished, tmp_path):
@@ -397,18 +492,9 @@ def test_the_summary_holds_no_absolute_path(finished, tmp_path):
     assert "/home" not in text and str(tmp_path) not in text and ".../w.safetensors" in text
     assert summary["data"].tolist() == ["lists it's"] and "--root" in summary["command"][0]
     assert not {"root", "device", "data_dir", "results_dir", "folder"} & set(summary)
-    assert set(SETTING) | {"run_id", "seed", "mean_average_precision"} <= set(summary)
     with pytest.raises(ValueError) as error:
         select_runs(folder.parent.parent, "none")
     assert shlex.split(str(error.value).split("this makes it: ")[1])[-1] == str(tmp_path / "it's")
-
-
-def test_the_accelerator_is_the_one_that_was_used(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"card {device}")
-    assert [runs_module.describe_hardware(device)["accelerator"] for device in ("cuda:1", "auto", "cpu")] == [
-        "card cuda:1", "card None", None,
-    ]  # fmt: skip
 
 
 def test_a_relative_folder_is_the_project_s_own(tmp_path, monkeypatch, tiny_results):
@@ -416,7 +502,37 @@ def test_a_relative_folder_is_the_project_s_own(tmp_path, monkeypatch, tiny_resu
     (tmp_path / "results").symlink_to(tiny_results)
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert len(finished_runs("results")) == len(select_runs()) == 4
+    assert len(finished_runs("results")) == len(select_runs()[0]) == 4
+
+
+def test_a_figure_is_kept_as_png_and_svg_with_its_runs_and_the_same_bytes_from_the_same_data(tmp_path):
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    set_style()
+    before = []
+    for _ in range(2):
+        ax = plt.subplots()[1]
+        ax.plot([1, 2])
+        png = save_figure(ax, "lists corel: error", tmp_path, ["run-a", "run-b"])
+        files = sorted(png.parent.iterdir())
+        before.append([file.read_bytes() for file in files])
+    assert before[0] == before[1]
+    assert [file.name for file in files] == ["lists.corel.error.png", "lists.corel.error.svg"]
+    assert Image.open(png).text["Source"] == "run-a run-b" and "run-a run-b" in files[1].read_text()
+
+
+def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "file.txt"
+    write(path, lambda temporary: temporary.write_text("old"))
+
+    def breaks(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write(path, breaks)
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_nothing_that_is_written_by_default_is_tracked():

@@ -33,11 +33,15 @@ def fake(config, mean=0.8):
     """A finished run's `run.json`, without the work."""
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    scores = dict(mean_average_precision=mean, best=0.9, worst=0.7)
-    scores |= dict(quantization_error=0.1)
-    report = {"schema": 2, "config": config.to_dict(), "scores": scores, "seconds": {"training": 20.0}}
-    report |= {"hardware": {}, "versions": {}, "loss_options": {}, "data": {"fingerprint": "0"}}
-    write(folder / "run.json", lambda path: path.write_text(json.dumps(report | {"run_id": config.run_id})))
+    report = {"schema": 2, "run_id": config.run_id, "config": config.resolve().to_dict(), "seconds": {"training": 20.0}}
+    report |= {"finished": "2026-01-01T00:00:00+0000", "loss_options": {}, "weights_digest": "", "versions": {}}
+    report["scores"] = dict(mean_average_precision=mean, best=0.9, worst=0.7, precision_at_100=0.5)
+    report["scores"] |= dict(precision_within_2=0.5, recall_within_2=0.5, quantization_error=0.1)
+    report["scores"] |= dict(quantization_error_centred=0.1, constant_bits=0, distinct_codes=9)
+    report["data"] = dict(name="toy", multi_label=False, fingerprint="0", class_names=["a"], findings=[])
+    report["data"] |= dict(train=1, query=1, database=1, validation=0)
+    report["hardware"] = describe_hardware("cpu")
+    write(folder / "run.json", lambda path: path.write_text(json.dumps(report)))
     return load_run(folder)
 
 
@@ -49,8 +53,8 @@ def configs(tmp_path):
 def test_a_run_of_another_config_does_not_count(configs):
     run = fake(configs[0])
     assert find_run(configs[0]) is not None
-    report = run.report | {"config": run.report["config"] | {"epochs": 7}}
-    (run.folder / "run.json").write_text(json.dumps(report))
+    report = run.report.model_copy(update={"config": run.report.config | {"epochs": 7}})
+    (run.folder / "run.json").write_text(report.to_json())
     assert find_run(configs[0]) is None
 
 
@@ -200,7 +204,7 @@ def test_a_run_has_one_writer(configs, tmp_path):
 import time
 from relahash_nb.config import RunConfig
 from relahash_nb.results import lock_run
-lock_run(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
+lock = lock_run(RunConfig(bits=16, results_dir={str(tmp_path)!r}), None)
 print("locked", flush=True)
 time.sleep(60)
 """

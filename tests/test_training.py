@@ -16,7 +16,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss
 from relahash_nb.models import HashModel, build_model, find_device
-from relahash_nb.results import save_run
+from relahash_nb.results import Finished, save_run
 from relahash_nb.training import SCHEDULES, Trainer, encode, evaluate, fit, score, trainer
 
 QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
@@ -384,6 +384,6 @@ def test_kept_weights_give_the_run_s_own_codes_in_a_fresh_process(backbone, tmp_
     history = fit(model, loss, data, config)
     codes = {name: encode(model, getattr(data, name))[0] for name in ("query", "database")}
     scores = score(codes["query"], codes["database"], data.query, data.database, config)
-    folder = save_run(config, data, codes, scores, history, centroids, model)
+    folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds={}))
     done = subprocess.run([sys.executable, "-c", READ_AGAIN, str(folder)], capture_output=True, text=True)
     assert done.stdout.split() == ["0"], done.stderr

@@ -20,8 +20,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss, find_loss
 from relahash_nb.metrics import retrieval_scores
-from relahash_nb.registry import LOSSES
-from relahash_nb.results import finished_runs, save_run
+from relahash_nb.results import Finished, finished_runs, save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06_reality_check.ipynb"
@@ -127,7 +126,7 @@ def test_a_tuned_run_says_so_and_of_which_budget(tmp_path, data, features):
 
 def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tmp_path, data, features, monkeypatch):
     """Executed over made-up codes: defaults and tuned, two seeds each, and a grid of scale and margin."""
-    monkeypatch.setattr("relahash_nb.results.runs.SHOWN_QUERIES", 2)
+    monkeypatch.setattr("relahash_nb.results.saving.SHOWN_QUERIES", 2)
     rows = np.random.default_rng(0)
     small = replace(data, query=Split(data.pool, data.query.indices[:50]), database=Split(data.pool, torch.arange(200)))
     searched = {loss: search(tmp_path, small, features, loss) for loss in ("relahash", "csq")}
@@ -137,7 +136,7 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
         codes = {name: rows.standard_normal((len(getattr(small, name)), 16)) for name in ("query", "database")}
         scores = retrieval_scores(codes["query"], codes["database"], small.query.targets, small.database.targets)
         history, model = [{"epoch": 1, "loss": 1.0, "seconds": 1.0}], type("M", (), {"save": lambda *_: None})()
-        save_run(config, small, codes, scores, history, np.ones((10, 16)), model, {"training": 1.0})
+        save_run(config, small, model, Finished(codes, scores, history, np.ones((10, 16)), seconds={}))
 
     for loss, seed in itertools.product(searched, (0, 1)):
         config = RunConfig(loss=loss, seed=seed, centroid_seed=None, results_dir=str(tmp_path), **FIXED)

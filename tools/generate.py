@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import base64
 import inspect
-import io
 import json
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -29,9 +29,17 @@ from benchmarks.common import NAMES, readme_block
 from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RECIPES, RunConfig
 from relahash_nb.losses import LOSSES
-from relahash_nb.results import compare, format_comparison
+from relahash_nb.results import compare, format_comparison, read_table
 from relahash_nb.results.comparison import load_published
-from relahash_nb.results.tables import SETTING, distinct, format_markdown, format_mean, table, text
+from relahash_nb.results.tables import (
+    SETTING,
+    average,
+    differing_fields,
+    distinct,
+    format_markdown,
+    format_mean,
+    shorten,
+)
 from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
@@ -62,15 +70,18 @@ UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file
 
 def main() -> int:
     """Writes, or checks, every generated place."""
+    only_checks = "--check" in sys.argv
     address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
-    wanted = {path: notebook_text(path, address) for path in NOTEBOOKS}
-    wanted |= {path: page_text(path, address) for path in PAGES}
-    stale = [path for path, text in wanted.items() if path.read_text() != text]
+    texts = {path: notebook_text(path, address) for path in NOTEBOOKS}
+    texts |= {path: page_text(path, address) for path in PAGES}
+    stale = [path for path, text in texts.items() if path.read_text() != text]
     for path in stale:
-        print(f"{path.relative_to(ROOT)}: {'out of date; run make generate' if '--check' in sys.argv else 'written'}")
-        if "--check" not in sys.argv:
-            path.write_text(wanted[path])
-    return 1 if stale and "--check" in sys.argv else 0
+        if only_checks:
+            print(f"{path.relative_to(ROOT)}: out of date; run make generate")
+        else:
+            path.write_text(texts[path])
+            print(f"{path.relative_to(ROOT)}: written")
+    return 1 if stale and only_checks else 0
 
 
 def notebook_text(path: Path, address: str) -> str:
@@ -166,45 +177,61 @@ def badge(address: str, path: Path) -> str:
 
 def page_text(path: Path, address: str) -> str:
     """A page with its marked blocks, `<!-- name -->` to `<!-- end -->`, written anew."""
-    blocks = {"colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"), "search": readme_block(names=["search"])}
-    blocks["benchmarks"] = readme_block(names=[name for name in NAMES if name != "search"])
-    blocks["losses"] = losses()
-    blocks |= result_tables(path.parent) | figures(path.parent)  # no reports of benchmarks: their tables stay
-    text = path.read_text()
-    for name, block in filter(all, blocks.items()):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text, flags=re.DOTALL)
-    return text
+    blocks = {
+        "colab": badge(address, ROOT / "notebooks" / "01_train.ipynb"),
+        "search": readme_block(names=["search"]),
+        "benchmarks": readme_block(names=[name for name in NAMES if name != "search"]),
+        "losses": losses(),
+        **result_tables(path.parent),
+        **figures(path.parent),
+    }
+    page = path.read_text()
+    for name, block in blocks.items():
+        if block:  # where there is no report of a benchmark its table stays
+            page = replace_block(page, name, block)
+    return page
+
+
+def replace_block(page: str, name: str, block: str) -> str:
+    """A page with another text between `<!-- name -->` and the next `<!-- end -->`; none where it has no such mark."""
+    start = f"<!-- {name} -->\n"
+    if start not in page:
+        return page
+    before, rest = page.split(start, 1)
+    after = rest.split("<!-- end -->", 1)[1]
+    return f"{before}{start}{block}\n<!-- end -->{after}"
 
 
 def losses() -> str:
     """Each loss and baseline with the first sentence about it."""
-    rows = [
-        {"name": f"`{name}`", "what it is": inspect.getdoc(one).split("\n\n")[0].replace("\n", " ")}
-        for name, one in (LOSSES | BASELINES).items()
-    ]
+    rows = []
+    for name, loss in (LOSSES | BASELINES).items():
+        sentence = (inspect.getdoc(loss) or "").split("\n\n")[0].replace("\n", " ")
+        rows.append({"name": f"`{name}`", "what it is": sentence})
     return format_markdown(pd.DataFrame(rows))
 
 
 def figures(folder: Path) -> dict[str, str]:
     """The study on the embedded data: scores, and figures of `docs/results/figures/`, as a page in a folder links."""
-    summary = pd.read_csv(RESULTS / "summary.csv").set_index("run_id")
+    summary = read_table(RESULTS / "summary.csv").set_index("run_id")
     study = summary[(summary["data"] == "fashion_mini") & summary["centroid_seed"].notna()]
-    errors = study.groupby("loss")["quantization_error"].mean()
+    errors = study.groupby("loss")["quantization_error"].mean().sort_values()
     paths = {name: RESULTS / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
-    facts = dict(
-        bits=summary.loc[figure_runs(paths["neighbours"]), "bits"].iloc[0],
-        seeds=study["seed"].nunique(),
-        errors=", ".join(f"{loss} {error:.3f}" for loss, error in errors.sort_values().items()),
-    )
-    blocks = (
-        f"![{name.replace('_', ' ')}]({path.relative_to(folder)})\n\n*{CAPTIONS[name].format(**facts)}*"
-        for name, path in paths.items()
-    )
-    names = {name: " ".join(map(str, study[name].drop_duplicates())) for name in ("loss", "bits", "seed")}
-    command = " ".join(f"--{name} {values}" for name, values in names.items())
-    made = f"All {len(study)} runs: `relahash sweep {command}`."
-    return {"figures": "\n\n".join([scores(study), f"{SCORES.format(**facts)} {made}", *blocks])}
+    facts = {
+        "bits": summary.loc[figure_runs(paths["neighbours"]), "bits"].iloc[0],
+        "seeds": study["seed"].nunique(),
+        "errors": ", ".join(f"{loss} {error:.3f}" for loss, error in errors.items()),
+    }
+    options = []
+    for name in ("loss", "bits", "seed"):
+        values = " ".join(str(value) for value in study[name].drop_duplicates())
+        options.append(f"--{name} {values}")
+    made = f"All {len(study)} runs: `relahash sweep {' '.join(options)}`."
+    blocks = [scores(study), f"{SCORES.format(**facts)} {made}"]
+    for name, path in paths.items():
+        picture = f"![{name.replace('_', ' ')}]({path.relative_to(folder)})"
+        blocks.append(f"{picture}\n\n*{CAPTIONS[name].format(**facts)}*")
+    return {"figures": "\n\n".join(blocks)}
 
 
 def scores(runs: pd.DataFrame) -> str:
@@ -220,17 +247,23 @@ def figure_runs(path: Path) -> list[str]:
 
 def result_tables(folder: Path) -> dict[str, str]:
     """From the committed `docs/results/`: the embedded data, other networks, the paper's own run, the reality check."""
-    summary = pd.read_csv(RESULTS / "summary.csv")
-    rivals, ours, whole = summary["centroid_seed"].isna(), summary["loss"] == "relahash", summary["finetune"]
-    study = (summary["data"] == "fashion_mini") & ~rivals
-    paper = summary["data"].str.startswith("lists cifar10_jpeg") & whole & ours
-    small = paper & (summary["image_size"] == 96)  # the ablation's
-    other = ~study & ~rivals & ours & whole & ~paper
-    parts = {"results fashion_mini": summary[study & ours], "results other": summary[other]}
-    blocks = {name: block(runs) for name, runs in parts.items()}
-    blocks |= {"paper": papers(summary[paper & ~small]), "paper short": papers(summary[paper & ~small], short=True)}
-    blocks |= {"ablation": ablation(summary[small]), "course": course(summary, folder)}
-    return blocks | reality(summary[rivals], folder)
+    summary = read_table(RESULTS / "summary.csv")
+    is_rival = summary["centroid_seed"].isna()  # the reality check's: each seed has centroids of its own
+    is_relahash = summary["loss"] == "relahash"
+    is_whole = summary["finetune"]
+    is_study = (summary["data"] == "fashion_mini") & ~is_rival
+    is_paper = summary["data"].str.startswith("lists cifar10_jpeg") & is_whole & is_relahash
+    is_small = is_paper & (summary["image_size"] == 96)  # the ablation's
+    is_other = ~is_study & ~is_rival & is_relahash & is_whole & ~is_paper
+    blocks = {
+        "results fashion_mini": block(summary[is_study & is_relahash]),
+        "results other": block(summary[is_other]),
+        "paper": papers(summary[is_paper & ~is_small]),
+        "paper short": papers(summary[is_paper & ~is_small], short=True),
+        "ablation": ablation(summary[is_small]),
+        "course": course(summary, folder),
+    }
+    return blocks | reality(summary[is_rival], folder)
 
 
 def papers(runs: pd.DataFrame, short: bool = False) -> str:
@@ -238,40 +271,70 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
 
     The short one holds the best setting with the epochs of its recipe, and those with several code lengths.
     """
-    published = load_published()
-    published = published[(published["loss"] == "relahash") & (published["data"] == "cifar10")]
-    rows = [
-        (source, {row.bits: f"{row.mean_average_precision:.4g}" for row in found.itertuples()})
-        for source, found in published.groupby("source", sort=False)
-    ]
+    rows = published_rows()
     runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
-    epochs, seen = {(recipe["backbone"], str(recipe["epochs"])) for recipe in RECIPES.values()}, set()
-    for _, found in runs.groupby([name for name in SETTING if name != "bits"], sort=False):
-        run = found.iloc[0]
+    fields = [name for name in SETTING if name != "bits"]
+    settings = [same for _, same in runs.groupby(fields, sort=False, dropna=False)]
+    for same in shorten_list(settings) if short else settings:
+        row = {"mAP@all": name_setting(same, short)}
+        means = same.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
+        for bits, score, worst, best in means.itertuples():
+            row[f"{bits} bits"] = f"{score:.4f} ({worst:.4f} … {best:.4f})"
+        rows.append(row)
+    columns = ["mAP@all", "16 bits", "32 bits", "64 bits", "128 bits"]
+    return format_markdown(pd.DataFrame(rows, columns=columns).fillna(""))
+
+
+def published_rows() -> list[dict[str, str]]:
+    """What each source says of RelaHash on CIFAR-10, bits as columns."""
+    published = load_published().query("loss == 'relahash' and data == 'cifar10'")
+    rows = []
+    for source, same in published.groupby("source", sort=False):
+        row = {"mAP@all": source}
+        for bits, score in zip(same["bits"], same["mean_average_precision"], strict=True):
+            row[f"{bits} bits"] = f"{score:.4g}"
+        rows.append(row)
+    return rows
+
+
+def shorten_list(settings: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Of settings, the best first: the first one with the epochs of its recipe, and all with several code lengths."""
+    recipes = {(recipe["backbone"], recipe["epochs"]) for recipe in RECIPES.values()}
+    shown = []
+    seen = set()
+    for same in settings:
+        run = same.iloc[0]
         length = (run["backbone"], run["epochs"])
-        if short and found["bits"].nunique() == 1 and (length in seen or length not in epochs):
-            continue
-        seen.add(length)
-        margin = "" if run["margin"] == "0.5" else f", margin {run['margin']}"
-        name = f"here: {run['backbone']}, β {run['beta']}{margin}, {run['epochs']} epochs"
-        name += "" if short else f", {run['image_size']} pixels, {run['precision']}{other_options(run)}"
-        name += run["data"].removeprefix("lists cifar10_jpeg").replace("_q", ", images of JPEG quality ")
-        minutes = found.filter(like="seconds_").sum(axis=1).max() / 60
-        scores = found.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
-        cells = {row.Index: "{:.4f} ({:.4f} … {:.4f})".format(*row[1:]) for row in scores.itertuples()}
-        rows.append((f"{name} ({minutes:.0f} min)", cells))
-    names = {bits: f"{bits} bits" for bits in (16, 32, 64, 128)}
-    cells = [{"mAP@all": name} | {names[bits]: found.get(bits, "") for bits in names} for name, found in rows]
-    return format_markdown(pd.DataFrame(cells))
+        is_first = length in recipes and length not in seen
+        if is_first or same["bits"].nunique() > 1:
+            shown.append(same)
+            seen.add(length)
+    return shown
 
 
-def other_options(run: Mapping[str, str]) -> str:
+def name_setting(runs: pd.DataFrame, short: bool) -> str:
+    """The runs of one setting by network and options, with the minutes that the longest one took."""
+    run = runs.iloc[0]
+    name = f"here: {run['backbone']}, β {shorten(run['beta'])}"
+    if run["margin"] != 0.5:
+        name += f", margin {shorten(run['margin'])}"
+    name += f", {run['epochs']} epochs"
+    if not short:
+        name += f", {run['image_size']} pixels, {run['precision']}{other_options(run)}"
+    name += run["data"].removeprefix("lists cifar10_jpeg").replace("_q", ", images of JPEG quality ")
+    minutes = runs.filter(like="seconds_").sum(axis=1).max() / 60
+    return f"{name} ({minutes:.0f} min)"
+
+
+def other_options(run: Mapping[str, Any]) -> str:
     """The options that differ from those of the backbone's recipe, and that a row does not name otherwise."""
-    recipe = next(recipe for recipe in RECIPES.values() if recipe["backbone"] == run["backbone"]) | {"ema": 0.0}
+    recipe = next(recipe for recipe in RECIPES.values() if recipe["backbone"] == run["backbone"])
     named = ("weights", "image_size", "epochs", "beta", "margin")
-    return "".join(
-        f", {name} {run[name]}" for name, usual in recipe.items() if name not in named and run[name] != text(usual)
-    )
+    parts = []
+    for name, default in {**recipe, "ema": 0.0}.items():
+        if name not in named and run[name] != default:
+            parts.append(f", {name} {shorten(run[name])}")
+    return "".join(parts)
 
 
 def ablation(runs: pd.DataFrame) -> str:
@@ -279,43 +342,58 @@ def ablation(runs: pd.DataFrame) -> str:
     fields = [*RECIPES["laptop"], "ema"]
     runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
     runs["weights"] = runs["weights"].map(lambda path: Path(path).name)
-    usual = runs[fields].mode().iloc[0]
-    named = [
-        ", ".join(f"{name} {run[name]} instead of {usual[name]}" for name in fields if run[name] != usual[name])
-        for run in runs.to_dict("records")
-    ]
-    cells = pd.DataFrame({"option": [name or "the recipe's own" for name in named]})
-    cells["mAP"] = runs["mean_average_precision"].map("{:.4f}".format).values
-    cells["worst … best order of ties"] = [f"{row.worst:.4f} … {row.best:.4f}" for row in runs.itertuples()]
-    cells["quantization error"] = runs["quantization_error"].map("{:.4f}".format).values
-    own = runs["command"].iloc[named.index("")]
-    return f"{format_markdown(cells)}\n\n{provenance(runs)} The recipe's own: `{own}`."
+    recipe = runs[fields].mode().iloc[0]
+    rows = []
+    own_command = ""
+    for run in runs.to_dict("records"):
+        changes = [name for name in fields if run[name] != recipe[name]]
+        texts = [f"{name} {shorten(run[name])} instead of {shorten(recipe[name])}" for name in changes]
+        if not changes:
+            own_command = run["command"]
+        row = {
+            "option": ", ".join(texts) or "the recipe's own",
+            "mAP": f"{run['mean_average_precision']:.4f}",
+            "worst … best order of ties": f"{run['worst']:.4f} … {run['best']:.4f}",
+            "quantization error": f"{run['quantization_error']:.4f}",
+        }
+        rows.append(row)
+    return f"{format_markdown(pd.DataFrame(rows))}\n\n{provenance(runs)} The recipe's own: `{own_command}`."
 
 
 def course(summary: pd.DataFrame, folder: Path) -> str:
     """The figure of the paper's own run over its epochs, and what it shows."""
-    path, history = RESULTS / "figures" / "paper.png", pd.read_csv(RESULTS / "paper.csv").set_index("epoch")
+    path = RESULTS / "figures" / "paper.png"
     run = summary.set_index("run_id").loc[figure_runs(path)[0]]
-    scores = history["query_map"].dropna() if "query_map" in history else pd.Series()
-    points = [f"{value:.4f} after {epoch} epochs" for epoch, value in scores.items() if epoch < len(history)]
+    history = pd.read_csv(RESULTS / "paper.csv").set_index("epoch")
+    last = history.iloc[-1]
+    points = []
+    if "query_map" in history:
+        for epoch, score in history["query_map"].dropna().items():
+            if epoch < len(history):
+                points.append(f"{score:.4f} after {epoch} epochs")
     points.append(f"{run['mean_average_precision']:.4f} after {len(history)}")
-    said = f"*AlexNet, 64 bits, β {run['beta']:g}, batches of {run['batch_size']}, over its epochs.* After 10 epochs "
-    said += f"{history['centroid_accuracy'][10]:.1%} of the training images lie nearest to their own centroid. The "
-    said += f"score is {', '.join(points)}. In the last epoch's batches the quantization error is "
-    said += f"{history['quantization_error'].iloc[-1]:.4f}, over query and database {run['quantization_error']:.4f}."
+    said = (
+        f"*AlexNet, 64 bits, β {run['beta']:g}, batches of {run['batch_size']}, over its epochs.* After 10 epochs "
+        f"{history['centroid_accuracy'][10]:.1%} of the training images lie nearest to their own centroid. The "
+        f"score is {', '.join(points)}. In the last epoch's batches the quantization error is "
+        f"{last['quantization_error']:.4f}, over query and database {run['quantization_error']:.4f}."
+    )
     return f"![the paper's own run]({path.relative_to(folder)})\n\n{said}"
 
 
 def block(runs: pd.DataFrame) -> str:
-    """A table, a row for each number of bits; below it where it is from, and commands."""
-    rows = pd.read_csv(io.StringIO(table(runs, "csv")), dtype={"image_size": str, "epochs": str})
-    ties = [f"{row.worst:.4f} … {row.best:.4f}" for row in rows.itertuples()]
+    """A table, a row for each number of bits, the longest training first; below it where it is from, and commands."""
+    order = {"data": True, "backbone": True, "epochs": False, "bits": True}  # ascending or not
+    each = distinct(runs).sort_values(list(order), ascending=list(order.values()))
+    rows = average(each, [*differing_fields(each), "bits"])
     cells = rows[["data", "backbone", "image_size", "epochs", "loss", "bits", "seeds"]].astype(str)
-    cells = cells.rename(columns={"image_size": "pixels"}).assign(mAP=format_mean(rows))
-    cells["worst … best order of ties"] = ties
+    cells = cells.rename(columns={"image_size": "pixels"})
+    cells["mAP"] = format_mean(rows)
+    cells["worst … best order of ties"] = rows["worst"].map("{:.4f}".format) + rows["best"].map(" … {:.4f}".format)
     cells["quantization error"] = rows["quantization_error"].map("{:.4f}".format)
     cells["training s"] = rows["seconds_training"].map("{:.0f}".format)
-    commands = "\n".join(f"    {command}" for command in runs[runs["seed"] == runs["seed"].min()]["command"])
+    first_seed = runs[runs["seed"] == runs["seed"].min()]
+    commands = "\n".join(f"    {command}" for command in first_seed["command"])
     return f"{format_markdown(cells)}\n\n{provenance(runs)} One seed of each, repeated by:\n\n{commands}\n"
 
 

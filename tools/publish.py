@@ -18,9 +18,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from relahash_nb import plots
-from relahash_nb.config import RunConfig
 from relahash_nb.losses.bounds import lowest_loss
-from relahash_nb.results import finished_runs, load_run, load_runs, paired_differences, save_figure, select_runs
+from relahash_nb.results import (
+    finished_runs,
+    load_run,
+    load_runs,
+    paired_differences,
+    read_table,
+    save_figure,
+    select_runs,
+)
 from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import SETTING, distinct, summarize
 
@@ -29,46 +36,69 @@ TARGET = Path(__file__).parent.parent / "docs" / "results"
 
 def main(results: str = "results", phase: str = "results_phase", epochs: str = "results_epochs") -> None:
     """Writes summaries, differences, searches and figures."""
-    fresh, path = summarize(load_runs(results)), TARGET / "summary.csv"
-    before = pd.read_csv(path)
-    usual = {name: field.default for name, field in RunConfig.model_fields.items()}
-    before = before.assign(**{name: usual[name] for name in fresh if name in usual and name not in before})
-    kept = before[~before["run_id"].isin(fresh["run_id"])]
-    rows = pd.concat([kept, fresh]).sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
-    rows.to_csv(path, index=False)
-    print(f"{path}: {len(kept)} runs from before, {len(fresh)} of {results}")
+    fresh = summarize(load_runs(results))
+    rows = publish_summary(fresh, results)
     if Path(phase).exists():
         summarize(load_runs(phase)).to_csv(TARGET / "phase.csv", index=False)
-    if fresh["tuning"].notna().any():
-        publish_differences(results, fresh[fresh["tuning"].notna()])
-        shutil.copytree(Path(results, "tuned"), TARGET / "tuned", dirs_exist_ok=True, ignore=lambda _, names: {
-            name for name in names if not name.endswith(".json")})  # fmt: skip
+    tuned = fresh[fresh["tuning"].notna()]
+    if not tuned.empty:
+        publish_differences(results, tuned)
+        publish_searches(results)
     if Path(epochs).exists():
         publish_epochs(epochs)
-    longest = fresh[(fresh["backbone"] == "alexnet") & (fresh["epochs"] == 100)]
-    for run_id in longest[longest["bits"] == 64]["run_id"].tail(1):
+    is_longest = (fresh["backbone"] == "alexnet") & (fresh["epochs"] == 100) & (fresh["bits"] == 64)
+    for run_id in fresh[is_longest]["run_id"].tail(1):
         publish_course(run_id, results)
-    publish_lengths(rows[(rows["data"] == "lists cifar10_jpeg") & (rows["loss"] == "relahash") & rows["finetune"]])
+    is_relahash = (rows["data"] == "lists cifar10_jpeg") & (rows["loss"] == "relahash")
+    publish_lengths(rows[is_relahash & rows["finetune"]])
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
 
 
+def publish_summary(fresh: pd.DataFrame, results: str) -> pd.DataFrame:
+    """Writes `summary.csv`, where published runs that are not among the fresh ones stay; returns its rows."""
+    path = TARGET / "summary.csv"
+    published = read_table(path)
+    kept = published[~published["run_id"].isin(fresh["run_id"])]
+    rows = pd.concat([kept, fresh]).sort_values(["data", "loss", "bits", "seed"], ignore_index=True)
+    rows.to_csv(path, index=False)
+    print(f"{path}: {len(kept)} runs from before, {len(fresh)} of {results}")
+    return rows
+
+
 def publish_differences(results: str, tuned: pd.DataFrame) -> None:
     """The differences to RelaHash on each data set and at each length of these tuned runs, in place of those before."""
-    path, found = TARGET / "differences.csv", []
+    path = TARGET / "differences.csv"
+    tables = [pd.read_csv(path)]
     for data, rows in tuned.groupby("data"):
-        found.append(paired_differences(select_runs(results, data, tuning=rows["tuning"].iloc[0])).assign(data=data))
-    rows = pd.concat([pd.read_csv(path), *found])
+        runs, _ = select_runs(results, data, tuning=rows["tuning"].iloc[0])
+        tables.append(paired_differences(runs).assign(data=data))
+    rows = pd.concat(tables)
     rows.drop_duplicates(["data", "bits", "method"], keep="last").to_csv(path, index=False)
+
+
+def publish_searches(results: str) -> None:
+    """The searches, with all trials."""
+    (TARGET / "tuned").mkdir(exist_ok=True)
+    for path in Path(results, "tuned").glob("*.json"):
+        shutil.copy(path, TARGET / "tuned")
 
 
 def publish_epochs(folder: str) -> None:
     """The score on the queries after the last epoch, and the best one of all epochs."""
     rows = []
     for run in finished_runs(folder).values():
+        config = run.config
         score = run.history["query_map"]
-        rows.append({"run_id": run.config.run_id, "loss": run.config.loss, "bits": run.config.bits}
-                    | {"seed": run.config.seed, "last": score.iloc[-1], "best": score.max()})  # fmt: skip
+        row = {
+            "run_id": config.run_id,
+            "loss": config.loss,
+            "bits": config.bits,
+            "seed": config.seed,
+            "last": score.iloc[-1],
+            "best": score.max(),
+        }
+        rows.append(row)
     pd.DataFrame(rows).sort_values(["loss", "seed"]).to_csv(TARGET / "epochs.csv", index=False)
 
 
@@ -77,10 +107,11 @@ def publish_course(run_id: str, results: str) -> None:
     matplotlib.use("agg")
     plots.set_style()
     run = load_run(run_id, results)
-    margin = run.report["loss_options"]["margin"]
-    least = lowest_loss(len(run.report["data"]["class_names"]), run.config.batch_size, run.config.beta, margin)
+    config = run.config
+    classes = len(run.report.data.class_names)
+    least = lowest_loss(classes, config.batch_size, config.beta, run.report.loss_options["margin"])
     history = run.history.copy()
-    history.loc[history.index[-1], "query_map"] = run.report["scores"]["mean_average_precision"]
+    history.loc[history.index[-1], "query_map"] = run.report.scores.mean_average_precision
     figure = plots.plot_training(history, {"least possible": least})
     published = load_published().query("loss == 'relahash' and data == 'cifar10' and bits == 64")
     for row, dashes in zip(published.itertuples(), ("--", "-.", ":"), strict=False):
@@ -97,24 +128,31 @@ def publish_lengths(runs: pd.DataFrame) -> None:
     plots.set_style()
     axes = plt.subplots(figsize=(5, 3.4), layout="constrained")[1]
     published = load_published().query("loss == 'relahash' and data == 'cifar10'")
-    for (source, found), mark in zip(published.groupby("source", sort=False), "os^", strict=False):
+    for (source, same), marker in zip(published.groupby("source", sort=False), "os^", strict=False):
         name = source.replace("thaiminhpv/RelaHash", "published:")
-        axes.plot(found["bits"], found["mean_average_precision"], f"k{mark}--", ms=4, lw=0.8, label=name)
-    drawn, others = [], [name for name in SETTING if name != "bits"]
-    for place, (_, tried) in enumerate(distinct(runs).groupby("backbone")):
-        settings = (found for _, found in tried.groupby(others))
-        chosen = max(settings, key=lambda found: (found["bits"].nunique(), found["mean_average_precision"].max()))
-        label = "here: {backbone}, β {beta}, {epochs} epochs".format(**chosen.iloc[0])
-        means = chosen.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
+        axes.plot(same["bits"], same["mean_average_precision"], f"k{marker}--", ms=4, lw=0.8, label=name)
+    drawn = []
+    for place, (_, same_network) in enumerate(distinct(runs).groupby("backbone")):
+        setting = best_setting(same_network)
+        means = setting.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
         score = means["mean_average_precision"]
-        error = score - means["worst"], means["best"] - score
+        error = [score - means["worst"], means["best"] - score]
+        run = setting.iloc[0]
+        label = f"here: {run['backbone']}, β {run['beta']:g}, {run['epochs']} epochs"
         axes.errorbar(score.index * 1.04**place, score, error, fmt="o-", capsize=3, label=label)
-        drawn += [*chosen["run_id"]]
+        drawn += list(setting["run_id"])
     axes.set(xscale="log", xlabel="bits", ylabel="mAP", ylim=(0, 1), title="CIFAR-10")
     axes.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"], minor=False)
     axes.minorticks_off()
     axes.legend(loc="lower right", fontsize="x-small")
     save_figure(axes.figure, "paper_lengths", TARGET, drawn)
+
+
+def best_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the setting with most code lengths; of several, of the one with the highest score."""
+    others = [name for name in SETTING if name != "bits"]
+    settings = [same for _, same in runs.groupby(others, dropna=False)]
+    return max(settings, key=lambda same: (same["bits"].nunique(), same["mean_average_precision"].max()))
 
 
 if __name__ == "__main__":

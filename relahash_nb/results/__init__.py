@@ -1,6 +1,11 @@
-"""Runs as files (`runs`), and all runs as tables (`tables`, `comparison`). No torch at the top, no pickle."""
+"""Runs as files (`saving`, `runs`, `report`), and as tables (`tables`, `selection`, `comparison`). No torch."""
 # ruff: noqa: F401
 
 from relahash_nb.results.comparison import compare, format_comparison, paired_differences
-from relahash_nb.results.runs import Run, describe_versions, find_run, load_run, lock_run, save_run
-from relahash_nb.results.tables import finished_runs, load_histories, load_runs, load_shown, save_figure, select_runs
+from relahash_nb.results.figures import save_figure
+from relahash_nb.results.machine import describe_hardware, describe_versions
+from relahash_nb.results.report import Report
+from relahash_nb.results.runs import Run, find_run, finished_runs, load_run, lock_run
+from relahash_nb.results.saving import Finished, save_run
+from relahash_nb.results.selection import load_histories, load_shown, select_runs
+from relahash_nb.results.tables import load_runs, read_table

@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from relahash_nb.paths import package_file
+from relahash_nb.config import TUNED_FIELDS, package_file
 from relahash_nb.results.runs import load_run
-from relahash_nb.results.tables import average, format_mean
+from relahash_nb.results.tables import COLUMN_TYPES, average, format_mean
 
-COMPARED = ("data", "protocol", "top_k", "backbone", "weights", "finetune", "image_size", "batch_size", "epochs")
-COMPARED += ("selection",)
+# What a published score and one of ours may differ in.
+COMPARED = (
+    "data",
+    "protocol",
+    "top_k",
+    "backbone",
+    "weights",
+    "finetune",
+    "image_size",
+    "batch_size",
+    "epochs",
+    "selection",
+)
+LEVEL = 0.05  # of a verdict
+COVERED = (0.025, 0.975)  # quantiles of a 95 % interval
 
 
 def compare(runs: pd.DataFrame) -> pd.DataFrame:
@@ -33,18 +46,21 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
         1      a  0.51      2   <NA>
     """
     means = average(runs, ["method", "bits"]).sort_values(["bits", "mean"], ascending=[True, False], ignore_index=True)
-    places = []
-    for row in means.itertuples():
-        others = means[(means["bits"] == row.bits) & means["deviation"].notna()]
-        better = int((others["mean"] - row.mean > others["deviation"] + row.deviation).sum())
-        places.append(None if pd.isna(row.deviation) or len(others) < 2 else 1 + better)
+    places: list[int | None] = []
+    for row in means.to_dict("records"):
+        rivals = means[(means["bits"] == row["bits"]) & means["deviation"].notna()]
+        if pd.isna(row["deviation"]) or len(rivals) < 2:
+            places.append(None)
+            continue
+        is_better = rivals["mean"] - row["mean"] > rivals["deviation"] + row["deviation"]
+        places.append(1 + int(is_better.sum()))
     return means.assign(place=pd.array(places, dtype="Int64"))
 
 
 def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
     """What `compare` gives as text, methods × bits: mean ± deviation, the place in brackets; the best method first."""
-    place = comparison["place"].map(lambda value: "" if pd.isna(value) else f" ({value:.0f})")
-    cells = comparison.assign(text=format_mean(comparison) + place)
+    places = ["" if pd.isna(place) else f" ({place})" for place in comparison["place"]]
+    cells = comparison.assign(text=format_mean(comparison) + places)
     order = comparison.groupby("method")["mean"].mean().sort_values(ascending=False).index
     return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
 
@@ -52,81 +68,130 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
 def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resamples: int = 10_000) -> pd.DataFrame:
     """How much better or worse than a reference each method is, query by query and seed by seed.
 
-    The difference in mean average precision, with a 95 % interval by a bootstrap over queries and over seeds at once.
-    Of few seeds it is a little too narrow. `verdict` is `better`, `worse`, or `not told apart`, at 5 % after Holm's
-    correction for the number of methods at these bits (Holm, Scandinavian Journal of Statistics 1979).
+    The difference in mean average precision has a 95 % interval by a bootstrap over queries and over seeds at once.
+    With few seeds the interval is a little too narrow. `verdict` is `better`, `worse`, or `not told apart`, at 5 %
+    after Holm's correction for the number of methods at these bits (Scandinavian Journal of Statistics, 1979).
 
     Args:
         runs: As `select_runs` gives them, all on the same queries.
-        reference: A method of them; what is compared are the seeds that both have, two at least.
+        reference: The method that the others are compared with, over the seeds that both have.
         resamples: Of the bootstrap.
 
     Returns:
         A row for each method and number of bits: `method`, `bits`, `seeds`, `difference`, `low`, `high`, `verdict`;
-        the largest difference first. Without a row: methods with fewer than two seeds in common.
+        the largest difference first. A method with fewer than two seeds in common has no row.
     """
     rows = []
-    for bits, group in runs.groupby("bits"):
+    for bits, same_bits in runs.groupby("bits"):
         generator = np.random.default_rng(0)  # the same draws for each code length, whichever others there are
-        scores = {method: {row.seed: load_run(row.folder).arrays["average_precision"] for row in found.itertuples()}
-                  for method, found in group.groupby("method")}  # fmt: skip
-        base, found = scores.pop(reference, {}), []
-        size = len(next(iter(base.values()), ()))
-        weights = generator.multinomial(size, np.full(size, 1 / max(size, 1)), resamples) / max(size, 1)  # (R, Q)
+        scores = load_query_scores(same_bits)
+        base = scores.pop(reference, None)
+        if base is None:
+            continue
+        queries = len(next(iter(base.values())))
+        weights = generator.multinomial(queries, np.full(queries, 1 / queries), resamples) / queries  # (R, Q)
+        differences = []
         for method, by_seed in scores.items():
             seeds = sorted(by_seed.keys() & base.keys())
             if len(seeds) < 2:
                 continue
-            difference = np.stack([by_seed[seed] - base[seed] for seed in seeds])  # (S, Q)
-            drawn = generator.integers(len(seeds), size=(len(seeds), resamples))
-            means = np.take_along_axis(difference @ weights.T, drawn, axis=0).mean(axis=0)  # (R,)
-            tail = (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + resamples)
-            low, high = np.quantile(means, [0.025, 0.975])
-            row = dict(method=method, bits=bits, seeds=len(seeds), difference=difference.mean(), low=low, high=high)
-            found.append(row | {"chance": min(1.0, 2 * tail)})
-        found.sort(key=lambda row: row["chance"])
-        told = True
-        for place, row in enumerate(found):
-            told = told and row.pop("chance") * (len(found) - place) < 0.05
-            row.pop("chance", None)
-            row["verdict"] = ("better" if row["difference"] > 0 else "worse") if told else "not told apart"
-        rows += sorted(found, key=lambda row: -row["difference"])
+            gain = np.stack([by_seed[seed] - base[seed] for seed in seeds])  # (S, Q)
+            row = {"method": method, "bits": bits, "seeds": len(seeds)}
+            differences.append(row | describe_gain(gain, weights, generator))
+        rows += sorted(with_verdicts(differences), key=lambda row: -row["difference"])
     return pd.DataFrame(rows)
 
 
+def load_query_scores(runs: pd.DataFrame) -> dict[str, dict[int, np.ndarray]]:
+    """The average precision of each query, (Q,), by method and by seed."""
+    scores = {}
+    for method, same_method in runs.groupby("method"):
+        folders = same_method.set_index("seed")["folder"]
+        scores[method] = {seed: load_run(folder).arrays["average_precision"] for seed, folder in folders.items()}
+    return scores
+
+
+def describe_gain(gain: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
+    """The mean of a method's gain, a 95 % interval, and the chance of so large a mean where there is no gain.
+
+    Args:
+        gain: (S, Q), of each seed and query.
+        weights: (R, Q), what each query counts in each resample; the sum of a row is 1.
+        generator: Draws the seeds of the resamples.
+    """
+    by_seed = gain @ weights.T  # (S, R)
+    seeds = generator.integers(len(gain), size=by_seed.shape)
+    means = np.take_along_axis(by_seed, seeds, axis=0).mean(axis=0)  # (R,)
+    smaller_tail = min((means <= 0).sum(), (means >= 0).sum())
+    chance = 2 * (1 + smaller_tail) / (1 + len(means))
+    low, high = np.quantile(means, COVERED)
+    return {"difference": gain.mean(), "low": low, "high": high, "chance": min(1.0, chance)}
+
+
+def with_verdicts(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A `verdict` in place of each `chance`, by Holm's correction: the k-th smallest of n counts n + 1 - k times."""
+    rows = []
+    is_told_apart = True  # once a difference is not, no less certain one is
+    for place, row in enumerate(sorted(differences, key=lambda row: row["chance"])):
+        remaining = len(differences) - place
+        is_told_apart = is_told_apart and row["chance"] * remaining < LEVEL
+        verdict = "not told apart"
+        if is_told_apart:
+            verdict = "better" if row["difference"] > 0 else "worse"
+        kept = {name: value for name, value in row.items() if name != "chance"}
+        rows.append({**kept, "verdict": verdict})
+    return rows
+
+
 def load_published() -> pd.DataFrame:
-    """Scores from papers and their repositories, one per row, with what is stated of the setting, and the source."""
-    table = pd.read_csv(package_file("data/published.csv"), dtype=str)
-    return table.astype({"bits": int, "mean_average_precision": float})
+    """Scores from papers and their repositories, a row for each, with what is stated of the setting, and the source."""
+    types = {"data": "object", "selection": "object", **COLUMN_TYPES}
+    return pd.read_csv(package_file("data/published.csv"), dtype=types, keep_default_na=False, na_values=[""])
 
 
 def beside_published(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Each published score on the data of `select_runs` beside ours of the same loss, and what differs, in words.
+    """Each published score on the data of `select_runs`, beside ours of the same loss.
 
-    The columns: `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits, `differs`, `source`; no row
-    where nothing is known to be published. The text is what differs in every row, which `differs` omits.
+    Returns:
+        A table with the columns `loss`, `bits`, `published`, `ours` and its `deviation` at the same bits, `differs`,
+        `source`; it is empty where nothing is known to be published. And a text: what differs in each of the rows,
+        which the column `differs` leaves out.
     """
-    published, own = load_published(), runs.iloc[0].to_dict()
-    chosen = "last epoch" if own["validation_per_class"] == "0" else "best epoch on the validation images"
-    own |= {"weights": Path(own["weights"]).name, "selection": chosen}
+    ours = runs.iloc[0].to_dict()
+    ours["weights"] = Path(ours["weights"]).name
+    is_last = ours["validation_per_class"] == 0
+    ours["selection"] = "last epoch" if is_last else "best epoch on the validation images"
     # A published name is a whole word of ours: cifar10 is in "lists cifar10_jpeg", and not in cifar100.
-    on_these = published["data"].map(lambda name: name in re.split("[^a-z0-9]+", own["data"]))
-    scores = runs[runs["method"] == runs["loss"]].groupby(["loss", "bits"])["mean_average_precision"]
-    ours = scores.agg(ours="mean", deviation="std").reset_index()
-    rows = published[on_these].merge(ours, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
-    differs = [differences(row, own) for row in rows.to_dict("records")]
-    shared = [part for part in differs[0] if all(part in parts for parts in differs)] if differs else []
-    texts = ["; ".join(part for part in parts if part not in shared) for parts in differs]
+    words = re.split("[^a-z0-9]+", ours["data"])
+    published = load_published()
+    published = published[published["data"].isin(words)]
+    at_defaults = runs[runs["method"] == runs["loss"]]
+    scores = at_defaults.groupby(["loss", "bits"])["mean_average_precision"]
+    means = scores.agg(ours="mean", deviation="std").reset_index()
+    rows = published.merge(means, on=["loss", "bits"]).rename(columns={"mean_average_precision": "published"})
+    differences = [describe_differences(row, ours) for row in rows.to_dict("records")]
+    shared = []
+    if differences:
+        shared = [part for part in differences[0] if all(part in parts for parts in differences)]
+    texts = ["; ".join(part for part in parts if part not in shared) for parts in differences]
     columns = ["loss", "bits", "published", "ours", "deviation", "differs", "source"]
     return rows.assign(differs=texts)[columns], "; ".join(shared)
 
 
-def differences(published: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+def describe_differences(published: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """Where the setting of a published score is another than ours, and what is not stated of it."""
-    parts, unsaid = [], []
+    parts = []
+    not_said = []
     for name in COMPARED:
-        if not pd.isna(published[name]):
-            parts += [f"{name} {published[name]} (ours {own[name]})"] if published[name] != str(own[name]) else []
-        elif name != "protocol":
-            unsaid.append(name)
-    return [*parts, f"not said: {', '.join(unsaid)}"] if unsaid else parts
+        if pd.isna(published[name]):
+            not_said.append(name)
+        elif pd.isna(ours[name]):
+            existing = "tuned" if name in TUNED_FIELDS else None
+            parts.append(f"{name} {published[name]} (ours {existing})")
+        elif published[name] != ours[name]:
+            parts.append(f"{name} {published[name]} (ours {ours[name]})")
+    if "protocol" in not_said:  # many data sets have one only
+        not_said.remove("protocol")
+    if not_said:
+        parts.append(f"not said: {', '.join(not_said)}")
+    return parts

@@ -1,0 +1,115 @@
+"""Which of the finished runs an analysis looks at: those of one setting."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from relahash_nb.results.runs import Run, load_run
+from relahash_nb.results.tables import METHOD, SHARED, distinct, load_runs, matching, summarize
+
+
+def select_runs(
+    results_dir: Path | str = "results",
+    dataset: str | None = None,
+    bits: Sequence[int] | None = None,
+    losses: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    variants: bool = False,
+    **setting: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The finished runs of the most complete setting, one for each method, bits and seed; and the others.
+
+    Args:
+        results_dir: The folder that holds `runs/`.
+        dataset: As in the tables: the name, and for a folder its last name too, such as `lists corel5k`.
+        bits: Code lengths; None, as for what follows: all.
+        losses: Names, in the order wanted; None: `relahash` first.
+        seeds: As given to the runs.
+        variants: Keep a loss with several options as several methods; otherwise its most complete options are taken.
+        **setting: Any other field of a setting, such as `lr=0.01`: a value or a list of them. None is a missing value:
+            `tuning=None` are the runs of no search.
+
+    Returns:
+        The chosen runs, as `summarize` has them, with `method` and `folder`, sorted by loss, bits and seed. And the
+        runs that meet the arguments too, but are of other settings.
+
+    Raises:
+        ValueError: There is no such run, and it is said which command makes it; or a name is no field.
+    """
+    arguments = {"dataset": dataset, "bits": bits, "loss": losses, "seed": seeds}
+    filters = {name: value for name, value in arguments.items() if value is not None} | setting
+    finished = load_runs(results_dir)
+    existing = ""
+    runs = finished
+    if not finished.empty:
+        summary = summarize(finished).merge(finished[["run_id", "folder"]], on="run_id")
+        existing = f" (there are runs on {', '.join(summary['data'].unique())})"
+        runs = matching(distinct(summary), filters)
+    if runs.empty:
+        command = make_command(filters | {"results_dir": results_dir})
+        raise ValueError(f"{Path(results_dir, 'runs')}: no finished run to look at{existing}; this makes it: {command}")
+    chosen = most_complete(runs, SHARED)
+    if not variants:
+        chosen = pd.concat([most_complete(same_loss, METHOD) for _, same_loss in chosen.groupby("loss", sort=False)])
+    others = runs[~runs["run_id"].isin(chosen["run_id"])]
+    return in_order(chosen, losses), others
+
+
+def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """The runs of the setting of these fields that has most of them; of several, of the one that finished last."""
+    settings = [same for _, same in runs.groupby(list(fields), sort=False, dropna=False)]
+    return max(settings, key=lambda same: (len(same), max(same["finished"].dropna(), default="")))
+
+
+def in_order(runs: pd.DataFrame, losses: Sequence[str] | None) -> pd.DataFrame:
+    """The runs by loss, bits and seed: first the named losses, then `relahash`, then the others by name."""
+    order = [losses] if isinstance(losses, str) else list(losses or [])
+    order += ["relahash", *sorted(runs["loss"].unique())]
+    places = runs["loss"].map(order.index)
+    runs = runs.assign(place=places).sort_values(["place", "method", "bits", "seed"], ignore_index=True)
+    return runs.drop(columns="place")
+
+
+def make_command(filters: Mapping[str, Any]) -> str:
+    """The command line of a sweep that makes runs which meet the filters."""
+    words = ["relahash", "sweep"]
+    for name, value in filters.items():
+        if name == "results_dir" and str(value) == "results":
+            continue
+        values = list(value) if isinstance(value, list | tuple | range) else [value]
+        if name == "dataset" and " " in value:
+            dataset, folder = value.split(" ", 1)
+            values = [dataset, "--root", f"path/to/{folder}"]
+        words += [f"--{name.replace('_', '-')}", *(str(one) for one in values)]
+    return shlex.join(words)
+
+
+def load_shown(runs: pd.DataFrame, bits: int | None = None) -> dict[str, Run]:
+    """The run with the lowest seed of each method, whose codes are shown.
+
+    Args:
+        runs: As `select_runs` chooses them.
+        bits: Of the codes; None: 64 where all methods have it, else the longest that they share.
+
+    Raises:
+        ValueError: No run has so many bits.
+    """
+    if bits is None:
+        shared = set.intersection(*(set(same_method["bits"]) for _, same_method in runs.groupby("method")))
+        bits = 64 if 64 in shared else max(shared, default=None)
+    shown = runs[runs["bits"] == bits].drop_duplicates("method")  # the seeds rise
+    if shown.empty:
+        raise ValueError(f"shown_bits: {bits} given; allowed: {', '.join(map(str, sorted(runs['bits'].unique())))}")
+    return {run.method: load_run(run.folder) for run in shown.itertuples()}
+
+
+def load_histories(runs: pd.DataFrame) -> pd.DataFrame:
+    """All epochs of the runs as one table, with `run_id`, `loss`, `bits` and `seed`; a baseline adds its one record."""
+    histories = []
+    for run in runs[["run_id", "loss", "bits", "seed", "folder"]].to_dict("records"):
+        history = load_run(run.pop("folder")).history
+        histories.append(history.assign(**run))
+    return pd.concat(histories, ignore_index=True)
