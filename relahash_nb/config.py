@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from relahash_nb import registry
 from relahash_nb.options import Count, NotNegative, Options, Positive, Seed, one_of, option
-from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES
+from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES, loss_defaults
 
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
@@ -217,7 +216,10 @@ class RunConfig(Options):
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
         """A config from a run's `config.json`: fields that are gone are dropped, new ones get their defaults."""
-        return cls(**{name: value for name, value in values.items() if name in cls.model_fields})
+        known = {name: value for name, value in values.items() if name in cls.model_fields}
+        if known.get("loss") == "cross_entropy_plain":  # as this loss was called up to version 0.1
+            known |= {"loss": "cross_entropy", "loss_options": {"batch_norm": False}}
+        return cls(**known)
 
     def setting(self) -> dict[str, Any]:
         """The options that change what comes out; two runs with one setting and data differ by the seed.
@@ -229,11 +231,9 @@ class RunConfig(Options):
         if self.validation_per_class:
             names.append("eval_interval")
         values = {name: getattr(self, name) for name in names}
-        if ":" not in self.loss and (self.beta is not None or self.margin is not None):
-            defaults = registry.default_options(registry.load(LOSSES | BASELINES, self.loss))
-            for name in ("beta", "margin"):
-                if values[name] == defaults.get(name):
-                    values[name] = None
+        for name in ("beta", "margin"):
+            if values[name] is not None and values[name] == loss_defaults(self.loss).get(name):
+                values[name] = None
         return values
 
     @property

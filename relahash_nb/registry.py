@@ -4,6 +4,7 @@ The built-in names and your own `package.module:attribute` take the same road, `
 """
 
 import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -88,6 +89,13 @@ def default_options(function: Any) -> dict[str, Any]:
     """
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+@functools.cache
+def loss_defaults(name: str) -> Mapping[str, Any]:
+    """The options of a built-in loss or baseline, with their defaults; of any other name none. Imports torch."""
+    table = LOSSES | BASELINES
+    return default_options(load(table, name)) if name in table else {}
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -66,7 +66,7 @@ def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, 
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     options = dict(dataset="mine:stripes", loss="mine:PullLoss", backbone="mine:tiny", weights="none", recipe="quick")
     options |= dict(centroids="mine:likeness", loss_options={"strength": 2.0})
-    config = RunConfig(**options, bits=16, epochs=1).check().resolve()
+    config = RunConfig(**options, bits=16, epochs=1)
     data, model = load_dataset(config), build_model(config)
     trainer = Trainer(model, build_loss(config, class_centroids(model, data, config)), data, config)
     assert trainer.train_epoch()["loss"] > 0 and trainer.epoch == 1

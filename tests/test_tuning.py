@@ -20,6 +20,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
 from relahash_nb.losses import build_loss, find_loss
 from relahash_nb.metrics import retrieval_scores
+from relahash_nb.registry import LOSSES
 from relahash_nb.results import Finished, finished_runs, save_run
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from relahash_nb.explorer import View, explore, explore_plain, export_html, plain, plot_view
 from relahash_nb.explorer.page import pack_state
-from relahash_nb.metrics import distance_histograms, retrieval_scores, unpack
+from relahash_nb.metrics import distance_histograms, unpack
 from relahash_nb.results import Run, finished_runs
 
 matplotlib.use("agg")
@@ -98,7 +98,7 @@ def test_a_group_has_all_queries_of_its_class_shown_or_not(view):
 def test_an_item_that_is_the_query_itself_is_left_out_where_the_run_left_it_out(runs):
     run = next(iter(runs.values()))
     report = run.report.model_copy(update={"config": run.report.config | {"drop_self_matches": True}})
-    leaky = Run(run.folder, report)
+    overlapping = Run(run.folder, report)
     ids = np.concatenate([run.arrays["database_ids"][[5, 7]], run.arrays["query_ids"][2:]])
     overlapping.__dict__["arrays"] = run.arrays | {"query_ids": ids}
     view = View.of(overlapping)

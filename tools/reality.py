@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES
+from relahash_nb.registry import BASELINES
 from relahash_nb.results import compare, format_comparison, read_table
 from relahash_nb.results.selection import most_complete
 from relahash_nb.results.tables import SHARED, average, distinct, format_markdown, format_mean
@@ -167,7 +167,7 @@ def sizes(runs: pd.DataFrame, default: dict[str, pd.DataFrame], tuned: dict[str,
     """What else moves a score on CIFAR-10 at 64 bits, over the losses at their defaults: mean, smallest and largest."""
     before = default["lists cifar10_jpeg"]
     after = tuned["lists cifar10_jpeg"]
-    is_trained = ~before["loss"].isin(BASELINE_NAMES)
+    is_trained = ~before["loss"].isin(BASELINES)
     base = before[(before["bits"] == 64) & is_trained].set_index(["loss", "seed"])
     score = base["mean_average_precision"]
     epochs = pd.read_csv(RESULTS / "epochs.csv").set_index("loss")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from relahash_nb.config import TUNED_FIELDS, package_file
+from relahash_nb.config import TUNED_FIELDS
+from relahash_nb.paths import package_file
 from relahash_nb.results.runs import load_run
 from relahash_nb.results.tables import COLUMN_TYPES, average, format_mean
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relahash_nb.config import project_path
 from relahash_nb.files import write
+from relahash_nb.paths import project_path
 
 
 def save_figure(drawn: Any, name: str, results_dir: Path | str, runs: Sequence[str]) -> Path:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder
+from relahash_nb.paths import project_path
 from relahash_nb.results.machine import describe_hardware as describe_hardware
 from relahash_nb.results.report import Report, clean
 
@@ -191,7 +192,6 @@ def find_run(config: RunConfig) -> Run | None:
         return None
     if run is None:
         return None
-    config = config.resolve()
     existing = run.config
     is_same = existing.setting() == config.setting() and existing.seed == config.seed
     is_same = is_same and is_same_root(existing.root, config.root)

@@ -61,7 +61,6 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     """
     from relahash_nb.losses import used_options
 
-    config = config.resolve()
     codes = {split: np.asarray(values, dtype=np.float32) for split, values in finished.codes.items()}
     arrays = collect_arrays(config, data, codes, finished.centroids)
     arrays["average_precision"] = np.asarray(finished.scores.average_precision, dtype=np.float32)

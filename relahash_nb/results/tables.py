@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import BASELINE_NAMES, LOSS_DEFAULTS, SETTING_FIELDS, TUNED_FIELDS, RunConfig, project_path
+from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
+from relahash_nb.paths import project_path
+from relahash_nb.registry import BASELINES, loss_defaults
 from relahash_nb.results.report import clean
 from relahash_nb.results.runs import Run, read_runs
 
@@ -71,7 +73,8 @@ def describe_setting(config: RunConfig) -> dict[str, Any]:
 
 def run_command(run: Run) -> str:
     """The command line that repeats a run, with the default folders."""
-    return run.config.replace(data_dir="data", results_dir="results").command
+    threads = run.report.hardware.threads  # of an older run, whose config does not say it
+    return run.config.replace(data_dir="data", results_dir="results", threads=threads).command
 
 
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
@@ -142,9 +145,9 @@ def name_method(run: Mapping[str, Any]) -> str:
     if run["tuning"] is not None:
         return loss
     options = {} if run["loss_options"] is None else json.loads(run["loss_options"])
-    defaults = {"centroids": RunConfig.model_fields["centroids"].default, **LOSS_DEFAULTS.get(loss, {})}
+    defaults = {"centroids": RunConfig.model_fields["centroids"].default, **loss_defaults(loss)}
     names = ["beta", "margin"]
-    if loss not in BASELINE_NAMES:
+    if loss not in BASELINES:
         names.append("centroids")
     for name in names:
         if not pd.isna(run[name]) and run[name] != defaults.get(name):
