@@ -23,7 +23,7 @@ TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
 DATASET_NAMES = ("fashion_mini", *TORCHVISION_DATASETS, *ROOT_DATASETS)
 LOSS_NAMES = (
-    *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "cross_entropy_plain", "csq", "dpn"),
+    *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "csq", "dpn"),
     *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c", "bihalf", "dch", "average_precision"),
 )
 BASELINE_NAMES = ("lsh", "pcah", "itq", "class_index", "random")  # in place of a loss, without training

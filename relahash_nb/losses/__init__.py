@@ -23,7 +23,6 @@ LOSSES = {
     "orthohash": centers.OrthoHashLoss,
     "orthohash_arc": centers.OrthoHashArcLoss,
     "cross_entropy": classification.CrossEntropyLoss,
-    "cross_entropy_plain": classification.PlainCrossEntropyLoss,
     "csq": centers.CSQLoss,
     "dpn": centers.DPNLoss,
     "greedyhash": classification.GreedyHashLoss,
