@@ -1,8 +1,8 @@
-"""Codes without training: projections of fixed features, and the bounds that every trained hash is to be held against.
+"""Codes without training: projections of fixed features, and the bounds that every trained hash is compared with.
 
-A baseline is a function `(features (N, F), targets (N, C), bits, generator, **options)` in `BASELINES` that gives a
-hash layer. `fit` calls it in place of the training, so that a baseline is a run like any other:
-`relahash train --loss itq --finetune False`.
+A baseline is a function in `BASELINES` from features (N, F) float32, targets (N, C) multi-hot, the number of bits K, a
+generator and its own options to a hash layer, a module from features (B, F) to codes (B, K). The trainer calls `solve`
+in place of the training, so a baseline is a run like any other: `relahash train --loss itq --finetune False`.
 """
 
 import torch
@@ -11,110 +11,172 @@ from torch import Generator, Tensor, nn
 from relahash_nb.config import RunConfig
 from relahash_nb.registry import BASELINES, load
 
-RIDGE = 0.1  # of the features' mean variance, added to each variance
+RIDGE = 0.1  # of the mean variance of the features, added to the variance of each
 
 
 def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig) -> None:
-    """Give a `HashModel` the hash layer of a config's baseline, from features (N, F) and targets (N, C)."""
-    given = features.cpu(), targets.cpu(), config.bits, torch.Generator().manual_seed(config.seed)
-    layer = load(BASELINES, config.loss)(*given, **config.loss_options or {})
+    """Replace the hash layer of a model by that of a config's baseline.
+
+    Args:
+        model: A `HashModel`; its `hash_layer` is replaced.
+        features: (N, F) float32, of the train split, on the model's device.
+        targets: (N, C) multi-hot.
+        config: Names the baseline as `loss`, and has its bits, seed and options.
+
+    Raises:
+        ValueError: The features or the classes do not allow this number of bits.
+    """
+    make_layer = BASELINES[config.loss]
+    options = config.loss_options or {}
+    generator = torch.Generator().manual_seed(config.seed)
+    layer = make_layer(features.cpu(), targets.cpu(), config.bits, generator, **options)
     model.hash_layer = layer.requires_grad_(False).to(features.device).eval()
 
 
 def lsh(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
     """Random directions through the mean of the features (Charikar, STOC 2002)."""
-    weight = torch.randn(bits, features.shape[1], generator=generator)  # (K, F)
-    return projection(weight, features.mean(dim=0))
+    directions = torch.randn(bits, features.shape[1], generator=generator)  # (K, F)
+    return projection(directions, features.mean(dim=0))
 
 
 def pcah(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """The directions of largest variance (Wang et al., CVPR 2010); the later a bit, the less it says."""
-    return projection(principal_directions(features, bits), features.mean(dim=0))
+    """The directions of largest variance (Wang et al., CVPR 2010); a later bit has less of the variance."""
+    directions = principal_directions(features, bits)  # (K, F)
+    return projection(directions, features.mean(dim=0))
 
 
 def itq(features: Tensor, targets: Tensor, bits: int, generator: Generator, iterations: int = 50) -> nn.Module:
-    """The same directions, rotated so that the sign changes as little as possible (Gong and Lazebnik, CVPR 2011)."""
-    directions, mean = principal_directions(features, bits), features.mean(dim=0)
-    rotation = rotate(((features - mean) @ directions.T).double(), generator, iterations).float()
+    """The directions of `pcah`, rotated so that the codes lie near their signs (Gong and Lazebnik, CVPR 2011)."""
+    directions = principal_directions(features, bits)  # (K, F)
+    mean = features.mean(dim=0)  # (F,)
+    values = (features - mean) @ directions.T  # (N, K)
+    rotation = rotate(values.double(), generator, iterations).float()  # (K, K)
     return projection(rotation.T @ directions, mean)
 
 
 def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """The number of the predicted class in binary digits, repeated: ⌈log₂ C⌉ bits that a classifier gives for nothing.
+    """The number of the predicted class in binary digits, repeated: a classifier gives these ⌈log₂ C⌉ bits for nothing.
 
     A supervised hash that retrieves no better than this has learned to classify (Sablayrolles et al., ICASSP 2017). The
-    classifier is linear, by ridge regression; of several labels it gives the likeliest.
+    classifier is linear, by ridge regression; for an item with several labels it gives the likeliest.
     """
-    mean, share = features.mean(dim=0).double(), targets.double().mean(dim=0)
-    centred = features.double() - mean  # (N, F)
+    labels = targets.double()  # (N, C)
+    label_means = labels.mean(dim=0)  # (C,)
+    feature_means = features.mean(dim=0).double()  # (F,)
+    centred = features.double() - feature_means  # (N, F)
     products = centred.T @ centred  # (F, F)
-    products.diagonal().add_(RIDGE * products.trace() / len(products))
-    weight = torch.linalg.solve(products, centred.T @ (targets.double() - share)).T  # (C, F)
-    classifier = nn.Linear(weight.shape[1], weight.shape[0])
+    ridge = RIDGE * products.trace() / len(products)
+    products.diagonal().add_(ridge)
+    weight = torch.linalg.solve(products, centred.T @ (labels - label_means)).T  # (C, F)
+
+    classes, size = weight.shape
+    classifier = nn.Linear(size, classes)
     classifier.weight.data.copy_(weight)
-    classifier.bias.data.copy_(share - weight @ mean)
+    classifier.bias.data.copy_(label_means - weight @ feature_means)
     return ClassIndex(classifier, bits)
 
 
 def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
-    """Codes that know nothing of the image: the score of chance."""
+    """Codes that do not depend on the image: the score of chance."""
     return RandomCodes(bits, generator)
 
 
+# A further baseline is a function as above, and an entry here and in config.BASELINE_NAMES.
+BASELINES: dict[str, Callable[..., nn.Module]] = {
+    "lsh": lsh,
+    "pcah": pcah,
+    "itq": itq,
+    "class_index": class_index,
+    "random": random,
+}
+
+
 class ClassIndex(nn.Module):
-    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits."""
+    """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits.
+
+    Args:
+        classifier: A module from features (B, F) to logits (B, C).
+        bits: K.
+    """
 
     def __init__(self, classifier: nn.Module, bits: int) -> None:
         super().__init__()
-        self.classifier, self.bits = classifier, bits
+        self.classifier = classifier
+        self.bits = bits
 
     def forward(self, features: Tensor) -> Tensor:
-        """Codes (B, K) ±1 of features (B, F)."""
+        """Codes (B, K) ±1 of features (B, F); a ValueError if C classes have more digits than bits."""
         logits = self.classifier(features)  # (B, C)
-        digits = max(1, (logits.shape[1] - 1).bit_length())
+        classes = logits.shape[1]
+        digits = max(1, (classes - 1).bit_length())
         if self.bits < digits:
-            raise ValueError(f"bits: {self.bits} given; the index of {logits.shape[1]} classes has {digits} digits")
-        place = torch.arange(self.bits, device=logits.device) % digits  # (K,)
-        return 2.0 * (logits.argmax(dim=1)[:, None] >> place & 1) - 1
+            raise ValueError(f"bits: {self.bits} given; allowed for {classes} classes: from {digits} up")
+        places = torch.arange(self.bits, device=logits.device) % digits  # (K,)
+        predicted = logits.argmax(dim=1, keepdim=True)  # (B, 1)
+        binary_digits = predicted >> places & 1  # (B, K) 0 or 1
+        return 2.0 * binary_digits - 1
 
 
 class RandomCodes(nn.Module):
-    """Each item's code is drawn anew when it is asked for."""
+    """Draws the codes of each call anew, whatever the features.
+
+    Args:
+        bits: K.
+        generator: What the codes are drawn from, on the CPU.
+    """
 
     def __init__(self, bits: int, generator: Generator) -> None:
         super().__init__()
-        self.bits, self.generator = bits, generator
+        self.bits = bits
+        self.generator = generator
 
     def forward(self, features: Tensor) -> Tensor:
-        """Codes (B, K), of normal draws, for features (B, F)."""
-        return torch.randn(len(features), self.bits, generator=self.generator).to(features.device)
+        """Codes (B, K) of normal draws, for features (B, F)."""
+        codes = torch.randn(len(features), self.bits, generator=self.generator)
+        return codes.to(features.device)
 
 
 def projection(weight: Tensor, mean: Tensor) -> nn.Module:
-    """A hash layer of the usual build that gives weight (K, F) times features less their mean (F,)."""
+    """A hash layer of a linear layer and a batch norm that gives weight (K, F) times (features − mean (F,))."""
     bits, size = weight.shape
-    layer = nn.Sequential(nn.Linear(size, bits, bias=False), nn.BatchNorm1d(bits))
-    layer[0].weight.data.copy_(weight)
-    layer[1].running_mean.copy_(weight @ mean)
-    layer[1].running_var.fill_(1 - layer[1].eps)  # some versions of torch refuse an eps of 0
-    return layer
+    linear = nn.Linear(size, bits, bias=False)
+    linear.weight.data.copy_(weight)
+    batch_norm = nn.BatchNorm1d(bits)
+    batch_norm.running_mean = weight @ mean
+    # The batch norm divides by √(variance + eps) = 1; some versions of torch refuse an eps of 0.
+    batch_norm.running_var = torch.full((bits,), 1 - batch_norm.eps)
+    return nn.Sequential(linear, batch_norm)
 
 
 def principal_directions(features: Tensor, bits: int) -> Tensor:
-    """(K, F) orthonormal, of features (N, F), those of the largest variance first; a ValueError if K is too large."""
-    count, size = features.shape
-    if bits > min(count, size):
-        raise ValueError(f"bits: {bits} given; {count} features of {size} numbers have {min(count, size)}")
-    centred = (features - features.mean(dim=0)).double()
-    return torch.linalg.eigh(centred.T @ centred)[1].T.flip(0)[:bits].float()  # of ascending eigenvalues
+    """The orthonormal directions in which features vary most, the largest variance first.
+
+    Args:
+        features: (N, F) float32.
+        bits: K, at most N and F.
+
+    Returns:
+        (K, F) float32.
+
+    Raises:
+        ValueError: `bits` is too large.
+    """
+    limit = min(features.shape)
+    if bits > limit:
+        count, size = features.shape
+        raise ValueError(f"bits: {bits} given; allowed for {count} features of {size} numbers: at most {limit}")
+    centred = (features - features.mean(dim=0)).double()  # (N, F)
+    _, directions = torch.linalg.eigh(centred.T @ centred)  # a column each, the smallest variance first
+    return directions.T.flip(0)[:bits].float()
 
 
 def rotate(values: Tensor, generator: Generator, iterations: int) -> Tensor:
-    """A rotation (K, K) that brings values (N, K) near to their signs; both are solved for in turn."""
+    """A rotation (K, K) that brings values (N, K) near to their signs; each step solves for one of the two in turn."""
     bits = values.shape[1]
-    rotation = torch.linalg.qr(torch.randn(bits, bits, generator=generator).to(values))[0]
+    start = torch.randn(bits, bits, generator=generator).to(values)
+    rotation, _ = torch.linalg.qr(start)
     for _ in range(iterations):
         signs = torch.where(values @ rotation >= 0, 1.0, -1.0).to(values)  # (N, K)
         left, _, right = torch.linalg.svd(values.T @ signs)
-        rotation = left @ right  # the nearest to signs of all rotations of the values (Procrustes)
+        rotation = left @ right  # of all rotations the one that brings the values nearest to the signs (Procrustes)
     return rotation

@@ -16,6 +16,14 @@ from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES, loss_de
 
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
+DATASET_NAMES = ("fashion_mini", *TORCHVISION_DATASETS, *ROOT_DATASETS)
+LOSS_NAMES = (
+    *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "csq", "dpn"),
+    *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c", "bihalf", "dch", "average_precision"),
+)
+BASELINE_NAMES = ("lsh", "pcah", "itq", "class_index", "random")  # in place of a loss, without training
+CENTROID_NAMES = ("max_hamming", "semantic", "hadamard", "bernoulli", "normal", "uniform")
+BACKBONE_NAMES = ("alexnet", "small_cnn")
 
 RECIPES: dict[str, dict[str, Any]] = {
     # The published command line, with its β 8. The authors' Colab run (β 50, 64 bits, CIFAR-10, 4.08 h on a T4) has

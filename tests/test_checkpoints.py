@@ -139,7 +139,6 @@ def test_an_interrupted_run_ends_in_the_same_bits(options, step, tmp_path, monke
 
 
 STATEFUL = {
-    "relahash": {"running": True},
     "hashnet": {"growth": 1.0, "interval": 2},
     "dpsh": {"memory": 20},
 }

@@ -1,101 +1,218 @@
-"""RelaHash's loss against the authors' numbers, the derivation, and a loop written another way."""
+"""RelaHash's loss against the authors' numbers and the derivation; what every loss has in common; the options."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from relahash_nb.config import RunConfig
-from relahash_nb.losses import RelaHashLoss, find_loss, loss_options, wants_batch_norm
+from relahash_nb.centroids import make_centroids
+from relahash_nb.config import BASELINE_NAMES, LOSS_NAMES, RunConfig
+from relahash_nb.losses import LOSSES, RelaHashLoss, build_loss, check_loss_options, wants_batch_norm
+from relahash_nb.losses.bounds import lowest_loss, perfect_loss, similarity_bound
 from relahash_nb.losses.common import soft_cross_entropy
+from relahash_nb.metrics import retrieval_scores
 from relahash_nb.models import build_model
-from relahash_nb.registry import BASELINES, LOSSES
+from relahash_nb.training import make_optimizer
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "golden_loss.npz")
+
+
+def random_codes(rows, bits, seed=0, dtype=torch.float64):
+    return torch.randn(rows, bits, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def one_hot(rows, classes):
+    """Labels 0, 1, …, classes − 1, 0, 1, …"""
+    return torch.eye(classes)[torch.arange(rows) % classes]
+
+
+def orthogonal(classes, bits):
+    """Sylvester's matrix without its row of ones, so that each centroid sums to zero."""
+    matrix = torch.ones(1, 1, dtype=torch.float64)
+    while len(matrix) < bits:
+        upper = torch.cat([matrix, matrix], dim=1)
+        lower = torch.cat([matrix, -matrix], dim=1)
+        matrix = torch.cat([upper, lower])
+    return matrix[1 : classes + 1]
+
+
+def assert_names(error, option):
+    """The error is one line that begins with the option's name."""
+    message = str(error.value)
+    assert message.startswith(f"{option}:")
+    assert "\n" not in message
+
+
+# RelaHash
 
 
 @pytest.mark.parametrize("case", range(6))
 def test_relahash_agrees_with_the_published_code(case):
     """Loss, similarity and gradient, in float64, single- and multi-label; the numbers come from the authors' code."""
-    golden = {name.split("_", 1)[1]: GOLDEN[name] for name in GOLDEN if name.startswith(f"case{case}_")}
+    prefix = f"case{case}_"
+    golden = {name.removeprefix(prefix): GOLDEN[name] for name in GOLDEN if name.startswith(prefix)}
     codes = torch.tensor(golden["z"], requires_grad=True)
     centroids = torch.tensor(golden["centroids"]).double()
-    loss = RelaHashLoss(centroids, float(golden["beta"]), float(golden["margin"]))
+    loss = RelaHashLoss(centroids, beta=float(golden["beta"]), margin=float(golden["margin"]))
     value = loss(codes, torch.tensor(golden["targets"]))
     value.backward()
-    assert np.abs(loss.similarity(codes).detach().numpy() - golden["logits"]).max() < 1e-10
+    similarity = loss.similarity(codes).detach().numpy()
+    assert np.abs(similarity - golden["logits"]).max() < 1e-10
     assert abs(value.item() - golden["loss"]) < 1e-10
     assert np.abs(codes.grad.numpy() - golden["grad_z"]).max() < 1e-10
-
-
-def orthogonal(classes: int, bits: int) -> torch.Tensor:
-    rows = torch.ones(1, 1, dtype=torch.float64)
-    while len(rows) < bits:
-        rows = torch.cat([torch.cat([rows, rows], 1), torch.cat([rows, -rows], 1)])
-    return rows[1 : classes + 1]  # without the all-ones row, so that every centroid sums to zero
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(50.0, 14.70), (8.0, 4.21)])
 def test_the_loss_at_perfect_codes_is_the_derived_number(beta, expected):
     """ln(1 + (C − 1) e^{β (m − 1/√B)}) with ten orthogonal centroids and a batch of 16: not zero, though perfect."""
     centroids = orthogonal(10, 16)
-    classes = torch.arange(16) % 10
-    targets = torch.nn.functional.one_hot(classes, 10)
-    value = RelaHashLoss(centroids, beta=beta)(3.7 * centroids[classes], targets).item()
-    assert value == pytest.approx(np.log(1 + 9 * np.exp(beta * (0.5 - 0.25))), abs=1e-9)
+    targets = one_hot(16, 10).double()
+    perfect_codes = 3.7 * targets @ centroids
+    value = RelaHashLoss(centroids, beta=beta, margin=0.5)(perfect_codes, targets).item()
     assert value == pytest.approx(expected, abs=5e-3)
+    assert value == pytest.approx(perfect_loss(10, 16, beta, 0.5), abs=1e-9)
 
 
-def test_the_mean_own_similarity_never_passes_its_bound():
-    generator = torch.Generator().manual_seed(0)
-    centroids = orthogonal(10, 32)
-    targets = torch.eye(10)[torch.arange(20) % 10]
-    loss = RelaHashLoss(centroids)
-    for _ in range(50):
-        codes = torch.randn(20, 32, generator=generator, dtype=torch.float64)
-        assert (loss.similarity(codes) * targets).sum(1).mean() <= 1 / 20**0.5
-    assert (loss.similarity(targets.double() @ centroids) * targets).sum(1).mean() == pytest.approx(1 / 20**0.5)
+@pytest.mark.parametrize("beta", [50.0, 8.0])
+def test_no_codes_go_below_the_lowest_loss(beta):
+    """Codes away from the other centroids reach it, for orthogonal centroids and as many items of each class."""
+    centroids = orthogonal(8, 16)
+    targets = one_hot(16, 8).double()
+    others = (1 - targets) @ centroids / 7
+    loss = RelaHashLoss(centroids, beta=beta, margin=0.5)
+    lowest = lowest_loss(8, 16, beta, 0.5)
+    assert loss(targets @ centroids - others, targets).item() == pytest.approx(lowest, abs=1e-9)
+    assert loss(targets @ centroids, targets).item() > lowest
+    for seed in range(20):
+        assert loss(random_codes(16, 16, seed), targets).item() > lowest
+
+
+def test_a_bound_of_one_class_is_zero_and_a_large_exponent_does_not_overflow():
+    assert perfect_loss(1, 16, beta=50, margin=0.5) == 0
+    assert perfect_loss(10, 16, beta=1e6, margin=0.5) == pytest.approx(0.25e6, rel=1e-4)
+    assert perfect_loss(10, 16, beta=1e6, margin=0.0) == 0
+
+
+def test_the_mean_similarity_to_the_item_s_centroid_never_passes_its_bound():
+    targets = one_hot(20, 10).double()
+    loss = RelaHashLoss(orthogonal(10, 32))
+    bound = similarity_bound(20)
+
+    def mean_similarity(codes):
+        return (loss.similarity(codes) * targets).sum(dim=1).mean().item()
+
+    for seed in range(50):
+        assert mean_similarity(random_codes(20, 32, seed)) <= bound
+    assert mean_similarity(targets @ loss.centroids) == pytest.approx(bound)
 
 
 def test_shift_and_positive_scale_of_all_codes_change_nothing():
-    codes = torch.randn(8, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    targets = torch.eye(4)[torch.arange(8) % 4]
+    codes = random_codes(8, 16)
+    targets = one_hot(8, 4)
     loss = RelaHashLoss(orthogonal(4, 16))
     assert loss(3 * codes + 7, targets).item() == pytest.approx(loss(codes, targets).item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16, torch.float64])
-@pytest.mark.parametrize("name", LOSSES)
-def test_targets_of_any_dtype_give_one_value(name, dtype):
-    codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(2))
-    targets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0], [0, 1, 1]])
-    loss = find_loss(name)(orthogonal(3, 16).float()).eval()  # where nothing is drawn, counted or kept
-    assert loss(codes, targets.to(dtype)).item() == loss(codes, targets.float()).item()
+def test_codes_that_are_all_equal_have_a_finite_loss_and_gradient():
+    codes = torch.ones(4, 8, requires_grad=True)
+    loss = RelaHashLoss(orthogonal(2, 8).float())
+    loss(codes, one_hot(4, 2)).backward()
+    assert torch.isfinite(codes.grad).all()
 
 
-def test_a_row_without_a_label_adds_nothing():
-    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    targets = torch.tensor([[1.0, 0, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], dtype=torch.float64)
-    shares = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
-    by_hand = -(np.log(shares[0, 0]) / 2 + np.log(shares[0, 3]) / 2 + 0 + np.log(shares[2, 1])) / 3
+def test_at_its_reference_batch_size_the_loss_is_the_published_one_and_at_others_it_does_not_change():
+    codes = random_codes(16, 16)
+    targets = one_hot(16, 3)
+    published = RelaHashLoss(orthogonal(3, 16))
+    invariant = RelaHashLoss(orthogonal(3, 16), reference_batch_size=16)
+    expected = published(codes, targets).item()
+    assert invariant(codes, targets).item() == pytest.approx(expected, abs=1e-12)
+
+    twice_codes = torch.cat([codes, codes])
+    twice_targets = torch.cat([targets, targets])
+    assert invariant(twice_codes, twice_targets).item() == pytest.approx(expected, abs=1e-12)
+    assert abs(published(twice_codes, twice_targets).item() - expected) > 0.01
+
+
+# What every loss has in common
+
+
+def test_a_row_without_a_label_adds_nothing_to_the_cross_entropy():
+    logits = random_codes(3, 5)
+    targets = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], dtype=torch.float64)
+    exponentials = np.exp(logits.numpy())
+    softmax = exponentials / exponentials.sum(axis=1, keepdims=True)
+    two_labels = -(math.log(softmax[0, 0]) + math.log(softmax[0, 3])) / 2
+    one_label = -math.log(softmax[2, 1])
+    by_hand = (two_labels + 0 + one_label) / 3
     assert soft_cross_entropy(logits, targets).item() == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_codes_that_are_all_equal_have_a_finite_loss_and_gradient():
-    codes = torch.ones(4, 8, requires_grad=True)
-    RelaHashLoss(orthogonal(2, 8).float())(codes, torch.eye(2)[[0, 1, 0, 1]]).backward()
-    assert torch.isfinite(codes.grad).all()
+@pytest.mark.parametrize("name", LOSSES)
+def test_targets_of_any_dtype_give_one_value(name):
+    codes = random_codes(6, 16, dtype=torch.float32)
+    targets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0], [0, 1, 1]])
+    loss = LOSSES[name](orthogonal(3, 16).float()).eval()  # in evaluation mode nothing is drawn, counted or kept
+    expected = loss(codes, targets.float()).item()
+    for dtype in (torch.uint8, torch.int64, torch.bool, torch.float16, torch.float64):
+        assert loss(codes, targets.to(dtype)).item() == expected
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_centroids_are_in_the_state_and_survive_a_reload(name):
     """The published code keeps its normalised centroids outside the state, and scores a reloaded model wrongly."""
-    trained, fresh = find_loss(name)(orthogonal(3, 16)), find_loss(name)(-orthogonal(3, 16))
+    trained = LOSSES[name](orthogonal(3, 16)).eval()
+    fresh = LOSSES[name](-orthogonal(3, 16)).eval()
     fresh.load_state_dict(trained.state_dict())
-    codes = torch.randn(6, 16, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    values = [loss.eval()(codes, torch.eye(3)[[0, 1, 2, 0, 1, 2]]) for loss in (fresh, trained)]
-    assert torch.equal(*values)
+    codes = random_codes(6, 16)
+    targets = one_hot(6, 3)
+    assert torch.equal(fresh(codes, targets), trained(codes, targets))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_drives_the_codes_of_a_toy_set_to_separation(name):
+    """Four classes, free codes of 16 bits: in every order of ties nearly all of an item's nearest are of its class."""
+    targets = one_hot(32, 4)
+    codes = random_codes(32, 16, seed=5, dtype=torch.float32).requires_grad_()
+    options = {}
+    if name == "bihalf":
+        options["gamma"] = 0.1  # the published pull keeps free codes where they start
+    torch.manual_seed(0)
+    loss = LOSSES[name](orthogonal(4, 16).float(), **options)
+    optimizer = torch.optim.Adam([codes, *loss.parameters()], lr=0.1)
+
+    def worst_score():
+        return retrieval_scores(codes, codes, targets, targets, self_matches=np.arange(32)).worst
+
+    assert worst_score() < 0.5
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(codes, targets).backward()
+        optimizer.step()
+    assert worst_score() > 0.95
+
+
+def test_a_head_is_drawn_from_the_seed_alone_and_trained_and_saved():
+    config = RunConfig(loss="cross_entropy", bits=16, seed=3)
+    centroids = make_centroids(10, 16)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    loss = build_loss(config, centroids)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    again = build_loss(config, centroids)
+    assert torch.equal(loss.head.weight, again.head.weight)
+    assert list(loss.state_dict()) == ["centroids", "head.weight", "head.bias"]
+
+    optimizer = make_optimizer(build_model(config), loss, config.resolve())
+    trained = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert id(loss.head.weight) in trained
+    assert id(loss.head.bias) in trained
+
+
+# Options
 
 
 def test_names_in_config_are_the_registry_s():
@@ -104,69 +221,128 @@ def test_names_in_config_are_the_registry_s():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_tuner_can_build_the_loss_at_both_ends_of_every_range(name):
+    ranges = LOSSES[name].SEARCH
+    for low, high, scale in ranges.values():
+        assert low < high
+        assert scale in ("log", "linear")
     for end in (0, 1):
-        options = {option: (low, high)[end] for option, (low, high, _) in find_loss(name).SEARCH.items()}
-        loss = find_loss(name)(orthogonal(3, 16), **options)
+        options = {option: ends[end] for option, ends in ranges.items()}
+        loss = LOSSES[name](orthogonal(3, 16), **options)
         assert {option: getattr(loss, option) for option in options} == options
-    assert all(low < high and scale in ("log", "linear") for low, high, scale in find_loss(name).SEARCH.values())
 
 
-def test_batch_norm_is_as_published_and_an_option_overrides_it():
-    published = {"relahash", "orthohash", "orthohash_arc", "cross_entropy"}
-    assert {name for name in LOSSES if wants_batch_norm(RunConfig(loss=name))} == published
-    for name in ("relahash", "csq"):
-        for batch_norm in (True, False):
-            config = RunConfig(loss=name, loss_options={"batch_norm": batch_norm})
-            assert loss_options(config) == loss_options(RunConfig(loss=name))
-            assert isinstance(build_model(config).hash_layer[1], torch.nn.BatchNorm1d) == batch_norm
+def test_batch_norm_is_as_published():
+    with_batch_norm = {name for name in LOSSES if wants_batch_norm(RunConfig(loss=name))}
+    assert with_batch_norm == {"relahash", "orthohash", "orthohash_arc", "cross_entropy"}
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("name", ["relahash", "cross_entropy", "csq"])
+def test_the_option_batch_norm_is_the_model_s_and_not_the_loss_s(name, batch_norm):
+    config = RunConfig(loss=name, loss_options={"batch_norm": batch_norm})
+    assert check_loss_options(config) == check_loss_options(RunConfig(loss=name))
+    model = build_model(config)
+    assert isinstance(model.hash_layer[1], torch.nn.BatchNorm1d) == batch_norm
+    features = torch.rand(6, 64)
+    only_linear = model.hash_layer[0](features)
+    assert torch.equal(model.hash(features), only_linear) != batch_norm
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *BASELINES])
 def test_options_of_every_name_are_checked_and_no_global_random_state_is_touched(name):
     state = torch.get_rng_state()
-    loss_options(RunConfig(loss=name, finetune=name in LOSSES))
-    with pytest.raises(ValueError, match=f"scael: 2 given; {name} takes no such option; allowed: ") as error:
-        loss_options(RunConfig(loss=name, finetune=name in LOSSES, loss_options={"scael": 2}))
-    assert "\n" not in str(error.value)
+    finetune = name in LOSS_NAMES
+    check_loss_options(RunConfig(loss=name, finetune=finetune))
+    with pytest.raises(ValueError) as error:
+        check_loss_options(RunConfig(loss=name, finetune=finetune, loss_options={"scael": 2}))
+    assert_names(error, "scael")
+    assert name in str(error.value)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "config"),
     [
-        (dict(beta=8, loss_options={"beta": 2}), "beta: 8.0 given, and loss_options has 2; allowed: one of them"),
-        (dict(loss="dpn", margin=1, loss_options={"margin": 1}), "margin: 1.0 given, and loss_options has 1"),
-        (dict(loss="csq", beta=8), "beta: 8.0 given; csq takes no such option; allowed: quantization, batch_norm"),
-        (dict(loss="csq", loss_options={"quantisation": 1}), r"did you mean quantization\?"),
-        (
-            dict(loss="csq", loss_options={"quantization": -1}),
-            "quantization: -1 given; allowed: a finite number from 0",
-        ),
-        (
-            dict(loss="csq", loss_options={"quantization": "a"}),
-            "loss_options: {'quantization': 'a'} given; csq refuses",
-        ),
-        (dict(loss_options={"batch_norm": 1}), "batch_norm: 1 given; allowed: true, false"),
-        (dict(loss_options={"margin": float("inf")}), "margin: inf given; allowed: a finite number from 0 up"),
-        (dict(loss="lsh", finetune=True), "finetune: True given; lsh has no training"),
-        (dict(loss="lsh", finetune=False, loss_options={"batch_norm": True}), "batch_norm: True given; lsh takes no"),
-        (dict(loss="itq", finetune=False, loss_options={"rounds": 3}), "rounds: 3 given; itq .* allowed: iterations"),
+        ("beta", dict(beta=8, loss_options={"beta": 2})),
+        ("margin", dict(loss="dpn", margin=1, loss_options={"margin": 1})),
+        ("beta", dict(loss="csq", beta=8)),
+        ("quantisation", dict(loss="csq", loss_options={"quantisation": 1})),
+        ("quantization", dict(loss="csq", loss_options={"quantization": -1})),
+        ("loss_options", dict(loss="csq", loss_options={"quantization": "a"})),
+        ("batch_norm", dict(loss_options={"batch_norm": 1})),
+        ("margin", dict(loss_options={"margin": math.inf})),
+        ("finetune", dict(loss="lsh", finetune=True)),
+        ("batch_norm", dict(loss="lsh", finetune=False, loss_options={"batch_norm": True})),
+        ("rounds", dict(loss="itq", finetune=False, loss_options={"rounds": 3})),
     ],
 )
-def test_options_that_a_loss_cannot_take_are_refused_before_anything_is_built(options, message):
-    with pytest.raises(ValueError, match=message):
-        loss_options(RunConfig(**options))
+def test_options_that_a_loss_cannot_take_are_refused_before_anything_is_built(option, config):
+    with pytest.raises(ValueError) as error:
+        check_loss_options(RunConfig(**config))
+    assert_names(error, option)
+
+
+def test_a_misspelled_option_is_answered_with_the_right_one():
+    config = RunConfig(loss="csq", loss_options={"quantisation": 1})
+    with pytest.raises(ValueError, match=r"quantization\?"):
+        check_loss_options(config)
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("name", "option", "value"),
     [
-        (lambda: RelaHashLoss(torch.ones(4)), r"centroids: shape \(4,\) given"),
-        (lambda: RelaHashLoss(orthogonal(2, 4), beta=0), "beta: 0 given; allowed: a finite number above 0"),
-        (lambda: RelaHashLoss(orthogonal(2, 4))(torch.ones(3, 5), torch.ones(3, 2)), r"codes: shape \(3, 5\) given"),
-        (lambda: RelaHashLoss(orthogonal(2, 4))(torch.ones(3, 4), torch.ones(3, 1)), r"targets: shape \(3, 1\) given"),
+        ("relahash", "beta", 0),
+        ("relahash", "beta", math.inf),
+        ("relahash", "margin", -1),
+        ("relahash", "reference_batch_size", 0),
+        ("orthohash", "beta", 0),
+        ("orthohash_arc", "margin", -1),
+        ("csq", "quantization", -1),
+        ("dpn", "margin", math.nan),
+        ("greedyhash", "quantization", -1),
+        ("bihalf", "gamma", -1),
+        ("jmlh", "divergence", -1),
+        ("sdh_c", "quantization", -1),
+        ("sdh_c", "variance", -1),
+        ("sdh_c", "independence", -1),
+        ("hashnet", "alpha", 0),
+        ("hashnet", "growth", -1),
+        ("hashnet", "interval", 0),
+        ("dpsh", "quantization", -1),
+        ("dpsh", "memory", 0),
+        ("dtsh", "margin", -1),
+        ("dtsh", "quantization", -1),
+        ("dch", "gamma", 0),
+        ("dch", "quantization", -1),
+        ("average_precision", "scale", 0),
     ],
 )
-def test_what_does_not_fit_is_said(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_an_option_out_of_range_is_refused(name, option, value):
+    with pytest.raises(ValueError) as error:
+        LOSSES[name](orthogonal(3, 16), **{option: value})
+    assert_names(error, option)
+    assert str(value) in str(error.value)
+
+
+def test_centroids_that_are_no_matrix_are_refused():
+    with pytest.raises(ValueError) as error:
+        RelaHashLoss(torch.ones(4))
+    assert_names(error, "centroids")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("tensor", "codes_shape", "targets_shape"),
+    [
+        ("codes", (3, 5), (3, 2)),
+        ("codes", (4,), (3, 2)),
+        ("targets", (3, 4), (3, 1)),
+        ("targets", (3, 4), (4, 2)),
+        ("targets", (3, 4), (3,)),
+    ],
+)
+def test_shapes_that_do_not_fit_the_centroids_are_refused(name, tensor, codes_shape, targets_shape):
+    loss = LOSSES[name](orthogonal(2, 4))
+    with pytest.raises(ValueError) as error:
+        loss(torch.ones(codes_shape), torch.ones(targets_shape))
+    assert_names(error, tensor)

@@ -252,11 +252,11 @@ def test_what_is_no_model_is_said_in_one_line(content, tmp_path):
         HashModel.load(tmp_path)
 
 
-@pytest.mark.parametrize("loss", ["lsh", "itq", "cross_entropy_plain"])
+@pytest.mark.parametrize("loss", ["lsh", "itq", "csq"])
 def test_every_kind_of_hash_layer_is_loaded(loss, tmp_path):
     config = RunConfig(loss=loss, bits=16, finetune=False)
     model = build_model(config)
-    if loss != "cross_entropy_plain":
+    if loss != "csq":
         solve(model, torch.rand(200, 64, generator=torch.Generator().manual_seed(0)), torch.ones(200, 1), config)
     model.save(tmp_path / "model.safetensors", config)
     features = torch.rand(5, 64)

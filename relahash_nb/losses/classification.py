@@ -7,43 +7,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from relahash_nb.losses.common import HashLoss, labelled, mean_of_rows, quantization_term, soft_cross_entropy
+from relahash_nb.losses.common import (
+    HashLoss,
+    batch_mean,
+    distance_to_signs,
+    labelled,
+    not_negative,
+    soft_cross_entropy,
+)
 
 
-class HeadLoss(HashLoss):
-    """A loss with a linear layer from codes to classes, trained and saved with it; labels share the mass equally."""
-
-    def __init__(self, centroids: Tensor, bias: bool = True, **not_negative: float) -> None:
-        super().__init__(centroids, **not_negative)
-        classes, bits = centroids.shape
-        self.head = nn.Linear(bits, classes, bias, dtype=centroids.dtype)
-
-
-class CrossEntropyLoss(HeadLoss):
+class CrossEntropyLoss(HashLoss):
     """Cross-entropy of a linear head on the codes: a classifier whose last layer but one is read by its sign.
 
-    The model's batch norm puts each bit's threshold at its mean, which alone makes a fair hash of it ("CE+BN" in the
-    supplement of OrthoHash, Hoe et al., NeurIPS 2021).
+    The model's batch norm puts the threshold of each bit at its mean, which alone makes a fair hash of it ("CE+BN" in
+    the supplement of OrthoHash, Hoe et al., NeurIPS 2021). The loss option `batch_norm: false` is the classifier
+    without it.
 
-    Example:
-        >>> sorted(CrossEntropyLoss(torch.ones(10, 64)).state_dict())
-        ['centroids', 'head.bias', 'head.weight']
+    Args:
+        centroids: (C, K), of which the shape counts.
     """
 
     def __init__(self, centroids: Tensor) -> None:
         super().__init__(centroids)
+        self.head = linear_head(centroids)
 
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)
         return soft_cross_entropy(self.head(codes), targets)
 
 
-class PlainCrossEntropyLoss(CrossEntropyLoss):
-    """Cross-entropy of a linear head, without batch norm: nothing puts the threshold of a bit between its values."""
-
-    batch_norm = False
-
-
-class GreedyHashLoss(HeadLoss):
+class GreedyHashLoss(HashLoss):
     """Cross-entropy of a linear head on the binary codes; the gradient goes through the sign as if it were not there.
 
     CE(head(sign z)) + α · mean ||z| − 1|³. The head has no bias, as in the authors' code.
@@ -51,7 +46,8 @@ class GreedyHashLoss(HeadLoss):
     "Greedy Hash: Towards Fast Optimization for Accurate Hash Coding in CNN", Su et al., NeurIPS 2018.
 
     Args:
-        quantization: α, from 0 up. The paper has .1 on CIFAR-10 and 1 on ImageNet100.
+        centroids: (C, K), of which the shape counts.
+        quantization: α, from 0 up. The paper has 0.1 on CIFAR-10 and 1 on ImageNet100.
 
     Example:
         >>> loss, targets = GreedyHashLoss(torch.ones(2, 4), quantization=0.0), torch.eye(2)
@@ -63,24 +59,29 @@ class GreedyHashLoss(HeadLoss):
     SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, quantization: float = 0.1) -> None:
-        super().__init__(centroids, bias=False, quantization=quantization)
+        super().__init__(centroids)
+        self.quantization = not_negative("quantization", quantization)
+        self.head = linear_head(centroids, bias=False)
 
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        signs = torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)  # sign(0) is +1, as in `binarize`
-        binary = codes + (signs - codes).detach()  # (B, K) ±1, with the gradient of the codes
-        far = quantization_term(codes, targets, power=3)
-        return soft_cross_entropy(self.head(binary), targets) + self.quantization * far
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)
+        binary = straight_through(signs(codes), codes)  # (B, K) ±1
+        quantization_loss = distance_to_signs(codes, targets, power=3)
+        classification_loss = soft_cross_entropy(self.head(binary), targets)
+        return classification_loss + self.quantization * quantization_loss
 
 
-class BiHalfLoss(HeadLoss):
+class BiHalfLoss(HashLoss):
     """Cross-entropy of a linear head on bits of which each is +1 for half of the batch; in evaluation mode on signs.
 
-    The gradient goes through the half-and-half bits b as if they were the codes z, plus γ (z − b)/(B K), which draws
-    the two together. The paper's own loss is unsupervised; here its layer stands below a classifier.
+    The gradient goes through these bits b as if they were the codes z, and γ (z − b)/(B K) is added to it, which draws
+    the two together. The paper's loss is unsupervised; here its layer stands below a classifier.
 
     "Deep Unsupervised Image Hashing by Maximizing Bit Entropy", Li and van Gemert, AAAI 2021, arXiv 2012.12334.
 
     Args:
+        centroids: (C, K), of which the shape counts.
         gamma: γ, from 0 up; 6 in the authors' code.
 
     Example:
@@ -93,23 +94,33 @@ class BiHalfLoss(HeadLoss):
     SEARCH: ClassVar = {"gamma": (0.1, 100.0, "log")}
 
     def __init__(self, centroids: Tensor, gamma: float = 6.0) -> None:
-        super().__init__(centroids, gamma=gamma)
+        super().__init__(centroids)
+        self.gamma = not_negative("gamma", gamma)
+        self.head = linear_head(centroids)
+
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)
+        bits = self.bits(codes.detach(), targets)  # b, (B, K) ±1
+        binary = straight_through(bits, codes)  # (B, K) ±1
+        squares = (codes - bits).square() / 2  # (B, K)
+        pull = self.gamma * batch_mean(squares.mean(dim=1), targets)
+        classification_loss = soft_cross_entropy(self.head(binary), targets)
+        return classification_loss + pull - pull.detach()  # the pull has a gradient and no value
 
     def bits(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """(B, K) ±1: +1 above each bit's lower median of the labelled rows; in evaluation mode the sign."""
+        """Bits (B, K) ±1 of codes (B, K); in evaluation mode their signs.
+
+        In training mode a bit is +1 where the code is above the lower median of the rows that have a label.
+        """
         if not self.training:
-            return torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)
-        counted = codes.where(labelled(targets)[:, None] > 0, math.nan)
-        return torch.where(codes > counted.nanmedian(dim=0).values, 1.0, -1.0).to(codes.dtype)
-
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        bits = self.bits(codes.detach(), targets)  # (B, K)
-        binary = codes + (bits - codes).detach()  # (B, K) ±1, with the gradient of the codes
-        pull = self.gamma * mean_of_rows((codes - bits).square() / 2, targets)
-        return soft_cross_entropy(self.head(binary), targets) + pull - pull.detach()  # a gradient and no value
+            return signs(codes)
+        has_label = labelled(targets)[:, None] > 0  # (B, 1)
+        medians = codes.where(has_label, math.nan).nanmedian(dim=0).values  # (K,)
+        return torch.where(codes > medians, 1.0, -1.0).to(codes.dtype)
 
 
-class JMLHLoss(HeadLoss):
+class JMLHLoss(HashLoss):
     """Just maximizing the likelihood: cross-entropy of a linear head on bits drawn by their probabilities.
 
     With p = σ(z), a bit is 1 where p exceeds a draw from [0, 1), in evaluation mode ½; the gradient goes through p.
@@ -118,32 +129,35 @@ class JMLHLoss(HeadLoss):
     "Embarrassingly Simple Binary Representation Learning", Shen et al., ICCV Workshops 2019, arXiv 1908.09573.
 
     Args:
+        centroids: (C, K), of which the shape counts.
         divergence: λ, from 0 up.
-
-    Example:
-        >>> loss, targets = JMLHLoss(torch.ones(2, 4), divergence=1.0).eval(), torch.ones(1, 2)
-        >>> _ = [torch.nn.init.zeros_(parameter) for parameter in loss.parameters()]
-        >>> [round(loss(torch.full((1, 4), z), targets).item(), 4) for z in (0.0, 50.0)]  # ln 2, and 4 ln 2 more
-        [0.6931, 3.4657]
     """
 
     batch_norm = False
     SEARCH: ClassVar = {"divergence": (1e-3, 1.0, "log")}
 
     def __init__(self, centroids: Tensor, divergence: float = 0.1) -> None:
-        super().__init__(centroids, divergence=divergence)
+        super().__init__(centroids)
+        self.divergence = not_negative("divergence", divergence)
+        self.head = linear_head(centroids)
 
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        probability = codes.sigmoid()  # (B, K)
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)
+        probability = codes.sigmoid()  # p, (B, K)
         threshold = torch.rand_like(codes) if self.training else 0.5
-        bits = probability + ((probability > threshold).to(codes.dtype) - probability).detach()  # (B, K) 0 or 1
-        # p ln 2p + (1 − p) ln 2(1 − p); ln p as a log-sigmoid is finite where p is rounded to 0.
-        one, zero = F.logsigmoid(codes), F.logsigmoid(-codes)  # (B, K)
-        divergence = (math.log(2) + probability * one + (1 - probability) * zero).sum(dim=1)  # (B,)
-        return soft_cross_entropy(self.head(bits), targets) + self.divergence * (divergence * labelled(targets)).mean()
+        drawn = (probability > threshold).to(codes.dtype)  # (B, K) 0 or 1
+        bits = straight_through(drawn, probability)  # (B, K) 0 or 1
+        # KL = p ln 2p + (1 − p) ln 2(1 − p). As a log-sigmoid, ln p is finite where p is rounded to 0.
+        log_one = F.logsigmoid(codes)  # ln p, (B, K)
+        log_zero = F.logsigmoid(-codes)  # ln(1 − p), (B, K)
+        divergences = math.log(2) + probability * log_one + (1 - probability) * log_zero  # (B, K)
+        classification_loss = soft_cross_entropy(self.head(bits), targets)
+        divergence_loss = batch_mean(divergences.sum(dim=1), targets)
+        return classification_loss + self.divergence * divergence_loss
 
 
-class SDHCLoss(HeadLoss):
+class SDHCLoss(HashLoss):
     """Supervised deep hashing with a classifier: cross-entropy, quantization, variance and independence of the bits.
 
     With u = tanh z: CE(head(u)) + λ₀ · mean (|u| − 1)² − λ₁ · ½ tr(UᵀU)/B + λ₂ · mean (UᵀU/B − I)². The paper asks the
@@ -153,31 +167,62 @@ class SDHCLoss(HeadLoss):
     of OrthoHash, Hoe et al., NeurIPS 2021, whose λ these are.
 
     Args:
+        centroids: (C, K), of which the shape counts.
         quantization: λ₀, from 0 up.
         variance: λ₁, from 0 up.
         independence: λ₂, from 0 up.
-
-    Example:
-        >>> loss = SDHCLoss(torch.ones(2, 4), quantization=1.0, variance=0.0, independence=0.0)
-        >>> _ = [torch.nn.init.zeros_(parameter) for parameter in loss.parameters()]
-        >>> round(loss(torch.zeros(1, 4), torch.ones(1, 2)).item(), 4)  # ln 2, and 1 for bits at 0
-        1.6931
     """
 
     batch_norm = False
-    SEARCH: ClassVar = dict.fromkeys(("quantization", "variance", "independence"), (1e-4, 1.0, "log"))
+    SEARCH: ClassVar = {
+        "quantization": (1e-4, 1.0, "log"),
+        "variance": (1e-4, 1.0, "log"),
+        "independence": (1e-4, 1.0, "log"),
+    }
 
     def __init__(
-        self, centroids: Tensor, quantization: float = 1e-3, variance: float = 1e-3, independence: float = 1e-3
+        self,
+        centroids: Tensor,
+        quantization: float = 1e-3,
+        variance: float = 1e-3,
+        independence: float = 1e-3,
     ) -> None:
-        super().__init__(centroids, quantization=quantization, variance=variance, independence=independence)
+        super().__init__(centroids)
+        self.quantization = not_negative("quantization", quantization)
+        self.variance = not_negative("variance", variance)
+        self.independence = not_negative("independence", independence)
+        self.head = linear_head(centroids)
 
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        values = codes.tanh() * labelled(targets)[:, None]  # (B, K)
-        products = values.T @ values / len(values)  # (K, K)
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)
+        values = codes.tanh() * labelled(targets)[:, None]  # u, (B, K)
+        products = values.T @ values / len(values)  # UᵀU/B, (K, K)
+        identity = torch.eye(len(products)).to(products)  # (K, K)
+
+        classification_loss = soft_cross_entropy(self.head(values), targets)
+        quantization_loss = distance_to_signs(values, targets)
+        half_variance = products.trace() / 2
+        independence_loss = (products - identity).square().mean()
         return (
-            soft_cross_entropy(self.head(values), targets)
-            + self.quantization * quantization_term(values, targets)
-            - self.variance * products.trace() / 2
-            + self.independence * (products - torch.eye(len(products)).to(products)).square().mean()
+            classification_loss
+            + self.quantization * quantization_loss
+            - self.variance * half_variance
+            + self.independence * independence_loss
         )
+
+
+def linear_head(centroids: Tensor, bias: bool = True) -> nn.Linear:
+    """A linear layer from K bits to C classes, of the shape and dtype of centroids (C, K); trained with the model."""
+    classes, bits = centroids.shape
+    return nn.Linear(bits, classes, bias, dtype=centroids.dtype)
+
+
+def signs(codes: Tensor) -> Tensor:
+    """±1 in the dtype of codes (B, K); the sign of 0 is +1, as in `binarize`."""
+    return torch.where(codes >= 0, 1.0, -1.0).to(codes.dtype)
+
+
+def straight_through(values: Tensor, source: Tensor) -> Tensor:
+    """The values (B, K), whose gradient goes to the source (B, K) unchanged."""
+    return source + (values - source).detach()

@@ -1,36 +1,39 @@
-"""RelaHash: the relative position of codes in their batch."""
+"""RelaHash: cross-entropy over the relative position of codes in their batch."""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from relahash_nb.losses.common import HashLoss, soft_cross_entropy
-
-MOMENTUM = 0.1  # of the running mean and norm; their first ten batches have equal weight
+from relahash_nb.losses.common import HashLoss, above_zero, not_negative, soft_cross_entropy
 
 
 class RelaHashLoss(HashLoss):
     """Cross-entropy over the relative similarity between a batch of codes and the class centroids.
 
-    Ẑ = (Z − μ) / ‖Z − μ‖_F, S = Ẑ Ĉᵀ with Ĉ = C/√K, and the loss is the mean over the batch of the cross-entropy
-    between softmax(β (S − m Y)) and Y/ΣY. μ is the mean of all B·K entries and the norm is over the whole batch, so
-    no row can lower its loss by growing alone: the rows compete for one unit of norm. Several labels share the target
-    mass equally, and the margin is taken off each of them.
+    For codes Z (B, K), targets Y (B, C) and centroids H (C, K):
+
+    - relative position Ẑ = (Z − μ) / ‖Z − μ‖_F, (B, K), where μ is the mean of all B·K entries;
+    - relative similarity S = Ẑ Ĥᵀ, (B, C), where Ĥ = H/√K;
+    - loss = mean over the batch of the cross-entropy between softmax(β (S − m Y)) and Y/ΣY.
+
+    The norm is over the whole batch, so no row lowers its loss by growing alone: the rows share one unit of norm.
+    Several labels share the target mass equally, and the margin m is subtracted at each of them.
 
     "RelaHash: Deep Hashing With Relative Position", IEEE Access 2023, doi 10.1109/ACCESS.2023.3259104.
 
     Args:
-        centroids: (C, K) ±1, the target code of each class.
-        beta: Scale β of the similarities, above 0. The published settings are 8 (command line) and 50 (notebook).
-        margin: m, taken off the similarity to each own centroid, from 0 up.
-        reference_batch_size: B₀. Where it is given, Ẑ is multiplied by √(B/B₀): a batch of any size B then weighs
-            each row as the published loss does in a batch of B₀, and β and m mean the same at every batch size.
-        running: Whether μ and the norm are averaged over the training batches, and these averages are used in
-            evaluation mode, so that a similarity does not depend on the other codes of the batch.
+        centroids: H, (C, K) ±1, the target code of each class.
+        beta: β, the scale of the similarities, above 0. The published settings are 8 (command line) and 50 (notebook).
+        margin: m, subtracted from the similarity to the centroid of each of an item's classes, from 0 up.
+        reference_batch_size: B₀, above 0. If it is given, Ẑ is multiplied by √(B/B₀). Each row then has the weight that
+            the published loss gives it in a batch of B₀, and β and m mean the same at every batch size B.
+
+    Raises:
+        ValueError: An option is out of range, or a shape does not fit the centroids.
 
     Example:
-        The loss, to copy, for codes with one label each:
+        The loss to copy, for codes with one label each:
 
         >>> centroids, targets = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]]), torch.eye(2)
         >>> codes = torch.tensor([[0.5, 2, -1, -3], [-1, 1, 0.1, 0.2]])  # (B, K)
@@ -50,47 +53,36 @@ class RelaHashLoss(HashLoss):
         beta: float = 8.0,
         margin: float = 0.5,
         reference_batch_size: int | None = None,
-        running: bool = False,
     ) -> None:
-        reference = {} if reference_batch_size is None else {"reference_batch_size": reference_batch_size}
-        super().__init__(centroids, {"beta": beta, **reference}, margin=margin)
-        self.reference_batch_size, self.running = reference_batch_size, running
-        if running:
-            self.register_buffer("running_mean", centroids.new_zeros(()))
-            self.register_buffer("running_norm", centroids.new_ones(()))
-            self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        super().__init__(centroids)
+        self.beta = above_zero("beta", beta)
+        self.margin = not_negative("margin", margin)
+        if reference_batch_size is not None:
+            above_zero("reference_batch_size", reference_batch_size)
+        self.reference_batch_size = reference_batch_size
 
-    def _loss(self, codes: Tensor, targets: Tensor) -> Tensor:
-        logits = self.beta * (self.similarity(codes) - self.margin * targets)  # (B, C)
+    def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""
+        targets = self.checked_targets(codes, targets)  # Y, (B, C) in the dtype of the codes
+        similarity = self.similarity(codes)  # S, (B, C)
+        logits = self.beta * (similarity - self.margin * targets)  # (B, C)
         return soft_cross_entropy(logits, targets)
 
     def similarity(self, codes: Tensor) -> Tensor:
-        """Relative similarity (B, C), S = Ẑ Ĉᵀ, of codes (B, K) float to each centroid.
+        """Relative similarity S = Ẑ Ĥᵀ, (B, C), of codes (B, K) float to each centroid.
 
-        Its mean over a batch, each to the own centroid, is at most 1/√B. Codes that are all equal give 0.
-
-        Example:
-            >>> centroids = torch.tensor([[1.0, 1, -1, -1], [-1, 1, 1, -1]])
-            >>> RelaHashLoss(centroids).similarity(centroids)
-            tensor([[0.7071, 0.0000],
-                    [0.0000, 0.7071]])
+        The mean over a batch of each item's similarity to the centroid of its class is at most 1/√B.
         """
-        mean, norm = self.statistics(codes)
-        position = (codes - mean) / norm  # Ẑ, (B, K)
-        return position @ self.centroids.to(codes.dtype).T / codes.shape[1] ** 0.5  # (B, C)
+        position = self.relative_position(codes)  # Ẑ, (B, K)
+        centroids = self.centroids.to(codes.dtype)  # H, (C, K)
+        return position @ centroids.T / codes.shape[1] ** 0.5
 
-    def statistics(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and ‖Z − μ‖_F of codes (B, K), or their running averages where `running` asks for them."""
-        if self.running and not self.training:
-            return self.running_mean.to(codes.dtype), self.running_norm.to(codes.dtype)
-        mean = codes.mean()
-        norm = torch.linalg.matrix_norm(codes - mean)
+    def relative_position(self, codes: Tensor) -> Tensor:
+        """Ẑ = (Z − μ) / ‖Z − μ‖_F, (B, K), of codes Z (B, K) float; 0 for codes that are all equal."""
+        mean = codes.mean()  # μ, a scalar
+        norm = torch.linalg.matrix_norm(codes - mean)  # ‖Z − μ‖_F, a scalar
         if self.reference_batch_size is not None:
             norm = norm * (self.reference_batch_size / len(codes)) ** 0.5
-        if self.running:
-            self.calls += 1
-            share = (1 / self.calls).clamp_min(MOMENTUM).to(self.running_mean.dtype)
-            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), share)
-            self.running_norm.lerp_(norm.detach().to(self.running_norm.dtype), share)
-        # The smallest positive number rather than a visible epsilon: only codes that are all equal meet it.
-        return mean, norm.clamp_min(torch.finfo(codes.dtype).tiny)
+        # A batch of equal codes has the norm 0; the smallest positive number changes no other batch.
+        norm = norm.clamp_min(torch.finfo(codes.dtype).tiny)
+        return (codes - mean) / norm
