@@ -26,7 +26,7 @@ def solve(model: nn.Module, features: Tensor, targets: Tensor, config: RunConfig
     Raises:
         ValueError: The features or the classes do not allow this number of bits.
     """
-    make_layer = BASELINES[config.loss]
+    make_layer = load(BASELINES, config.loss)
     options = config.loss_options or {}
     generator = torch.Generator().manual_seed(config.seed)
     layer = make_layer(features.cpu(), targets.cpu(), config.bits, generator, **options)
@@ -79,16 +79,6 @@ def class_index(features: Tensor, targets: Tensor, bits: int, generator: Generat
 def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -> nn.Module:
     """Codes that do not depend on the image: the score of chance."""
     return RandomCodes(bits, generator)
-
-
-# A further baseline is a function as above, and an entry here and in config.BASELINE_NAMES.
-BASELINES: dict[str, Callable[..., nn.Module]] = {
-    "lsh": lsh,
-    "pcah": pcah,
-    "itq": itq,
-    "class_index": class_index,
-    "random": random,
-}
 
 
 class ClassIndex(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from relahash_nb.centroids import make_centroids, vote_centroids
-from relahash_nb.losses import LOSSES
+from relahash_nb.losses import LOSSES, find_loss
 from relahash_nb.metrics import retrieval_scores
 
 BITS = 8

@@ -13,27 +13,7 @@ from relahash_nb.losses.common import HashLoss
 from relahash_nb.losses.relahash import RelaHashLoss
 from relahash_nb.registry import BASELINES, LOSSES, did_you_mean
 
-__all__ = ["LOSSES", "HashLoss", "RelaHashLoss", "build_loss", "check_loss_options", "wants_batch_norm"]
-
-# Your own loss: an nn.Module built from the centroids, called with (codes, targets), and an entry here and in
-# config.LOSS_NAMES; or `--loss package.module:Class` without either.
-LOSSES = {
-    "relahash": RelaHashLoss,
-    "orthohash": centers.OrthoHashLoss,
-    "orthohash_arc": centers.OrthoHashArcLoss,
-    "cross_entropy": classification.CrossEntropyLoss,
-    "csq": centers.CSQLoss,
-    "dpn": centers.DPNLoss,
-    "greedyhash": classification.GreedyHashLoss,
-    "hashnet": pairwise.HashNetLoss,
-    "dpsh": pairwise.DPSHLoss,
-    "dtsh": pairwise.DTSHLoss,
-    "jmlh": classification.JMLHLoss,
-    "sdh_c": classification.SDHCLoss,
-    "bihalf": classification.BiHalfLoss,
-    "dch": pairwise.DCHLoss,
-    "average_precision": pairwise.AveragePrecisionLoss,
-}
+__all__ = ["HashLoss", "RelaHashLoss", "build_loss", "find_loss", "loss_options", "used_options", "wants_batch_norm"]
 
 
 def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
