@@ -26,9 +26,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks and tools are no part of the package
 
 from benchmarks.common import NAMES, readme_block
-from relahash_nb.baselines import BASELINES
 from relahash_nb.config import RECIPES, RunConfig
-from relahash_nb.losses import LOSSES
+from relahash_nb.losses import find_loss
+from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import compare, format_comparison, read_table
 from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import (
@@ -205,8 +205,8 @@ def replace_block(page: str, name: str, block: str) -> str:
 def losses() -> str:
     """Each loss and baseline with the first sentence about it."""
     rows = []
-    for name, loss in (LOSSES | BASELINES).items():
-        sentence = (inspect.getdoc(loss) or "").split("\n\n")[0].replace("\n", " ")
+    for name in (*LOSSES, *BASELINES):
+        sentence = (inspect.getdoc(find_loss(name)) or "").split("\n\n")[0].replace("\n", " ")
         rows.append({"name": f"`{name}`", "what it is": sentence})
     return format_markdown(pd.DataFrame(rows))
 
