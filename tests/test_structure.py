@@ -18,7 +18,7 @@ from relahash_nb.models import BACKBONES
 PACKAGE = Path(config.__file__).parent
 ROWS = (
     *("options", "cluster", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses"),
-    *("backbones", "models", "features", "training", "results", "tuning", "search", "explorer", "notebooks"),
+    *("backbones", "models", "inference", "features", "training", "results", "tuning", "search", "explorer", "notebooks"),
     *("sweep", "cli"),
 )
 

@@ -15,7 +15,6 @@ from relahash_nb.datasets.checks import DataError, check
 from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
 from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
 from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
-from relahash_nb.files import SECONDS, timed
 
 __all__ = [
     "AUGMENTATIONS", "DATASETS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
@@ -30,7 +29,6 @@ TORCHVISION = {
 }
 
 
-@timed("data")
 def load_dataset(config: RunConfig) -> Dataset:
     """The splits that a config names, on the CPU, with what the checks have to say; files are not yet decoded.
 
@@ -43,7 +41,6 @@ def load_dataset(config: RunConfig) -> Dataset:
         >>> len(data.train), len(data.query), len(data.database), data.class_names[9]
         (3000, 500, 6500, 'Ankle boot')
     """
-    SECONDS.clear()  # a run begins with its data
     config = config.resolve()
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):

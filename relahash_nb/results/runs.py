@@ -21,7 +21,7 @@ import pandas as pd
 from filelock import Timeout
 
 from relahash_nb.config import RunConfig, project_path
-from relahash_nb.files import SECONDS, lock_file, remove_checkpoint, run_folder, write
+from relahash_nb.files import lock_file, remove_checkpoint, run_folder, write
 
 SCHEMA = 2  # of the files of a run
 SCORES = ("mean_average_precision", "best", "worst")  # from 0 to 1
@@ -61,7 +61,7 @@ def save_run(
         history: One record per epoch.
         centroids: (C, K) ±1.
         model: The `HashModel`; its `save` writes `model.safetensors`, as `save_weights` says.
-        seconds: By stage; None: as `files.timed` measured them in this process.
+        seconds: By stage; None: of the training alone, from the history.
 
     Raises:
         OSError: The disk is full, say; `run.json` is not written.
@@ -69,7 +69,7 @@ def save_run(
     from relahash_nb.losses import used_options
 
     config = config.resolve()
-    seconds = seconds or SECONDS | {"training": sum(record["seconds"] for record in history)}
+    seconds = seconds or {"training": sum(record["seconds"] for record in history)}
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile
