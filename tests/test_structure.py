@@ -18,8 +18,8 @@ from relahash_nb.models import BACKBONES
 PACKAGE = Path(config.__file__).parent
 ROWS = (
     *("options", "cluster", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses"),
-    *("backbones", "models", "inference", "features", "training", "results", "tuning", "search", "explorer", "notebooks"),
-    *("sweep", "cli"),
+    *("backbones", "models", "inference", "features", "training", "results", "tuning", "search", "explorer"),
+    *("notebooks", "sweep", "cli"),
 )
 
 
