@@ -354,7 +354,10 @@ def test_no_step_asks_the_device_for_a_number(data):
     assert record.isfinite().all()
 
 
-@pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet_v3_small"])  # dense and depthwise convolutions
+DEPTHWISE = pytest.param("mobilenet_v3_small", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", DEPTHWISE])
 def test_kept_weights_give_the_run_s_own_codes(backbone, data, tmp_path):
     config = RunConfig(**QUICK | dict(epochs=1, image_size=32), backbone=backbone, weights="none")
     few = {name: Split(data.pool, getattr(data, name).indices[:100]) for name in ("train", "database")}
