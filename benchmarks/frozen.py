@@ -20,7 +20,7 @@ def run(options, report: Report) -> None:
 
     from relahash_nb.config import RunConfig
     from relahash_nb.datasets import Split, prepare
-    from relahash_nb.features import forward_blocks
+    from relahash_nb.inference import forward_blocks
     from relahash_nb.models import HashModel, build_model
 
     data = load_data(options, 112)

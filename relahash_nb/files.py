@@ -1,70 +1,89 @@
-"""Where the files of a run lie, and how each of them is put in place: whole or not at all. No torch."""
+"""Where the files of a run lie, and how they are written: whole or not at all. Seconds and progress. No torch."""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.paths import project_path
 
-SECONDS: dict[str, float] = {}  # by stage, of the run that this process is working on; `save_run` writes them
+WAIT_FOR_EVER = -1.0  # seconds, for `lock_file`
+Item = TypeVar("Item")
 
 
 @contextmanager
-def timed(stage: str) -> Iterator[None]:
-    """Adds the seconds within a `with`, or of each call of a function that it decorates, to `SECONDS`."""
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the duration of a `with` block, in seconds, to `seconds[stage]`; a block that raises is not counted.
+
+    Example:
+        >>> seconds = {}
+        >>> with timed(seconds, "encoding"):
+        ...     total = sum(range(1_000))
+        >>> list(seconds)
+        ['encoding']
+    """
     start = time.perf_counter()
     yield
-    SECONDS[stage] = SECONDS.get(stage, 0.0) + time.perf_counter() - start
+    duration = time.perf_counter() - start
+    seconds[stage] = seconds.get(stage, 0.0) + duration
 
 
-def watch(batches: Iterable, total: int, what: str) -> Iterable:
-    """A progress bar in a terminal or a notebook, for what takes more than two seconds; it vanishes when done."""
-    if not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+def watch(batches: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+    """Show a progress bar for work of more than two seconds, in a terminal or a notebook; it vanishes at the end.
+
+    Args:
+        batches: What is iterated over; the same items come out.
+        total: How many items there are.
+        what: One word that stands before the bar.
+    """
+    has_viewer = sys.stdout.isatty() or "ipykernel" in sys.modules
+    if not has_viewer:
         return batches
     return tqdm(batches, what, total, leave=False, delay=2, mininterval=2, file=sys.stdout)
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where a config's run lies, or will; see `project_path`."""
+    """The folder of a config's run, whether it exists yet or not; see `project_path`."""
     return project_path(config.results_dir) / "runs" / config.run_id
 
 
 def checkpoint_path(config: RunConfig) -> Path:
-    """Where the checkpoint of a config's run lies while it trains."""
+    """The file that holds the checkpoint of a config's run while it trains."""
     return run_folder(config) / "checkpoint.pt"
 
 
 def remove_checkpoint(config: RunConfig) -> None:
-    """Removes the checkpoint of a config's run, and what a killed process left of one half written."""
-    checkpoint_path(config).unlink(missing_ok=True)
-    remove_torn(checkpoint_path(config))
+    """Remove the checkpoint of a config's run, and what a killed process left of a half-written one."""
+    path = checkpoint_path(config)
+    path.unlink(missing_ok=True)
+    remove_torn(path)
 
 
 @contextmanager
-def lock_file(path: Path, seconds: float = 0.0, waiting: str = "") -> Iterator[bool]:
-    """Holds a lock on a file, which the same process may take again; False where a mounted drive has no locks.
+def lock_file(path: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold a lock on a file for a `with` block; the system releases it when the process dies.
 
-    Where another process holds it for longer than `seconds`, `waiting` is printed and it is waited for; without such
-    a text a Timeout is raised.
+    Args:
+        path: The lock's file, which is made where it does not exist. The same process may lock it again.
+        seconds: How long to wait for another process that holds the lock; `WAIT_FOR_EVER` waits for ever.
+
+    Yields:
+        Whether the file is locked: some mounted drives have no locks.
+
+    Raises:
+        OSError: The file cannot be made.
+        Timeout: Another process held the lock all the time.
     """
-    lock = FileLock(path, is_singleton=True)  # the system releases it when its process dies
-    try:
+    lock = FileLock(path, is_singleton=True)
+    with suppress(NotImplementedError):  # a drive without locks
         lock.acquire(timeout=seconds)
-    except NotImplementedError:
-        pass  # some mounted drives have no locks; there a run must not be started twice
-    except Timeout:
-        if not waiting:
-            raise
-        print(waiting)
-        lock.acquire()
     try:
         yield lock.is_locked
     finally:
@@ -72,30 +91,35 @@ def lock_file(path: Path, seconds: float = 0.0, waiting: str = "") -> Iterator[b
 
 
 def write(path: Path, writer: Callable[[Path], Any]) -> None:
-    """Lets `writer` fill a temporary file beside `path`, then renames it: the file is there whole or not at all.
+    """Let `writer` fill a temporary file beside `path`, then rename it: the file is whole, or it is as it was before.
 
     Raises:
-        OSError: The disk is full, or the folder cannot be written; what was at `path` is still there.
+        OSError: The disk is full, or the folder cannot be written to. The error names `path`.
     """
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         writer(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # on the disk before it has the name, or a power cut leaves an empty file
-        try:
-            temporary.replace(path)
-        except (FileExistsError, PermissionError):  # a mounted drive that renames over no existing file
-            path.unlink()
-            temporary.rename(path)
+        _rename_over(temporary, path)
     except OSError as error:
-        if error.filename in (None, str(temporary)) and error.errno is not None:
-            error.filename = str(path)  # a full disk does not say which file it was
+        is_unnamed = error.filename in (None, str(temporary))  # a full disk does not say which file it was
+        if is_unnamed and error.errno is not None:
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _rename_over(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except (FileExistsError, PermissionError):  # a mounted drive that renames over no existing file
+        target.unlink()
+        source.rename(target)
+
+
 def remove_torn(path: Path) -> None:
-    """Removes what processes that were killed while they wrote `path` left beside it."""
+    """Remove the temporary files that `write` left beside `path` where its process was killed."""
     for torn in path.parent.glob(f".*-{path.name}"):
         torn.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.backbones import build_backbone
 from relahash_nb.config import RunConfig
@@ -22,10 +21,10 @@ from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
 from relahash_nb.paths import project_path
 
-__all__ = ["DTYPES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
+__all__ = ["BACKBONES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `precision`
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class HashModel(nn.Module):
@@ -36,6 +35,14 @@ class HashModel(nn.Module):
             its images are normalised; ImageNet's otherwise.
         feature_size: F, of the flattened features.
         bits: K, from 1 up.
+        batch_norm: Whether a batch norm follows the hash layer's linear map.
+
+    Attributes:
+        pretrained: The names of the backbone's tensors that came from weights.
+        weights_digest: Of these tensors as they were at the start, from `digest_of`; empty without weights.
+        image_size: Height and width in pixels of the images that `preprocess` gives; None where it is not known.
+        decoded_size: Height and width to which `preprocess` scales an image before it cuts the middle out.
+        facts: Of a loaded model: what was saved beside its tensors.
 
     Example:
         >>> model = HashModel(nn.AdaptiveAvgPool2d(1), feature_size=3, bits=16)
@@ -43,17 +50,26 @@ class HashModel(nn.Module):
         torch.Size([4, 16])
     """
 
-    def __init__(self, backbone: nn.Module, feature_size: int, bits: int) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, feature_size: int, bits: int, batch_norm: bool = True) -> None:
         super().__init__()
+        linear = nn.Linear(feature_size, bits, bias=False)
+        nn.init.normal_(linear.weight, std=0.01)  # as the published code does
+        last = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
         self.backbone = backbone
-        self.hash_layer = nn.Sequential(nn.Linear(feature_size, bits, bias=False), nn.BatchNorm1d(bits))
-        nn.init.normal_(self.hash_layer[0].weight, std=0.01)  # as the published code does
-        mean, std = getattr(backbone, "mean", IMAGENET_MEAN), getattr(backbone, "std", IMAGENET_STD)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.pretrained: frozenset[str] = frozenset()  # tensors of the backbone that came from weights
-        self.weights_digest = ""  # of these as they were at the start
-        self.facts: dict[str, Any] = {}  # of a loaded model: what was saved beside its tensors
+        self.hash_layer: nn.Module = nn.Sequential(linear, last)
+        self.feature_size = feature_size
+        mean = torch.as_tensor(getattr(backbone, "mean", IMAGENET_MEAN))
+        std = torch.as_tensor(getattr(backbone, "std", IMAGENET_STD))
+        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, 3, 1, 1), persistent=False)
+        self.pretrained: frozenset[str] = frozenset()
+        self.weights_digest = ""
+        self.image_size: int | None = None
+        self.decoded_size: int | None = None
+        self.facts: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Codes (B, K), before the sign, of images (B, 3, H, W) float from 0 to 1; see `features`."""
@@ -62,116 +78,137 @@ class HashModel(nn.Module):
     def train(self, mode: bool = True) -> HashModel:
         """Training mode, or not; a backbone that is not finetuned stays in evaluation mode."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+        is_finetuned = any(parameter.requires_grad for parameter in self.backbone.parameters())
+        if not is_finetuned:
             self.backbone.eval()
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, F) of images (B, 3, H, W) float from 0 to 1, which are normalised here; others are refused."""
+        """Features (B, F) of images (B, 3, H, W) float from 0 to 1, which are normalised here.
+
+        Raises:
+            ValueError: The images are no floats; or, in evaluation mode on a CPU, they are not between 0 and 1.
+        """
+        self._check_images(images)
+        return self.backbone(images.sub(self.mean).div_(self.std)).flatten(1)
+
+    def _check_images(self, images: Tensor) -> None:
         expected = "expected: float from 0 to 1, as model.preprocess(image) gives"
         if not images.is_floating_point():
-            raise ValueError(f"images: {str(images.dtype).removeprefix('torch.')} given; {expected}")
-        if self.facts and images.device.type == "cpu":  # never in training: on a GPU the check would wait for it
-            low, high = (value.item() for value in images.aminmax())
-            if low < -0.05 or high > 1.05:
-                raise ValueError(f"images: values from {low:.3g} to {high:.3g} given; {expected}")
-        return self.backbone(images.sub(self.mean).div_(self.std)).flatten(1)
+            dtype = str(images.dtype).removeprefix("torch.")
+            raise ValueError(f"images: {dtype} given; {expected}")
+        if self.training or images.device.type != "cpu":  # a GPU would be waited for, and training takes `prepare`'s
+            return
+        low, high = (value.item() for value in images.aminmax())
+        if low < -0.05 or high > 1.05:
+            raise ValueError(f"images: values from {low:.3g} to {high:.3g} given; {expected}")
 
     def hash(self, features: Tensor) -> Tensor:
         """Codes (B, K), before the sign, of features (B, F)."""
         return self.hash_layer(features)
 
-    def preprocess(self, image: Any) -> Tensor:
-        """A new image as the run's own were prepared, (3, S, S) float32 from 0 to 1; for a model that `load` gave.
+    def preprocess(self, image: Image.Image | Tensor) -> Tensor:
+        """A new image, prepared as the run's own were: (3, S, S) float32 from 0 to 1.
 
         Args:
-            image: A PIL image of any mode, or a uint8 tensor (1 or 3, H, W); a ValueError refuses others.
+            image: A PIL image of any mode, or a uint8 tensor (1 or 3, H, W).
+
+        Raises:
+            ValueError: The image is neither; or the model was built by hand, so that its image size is not known.
         """
-        size, kept = self.facts["image_size"], self.facts["decoded_size"]
+        if self.image_size is None or self.decoded_size is None:
+            raise ValueError("image: the model knows no image size; build_model and HashModel.load set it")
         if isinstance(image, Image.Image):
-            image.draft(None, (2 * kept, 2 * kept))  # as files of data sets are read; of an image in memory it is none
-            image = middle_square(to_rgb(image), kept)
-        elif not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) not in (1, 3):
-            given = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-            raise ValueError(f"image: {given} given; allowed: a PIL image, a uint8 tensor (3, H, W)")
-        side = min(*image.shape[1:], kept)
-        if image.shape[1:] != (side, side):
-            image = V.center_crop(V.resize(image, [side], antialias=True), [side, side])
-        return prepare(image[None], size, "none" if kept == size else "centre")[0]
+            # Read as the files of data sets are; for an image in memory this changes nothing.
+            image.draft(None, (2 * self.decoded_size, 2 * self.decoded_size))
+            pixels = middle_square(to_rgb(image), self.decoded_size)
+        else:
+            pixels = check_pixels(image)
+        side = min(*pixels.shape[1:], self.decoded_size)
+        if pixels.shape[1:] != (side, side):
+            pixels = cut_middle(pixels, side)
+        augment = "none" if self.decoded_size == self.image_size else "centre"
+        return prepare(pixels[None], self.image_size, augment)[0]
 
     def save(self, path: Path | str, config: RunConfig) -> None:
-        """Writes what the run trained, and what else `load` needs, to a safetensors file; whole or not at all.
+        """Write what the run trained, and what else `load` needs, to a safetensors file; whole or not at all.
 
         With `save_weights` `trained` the tensors are all of a finetuned model; of a frozen one those that no weights
         can give again: the hash layer and what was drawn anew. `all` keeps all. No file is written with `none`, nor for
-        `class_index` and `random`, which are bounds and no hash layers. An OSError says that it cannot be written.
+        `class_index` and `random`, which are bounds and no hash layers.
+
+        Raises:
+            OSError: The file cannot be written.
         """
         if config.save_weights == "none" or not isinstance(self.hash_layer, nn.Sequential):
             return
-        left = set() if config.finetune or config.save_weights == "all" else {f"backbone.{n}" for n in self.pretrained}
-        # safetensors writes memory as it lies, and convolution weights may lie channels last.
-        tensors = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in self.state_dict().items()
-            if name not in left
-        }
+        omitted: set[str] = set()
+        if config.save_weights == "trained" and not config.finetune:
+            omitted = {f"backbone.{name}" for name in self.pretrained}
+        tensors = {}
+        for name, tensor in self.state_dict().items():
+            if name not in omitted:  # safetensors wants memory in order, and convolution weights may lie channels last
+                tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         facts = {
-            **{name: getattr(config, name) for name in ("backbone", "bits", "image_size")},
+            "backbone": config.backbone,
+            "bits": config.bits,
+            "image_size": config.image_size,
             "decoded_size": decoded_size(config.image_size, config.augment),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "eps": getattr(self.hash_layer[1], "eps", None),  # None: no batch norm
             "weights": config.weights,
-            "weights_digest": self.weights_digest if left else "",  # of the tensors that are not in the file
+            "weights_digest": self.weights_digest if omitted else "",  # of the tensors that are not in the file
         }
         content = save(tensors, {"relahash_nb": json.dumps(facts)})
         write(Path(path), lambda temporary: temporary.write_bytes(content))  # readable as other files are
 
     @classmethod
-    def load(cls, run: Path | str, weights: Path | str | None = None) -> HashModel:
-        """The model that a run saved, on the CPU, in evaluation mode.
+    def load(cls, run: Path | str, weights: Path | str | None = None, backbone: nn.Module | None = None) -> HashModel:
+        """The model that a run saved, on the CPU, in evaluation mode. It imports nothing that the file names.
 
         Args:
             run: A run's folder, its name in `results/runs`, or the file.
             weights: What a frozen backbone started from, where it lies elsewhere now.
+            backbone: A network of the same layers; only where the run's backbone was `package.module:function`.
 
         Raises:
             ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
         """
-        path = Path(run) if len(Path(run).parts) > 1 or Path(run).exists() else project_path("results") / "runs" / run
-        path = path / "model.safetensors" if path.is_dir() else path
+        path = find_model_file(run)
+        facts, tensors = read_model_file(path)
+        source = "none"
+        if facts["weights_digest"]:  # some tensors are not in the file
+            source = str(weights or facts["weights"])
+        if backbone is None:
+            backbone = build_named_backbone(facts["backbone"], source, path)
+        pretrained = {}
+        for name, tensor in read_pretrained(backbone, facts["backbone"], source).items():
+            if f"backbone.{name}" not in tensors:
+                pretrained[name] = tensor
+                tensors[f"backbone.{name}"] = tensor
+        if source != "none" and digest_of(pretrained) != facts["weights_digest"]:
+            print(f"weights: {source} differ from those that {path} was trained with; its codes will be others")
+
+        feature_size = tensors["hash_layer.0.weight"].shape[1]
+        model = cls(backbone, feature_size, facts["bits"], batch_norm=facts["eps"] is not None)
         try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads(file.metadata()["relahash_nb"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            reason = "there is no such file" if not path.is_file() else f"not a file of HashModel.save ({error})"
-            advice = "a run keeps it with save_weights all or trained"
-            raise ValueError(f"model: {str(path)!r} given; {reason}; {advice}") from None
-        source = str(weights or facts["weights"]) if facts["weights_digest"] else "none"
-        backbone, pretrained = build_backbone(facts["backbone"], source), {}
-        if source != "none":
-            given = (
-                _read_weights(backbone, facts["backbone"], source) if source != "imagenet" else backbone.state_dict()
-            )
-            pretrained = {name: given[name] for name in given if f"backbone.{name}" not in tensors}
-            if digest_of(pretrained) != facts["weights_digest"]:
-                print(f"weights: {source} differ from those that {path} was trained with; its codes will be others")
-        model = cls(backbone, tensors["hash_layer.0.weight"].shape[1], facts["bits"])
-        model.hash_layer[1] = nn.Identity() if facts["eps"] is None else nn.BatchNorm1d(facts["bits"], facts["eps"])
-        whole = tensors | {f"backbone.{name}": tensor for name, tensor in pretrained.items()}
-        try:
-            model.load_state_dict(whole)
+            model.load_state_dict(tensors)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"model: {path} does not fit {facts['backbone']} as it is here ({reason})") from None
-        model.mean, model.std = (torch.tensor(facts[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
-        model.pretrained, model.weights_digest, model.facts = frozenset(pretrained), facts["weights_digest"], facts
+        model.mean = torch.tensor(facts["mean"]).view(1, 3, 1, 1)
+        model.std = torch.tensor(facts["std"]).view(1, 3, 1, 1)
+        model.image_size = facts["image_size"]
+        model.decoded_size = facts["decoded_size"]
+        model.facts = facts
+        model.pretrained = frozenset(pretrained)
+        model.weights_digest = facts["weights_digest"]
         return model.requires_grad_(False).eval()
 
 
 def build_model(config: RunConfig) -> HashModel:
-    """The model that a config names, on its device, in training mode; no global random state is used or changed.
+    """Build the model that a config names, on its device, in training mode; no global random state is used or changed.
 
     Raises:
         ValueError: No such backbone or device, an image size that it cannot take, or weights that are missing or fit
@@ -184,44 +221,151 @@ def build_model(config: RunConfig) -> HashModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone = build_backbone(config.backbone, config.weights)
-        pretrained = backbone.state_dict() if config.weights == "imagenet" else {}
+        pretrained = read_pretrained(backbone, config.backbone, config.weights)
         if config.weights not in ("imagenet", "none"):
-            pretrained = _read_weights(backbone, config.backbone, config.weights)
             missing = backbone.load_state_dict(pretrained, strict=False).missing_keys
-            layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing))
-            print(f"weights: {config.weights}: " + (f"{', '.join(layers)} drawn anew" if layers else "all layers"))
-        if not (pretrained or config.finetune):
+            print(f"weights: {config.weights}: {describe_missing(missing)}")
+        if not pretrained and not config.finetune:
             print(f"weights: none; {config.backbone} is random, and stays so without finetune")
-        for module in backbone.modules():
-            if isinstance(module, nn.Dropout) and not config.dropout:
-                module.p = 0.0
-        model = HashModel(backbone, _feature_size(backbone, config), config.bits)
-        if not wants_batch_norm(config):
-            model.hash_layer[1] = nn.Identity()
-    model.pretrained = frozenset(pretrained)
-    model.weights_digest = digest_of(pretrained) if pretrained else ""
+        if not config.dropout:
+            turn_off_dropout(backbone)
+        feature_size = measure_features(backbone, config.backbone, config.image_size)
+        model = HashModel(backbone, feature_size, config.bits, wants_batch_norm(config))
+    if pretrained:
+        model.pretrained = frozenset(pretrained)
+        model.weights_digest = digest_of(pretrained)
+    model.image_size = config.image_size
+    model.decoded_size = decoded_size(config.image_size, config.augment)
     backbone.requires_grad_(config.finetune)
     return model.to(find_device(config.device)).train()
 
 
-def _read_weights(backbone: nn.Module, name: str, path: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file that fit the named backbone by name, less `backbone.`, and shape."""
-    if not Path(path).is_file():
-        allowed = "allowed: imagenet, none, or a safetensors file"
-        raise ValueError(f"weights: {path!r} given, and there is no such file; {allowed}")
-    try:
-        found = {name.removeprefix("backbone."): tensor for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} is no safetensors file ({error})") from None
-    own = backbone.state_dict()
-    fitting = {key: found[key] for key in own if key in found and found[key].shape == own[key].shape}
-    few = lambda names: ", ".join(list(names)[:4]) + (", …" if len(names) > 4 else "")
+def read_pretrained(backbone: nn.Module, name: str, source: str) -> dict[str, Tensor]:
+    """The pretrained tensors of a backbone, by name.
+
+    Args:
+        backbone: As `build_backbone` gives it; it has the weights of `imagenet` already.
+        name: Of the backbone, for messages.
+        source: `imagenet`, `none`, or a safetensors file, whose tensors serve where name and shape fit.
+
+    Raises:
+        ValueError: The file cannot be read, nothing in it fits, or a number in it is not finite.
+    """
+    if source == "none":
+        return {}
+    expected = backbone.state_dict()
+    if source == "imagenet":
+        return expected
+    found = read_weights(source)
+    fitting = {}
+    for key, tensor in expected.items():
+        if key in found and found[key].shape == tensor.shape:
+            fitting[key] = found[key]
     if not fitting:
-        raise ValueError(f"weights: nothing in {path} fits {name}: it has {few(found)}, expected {few(own)}")
+        names = f"it has {list_few(found)}, expected {list_few(expected)}"
+        raise ValueError(f"weights: nothing in {source} fits {name}: {names}")
     broken = [key for key, tensor in fitting.items() if not tensor.isfinite().all()]
     if broken:
-        raise ValueError(f"weights: {path}: not finite: {few(broken)}")
+        raise ValueError(f"weights: {source}: not finite: {list_few(broken)}")
     return fitting
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; of a run's own file, those of its backbone by the names that they have there.
+
+    Raises:
+        ValueError: There is no such file, or it is not of safetensors.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"no safetensors file ({error})"
+        allowed = "allowed: imagenet, none, or a safetensors file"
+        raise ValueError(f"weights: {path!r} given; {reason}; {allowed}") from None
+    return {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+
+
+def build_named_backbone(name: str, weights: str, path: Path) -> nn.Module:
+    """The backbone that a model file names, unless the name is of somebody's own code; `path` is for the message."""
+    if ":" in name:
+        advice = "give HashModel.load its backbone"
+        raise ValueError(f"model: {path} needs {name}; code that a file names is not imported; {advice}")
+    return build_backbone(name, weights)
+
+
+def find_model_file(run: Path | str) -> Path:
+    """The file of a model, from a run's folder, its name in `results/runs`, or the file itself."""
+    path = Path(run)
+    is_name = len(path.parts) == 1 and not path.exists()
+    if is_name:
+        path = project_path("results") / "runs" / run
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def read_model_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and the tensors that `HashModel.save` has written; a ValueError of one line for any other file."""
+    advice = "a run keeps it with save_weights all or trained"
+    if not path.is_file():
+        raise ValueError(f"model: {str(path)!r} given; there is no such file; {advice}")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["relahash_nb"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"model: {str(path)!r} given; not a file of HashModel.save ({error}); {advice}") from None
+    return facts, tensors
+
+
+def measure_features(backbone: nn.Module, name: str, image_size: int) -> int:
+    """F, the size of a backbone's features, from two black images; a ValueError if it cannot take them."""
+    was_training = backbone.training
+    images = torch.zeros(2, 3, image_size, image_size)
+    try:
+        with torch.no_grad():
+            return backbone.eval()(images).flatten(1).shape[1]
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"image_size: {image_size} given; {name} cannot take it ({reason})") from None
+    finally:
+        backbone.train(was_training)
+
+
+def turn_off_dropout(network: nn.Module) -> None:
+    """Set the share that each dropout layer drops to 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+def check_pixels(image: Any) -> Tensor:
+    """The image itself, if it is a uint8 tensor (1 or 3, H, W); else a ValueError."""
+    allowed = "allowed: a PIL image, a uint8 tensor (3, H, W)"
+    if not isinstance(image, Tensor):
+        raise ValueError(f"image: {type(image).__name__} given; {allowed}")
+    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) not in (1, 3):
+        raise ValueError(f"image: {image.dtype} {tuple(image.shape)} given; {allowed}")
+    return image
+
+
+def cut_middle(pixels: Tensor, side: int) -> Tensor:
+    """The middle square (C, side, side) of pixels (C, H, W), whose shorter side is first resized to `side`."""
+    from torchvision.transforms.v2 import functional
+
+    resized = functional.resize(pixels, [side], antialias=True)
+    return functional.center_crop(resized, [side, side])
+
+
+def describe_missing(names: Iterable[str]) -> str:
+    """Which layers a file has no weights for; `names` are of their tensors."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in names)  # each once, in order
+    return f"{', '.join(layers)} drawn anew" if layers else "all layers"
+
+
+def list_few(names: Iterable[str]) -> str:
+    """The first four of some names."""
+    names = list(names)
+    listed = ", ".join(names[:4])
+    return f"{listed}, …" if len(names) > 4 else listed
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -229,21 +373,8 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _feature_size(backbone: nn.Module, config: RunConfig) -> int:
-    """F, from two black images: no convention about a backbone's attributes is needed."""
-    size, was_training = config.image_size, backbone.training
-    try:
-        with torch.no_grad():
-            return backbone.eval()(torch.zeros(2, 3, size, size)).flatten(1).shape[1]
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"image_size: {size} given; {config.backbone} cannot take it ({reason})") from None
-    finally:
-        backbone.train(was_training)
 
 
 def find_device(name: str) -> torch.device:
@@ -254,5 +385,6 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {name!r} given, and not to be had here ({str(error).splitlines()[0]})") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device: {name!r} given, and not to be had here ({reason})") from None
     return device

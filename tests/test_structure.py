@@ -17,10 +17,9 @@ from relahash_nb.models import BACKBONES
 
 PACKAGE = Path(config.__file__).parent
 ROWS = (
-    *("options", "cluster", "config", "files", "centroids", "metrics", "plots", "pictures", "datasets", "baselines"),
-    "losses",
-    *("backbones", "models", "features", "training", "results", "tuning", "search", "explorer", "notebooks"),
-    *("sweep", "cli"),
+    *("options", "cluster", "config", "files", "centroids", "metrics", "plots", "datasets", "baselines", "losses"),
+    *("backbones", "models", "inference", "features", "training", "results", "tuning", "search", "explorer"),
+    *("notebooks", "sweep", "cli"),
 )
 
 

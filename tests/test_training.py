@@ -1,25 +1,24 @@
 """Training is deterministic, stops at nonsense, and the queries never choose."""
 
 import dataclasses
+import functools
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from relahash_nb import features
+from relahash_nb import inference
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Split, load_dataset
+from relahash_nb.features import pool_features
 from relahash_nb.losses import build_loss
 from relahash_nb.models import HashModel, build_model, find_device
-from relahash_nb.results import Finished, save_run
 from relahash_nb.training import SCHEDULES, Trainer, encode, evaluate, fit, score, trainer
 
-QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16)
+QUICK = dict(epochs=2, batch_size=50, image_size=14, bits=16, checkpoint_minutes=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +29,27 @@ def data():
     return dataclasses.replace(whole, **{name: Split(part.pool, part.indices[::10]) for name, part in parts.items()})
 
 
+@functools.cache
+def centroids_of(classes=10, bits=16):
+    return make_centroids(classes, bits)
+
+
+def make_trainer(data, config, model=None, features=None, **options):
+    centroids = centroids_of()
+    model = model or build_model(config)
+    return Trainer(model, build_loss(config, centroids), data, config, features, centroids, **options)
+
+
+def train(trainer):
+    for _ in range(trainer.epoch, trainer.config.epochs):
+        trainer.train_epoch()
+    return trainer.finish()
+
+
 def run(data, **options):
     config = RunConfig(**QUICK | options)
-    model = build_model(config)
-    loss = build_loss(config, make_centroids(10, config.bits))
-    return model, fit(model, loss, data, config), config
+    trainer = make_trainer(data, config)
+    return trainer.model, train(trainer), config
 
 
 def test_the_same_config_gives_the_same_codes_bit_for_bit_whatever_the_global_state(data):
@@ -59,7 +74,7 @@ def test_training_leaves_the_global_random_state_alone(data):
 def test_an_epoch_s_batches_are_shuffled_full_and_hold_an_item_once(data, finetune):
     config = RunConfig(**QUICK | dict(batch_size=70, finetune=finetune, augment="none"))
     fixed = None if finetune else torch.arange(7000.0)[:, None].expand(-1, 64)
-    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, fixed)
+    training = make_trainer(data, config, features=fixed)
     inputs, targets = map(torch.cat, zip(*training.batches(), strict=True))
     assert len(targets) == 280 and not torch.equal(targets, data.train.targets[:280])
     assert len(inputs.flatten(1).unique(dim=0)) == 280
@@ -80,7 +95,7 @@ def test_a_record_an_epoch(data):
 def test_codes_do_not_depend_on_the_batch_that_they_are_encoded_in(data, monkeypatch):
     model, _, _ = run(data, epochs=1)
     together, targets = encode(model, data.query)
-    monkeypatch.setattr(features, "CPU_BATCH", 1)
+    monkeypatch.setattr(inference, "CPU_BATCH", 1)
     alone, _ = encode(model, data.query)
     assert torch.allclose(together, alone, atol=1e-5)
     assert torch.equal(targets, data.query.targets)
@@ -92,11 +107,12 @@ def test_bf16_trains(data):
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-def test_fixed_features_train_the_hash_layer_alone(data):
-    config = RunConfig(**QUICK | dict(finetune=False, lr=0.01))
+def test_fixed_features_train_the_hash_layer_alone(data, tmp_path):
+    config = RunConfig(**QUICK | dict(finetune=False, lr=0.01, data_dir=str(tmp_path)))
     model = build_model(config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    history = fit(model, build_loss(config, make_centroids(10, 16)), data, config)
+    features = pool_features(model, data, config)
+    history = fit(model, build_loss(config, centroids_of()), data, config, features, centroids_of())
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed and all(name.startswith("hash_layer.") for name in changed)
     assert history[1]["loss"] < history[0]["loss"]
@@ -106,14 +122,11 @@ def test_the_loop_of_a_notebook_is_fit_bit_for_bit_whatever_cells_draw_in_betwee
     options = QUICK | dict(epochs=3, validation_per_class=2, eval_interval=2, dropout=True)
     chosen, config = data.with_validation(2, seed=0), RunConfig(**options, loss="jmlh")  # a loss that draws
 
-    def parts():
-        return with_dropout(build_model(config)), build_loss(config, make_centroids(10, 16))
-
-    fitted, loss = parts()
-    expected = fit(fitted, loss, chosen, config)
+    fitted = with_dropout(build_model(config))
+    expected = fit(fitted, build_loss(config, centroids_of()), chosen, config, centroids=centroids_of())
     torch.manual_seed(9)
-    model, loss = parts()
-    loop = Trainer(model, loss, chosen, config)
+    model, told = with_dropout(build_model(config)), []
+    loop = make_trainer(chosen, config, model, callbacks=[told.append])
     for epoch in range(loop.epoch, config.epochs):
         torch.rand(epoch + 5)
         state = torch.get_rng_state()
@@ -121,11 +134,12 @@ def test_the_loop_of_a_notebook_is_fit_bit_for_bit_whatever_cells_draw_in_betwee
         assert record is loop.history[-1] and loop.epoch == record["epoch"] == epoch + 1
         assert torch.equal(torch.get_rng_state(), state)
     history = loop.finish()
+    assert told == history
     timeless = lambda records: [{name: record[name] for name in record if name != "seconds"} for record in records]
     assert timeless(history) == timeless(expected)
     assert all(torch.equal(tensor, fitted.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert not model.training
-    with pytest.raises(RuntimeError, match="epochs: all 3 are done"):
+    with pytest.raises(RuntimeError, match="epochs: "):
         loop.train_epoch()
 
 
@@ -138,17 +152,15 @@ def with_dropout(model):
 def test_a_batch_larger_than_the_train_split_is_one_line(data, validation):
     few = dataclasses.replace(data, database=data.train).with_validation(validation, seed=0)
     config = RunConfig(**QUICK | dict(batch_size=301, validation_per_class=validation))
-    most = 300 - 10 * validation
-    with pytest.raises(ValueError, match=f"batch_size: 301 given; allowed: at most {most}, the training images"):
-        fit(build_model(config), build_loss(config, make_centroids(10, 16)), few, config)
+    with pytest.raises(ValueError, match=f"^batch_size: 301 .* {300 - 10 * validation}\\b"):
+        make_trainer(few, config)
 
 
 class Explodes(nn.Module):
-    """Its loss is NaN from one call on."""
+    """Its loss is NaN from one call on. It has no centroids: the trainer has them."""
 
     def __init__(self, call):
         super().__init__()
-        self.register_buffer("centroids", make_centroids(10, 16))
         self.call, self.calls = call, 0
 
     def forward(self, codes, targets):
@@ -159,37 +171,36 @@ class Explodes(nn.Module):
 @pytest.mark.parametrize(
     ("call", "options", "said"),
     [
-        (8, {"lr": 0.5}, r"nan at epoch 2, batch 2 of 6; a smaller lr \(now 0.5\) or weight_decay .* may help$"),
-        (1, {}, "nan at epoch 1, batch 1 of 6; look at relahash and its options$"),
-        (8, {"precision": "bf16"}, r"may help; so may precision fp32 \(now bf16\)$"),
+        (8, {"lr": 0.5}, ["epoch 2, batch 2 of 6", "lr (now 0.5)", "weight_decay (now "]),
+        (1, {}, ["epoch 1, batch 1 of 6", "relahash and its options"]),
+        (8, {"precision": "bf16"}, ["epoch 2, batch 2 of 6", "precision fp32 (now bf16)"]),
     ],
 )
 def test_the_first_loss_that_is_not_finite_stops_with_epoch_and_batch(data, call, options, said):
     config = RunConfig(**QUICK | options)
-    with pytest.raises(FloatingPointError, match=said):
-        fit(build_model(config), Explodes(call), data, config)
+    with pytest.raises(FloatingPointError) as error:
+        fit(build_model(config), Explodes(call), data, config, centroids=centroids_of())
+    assert all(part in str(error.value) for part in ["nan", *said]) and "\n" not in str(error.value)
 
 
 def test_a_loss_that_overflows_before_any_update_blames_its_own_constants(data):
-    config = RunConfig(**QUICK, beta=1e39)
-    with pytest.raises(FloatingPointError, match=r"batch 1 of 6; a smaller beta \(now 1e\+39\) or margin \(now 0.5\)"):
-        fit(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
+    with pytest.raises(FloatingPointError, match=r"batch 1 of 6.*beta \(now 1e\+39\).*margin \(now 0.5\)"):
+        run(data, beta=1e39)
 
 
-def test_weights_that_are_no_numbers_are_said_before_training(data, monkeypatch):
+def test_weights_that_are_no_numbers_are_said_before_training(data):
     config = RunConfig(**QUICK)
     model = build_model(config)
     model.backbone[0].weight.data[0, 0, 0, 0] = math.nan
-    monkeypatch.setattr(Trainer, "step", lambda *_: pytest.fail("trained nonetheless"))
-    with pytest.raises(FloatingPointError, match=r"weights: backbone\.0\.weight holds NaN or infinity before training"):
-        fit(model, build_loss(config, make_centroids(10, 16)), data, config)
+    with pytest.raises(FloatingPointError, match=r"^weights: backbone\.0\.weight "):
+        make_trainer(data, config, model)
 
 
 def test_pretrained_tensors_learn_at_their_own_rate_and_fresh_ones_at_the_full_one(data):
     config = RunConfig(**QUICK | dict(lr=0.5, backbone_lr_scale=0.1))
     model = build_model(config)
     model.pretrained = frozenset(list(dict(model.backbone.named_parameters()))[:3])
-    training = Trainer(model, build_loss(config, make_centroids(10, 16)), data, config)
+    training = make_trainer(data, config, model)
     rates = {id(p): group["base_lr"] for group in training.optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         is_pretrained = name.removeprefix("backbone.") in model.pretrained
@@ -245,11 +256,16 @@ def test_self_matches_are_left_out_when_asked_for(data):
 
 
 def test_averaged_weights_are_the_decayed_sum_of_all_steps_and_are_what_is_left(data):
-    config = RunConfig(**QUICK, ema=0.9, checkpoint_minutes=0)
-    model, seen = build_model(config), []
-    training = Trainer(model, build_loss(config, make_centroids(10, 16)), data, config)
-    step = training.step
-    training.step = lambda *batch: (step(*batch), seen.append(model.hash_layer[0].weight.detach().clone()))[0]
+    config = RunConfig(**QUICK, ema=0.9)
+    training, seen = make_trainer(data, config), []
+    model, step = training.model, training.step
+
+    def noted(*batch):
+        statistics = step(*batch)
+        seen.append(model.hash_layer[0].weight.detach().clone())
+        return statistics
+
+    training.step = noted
     for _ in range(config.epochs):
         training.train_epoch()
     expected = seen[0]
@@ -263,34 +279,12 @@ def test_a_baseline_has_no_average(data):
     """Its weights are solved for at once: an average would keep those that were drawn."""
     weights = []
     for ema in (0.0, 0.9):
-        config = RunConfig(bits=16, loss="lsh", ema=ema, checkpoint_minutes=0)
-        model = build_model(config)
-        Trainer(model, build_loss(config, make_centroids(10, 16)), data, config).finish()
-        weights.append(model.hash_layer[0].weight)
-    assert torch.equal(*weights)
-
-
-@pytest.mark.parametrize(("finetune", "ema"), [(True, 0.9), (False, 0.0)])
-def test_the_estimate_changes_nothing(data, finetune, ema):
-    def train(estimates):
-        config = RunConfig(**QUICK | dict(finetune=finetune), ema=ema, loss="jmlh", checkpoint_minutes=0)
-        model, loss = build_model(config), build_loss(config, make_centroids(10, 16))
-        fixed = None if finetune else torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
-        training, seconds = Trainer(model, loss, data, config, fixed), []
-        for _ in range(2):
-            if estimates:
-                state = torch.get_rng_state()
-                seconds.append(training.estimate_seconds())
-                assert torch.equal(torch.get_rng_state(), state)
-            training.train_epoch()
+        config = RunConfig(bits=16, loss="lsh", ema=ema, checkpoint_minutes=0.0)
+        features = torch.rand(len(data.pool.ids), 64, generator=torch.Generator().manual_seed(0))
+        training = make_trainer(data, config, features=features)
         training.finish()
-        return model.state_dict(), seconds
-
-    state, _ = train(estimates=False)
-    other, seconds = train(estimates=True)
-    assert all(torch.equal(tensor, other[name]) for name, tensor in state.items())
-    for estimate in seconds:
-        assert estimate.keys() == {"training", "encoding"} and all(0 < value < 1e4 for value in estimate.values())
+        weights.append(training.model.hash_layer[0].weight)
+    assert torch.equal(*weights)
 
 
 def test_evaluate_scores_perfect_codes_perfectly(data):
@@ -313,7 +307,7 @@ def test_evaluate_scores_perfect_codes_perfectly(data):
 
 @pytest.mark.parametrize("name", ["tpu9", "cuda:99", "cpux"])
 def test_a_device_that_is_not_here_is_said(name):
-    with pytest.raises(ValueError, match=f"device: '{name}' given, and not to be had here"):
+    with pytest.raises(ValueError, match=f"^device: '{name}' "):
         find_device(name)
 
 
@@ -335,7 +329,7 @@ def test_one_thread_works_at_fixed_features_and_all_are_there_afterwards(data, f
         raise KeyError
 
     monkeypatch.setattr(Trainer, "step", step)
-    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config, fixed)
+    training = make_trainer(data, config, features=fixed)
     with pytest.raises(KeyError):
         training.train_epoch()
     assert seen == [threads if finetune else 1] and torch.get_num_threads() == threads
@@ -352,7 +346,7 @@ def test_no_step_asks_the_device_for_a_number(data):
             return function(*arguments, **(options or {}))
 
     config = RunConfig(**QUICK)
-    training = Trainer(build_model(config), build_loss(config, make_centroids(10, 16)), data, config)
+    training = make_trainer(data, config)
     training.model.train()
     batch = next(training.batches())
     with Watch():
@@ -360,30 +354,17 @@ def test_no_step_asks_the_device_for_a_number(data):
     assert record.isfinite().all()
 
 
-READ_AGAIN = """
-import sys
-import numpy as np
-from relahash_nb.datasets import load_dataset
-from relahash_nb.metrics import pack
-from relahash_nb.models import HashModel
-from relahash_nb.results import load_run
-from relahash_nb.training import encode
-
-run = load_run(sys.argv[1])
-codes, _ = encode(HashModel.load(run.folder), load_dataset(run.config).query)
-print(np.unpackbits(pack(codes) ^ run.arrays["query_codes"]).sum())
-"""
+DEPTHWISE = pytest.param("mobilenet_v3_small", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("backbone", ["small_cnn", "mobilenet_v3_small"])  # dense and depthwise convolutions
-def test_kept_weights_give_the_run_s_own_codes_in_a_fresh_process(backbone, tmp_path):
-    config = RunConfig(**QUICK, backbone=backbone, weights="none", results_dir=str(tmp_path))
-    data = load_dataset(config)
-    model, centroids = build_model(config), make_centroids(10, 16)
-    loss = build_loss(config, centroids)
-    history = fit(model, loss, data, config)
-    codes = {name: encode(model, getattr(data, name))[0] for name in ("query", "database")}
-    scores = score(codes["query"], codes["database"], data.query, data.database, config)
-    folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds={}))
-    done = subprocess.run([sys.executable, "-c", READ_AGAIN, str(folder)], capture_output=True, text=True)
-    assert done.stdout.split() == ["0"], done.stderr
+@pytest.mark.parametrize("backbone", ["small_cnn", DEPTHWISE])
+def test_kept_weights_give_the_run_s_own_codes(backbone, data, tmp_path):
+    config = RunConfig(**QUICK | dict(epochs=1, image_size=32), backbone=backbone, weights="none")
+    few = {name: Split(data.pool, getattr(data, name).indices[:100]) for name in ("train", "database")}
+    data = dataclasses.replace(data, **few)
+    trainer = make_trainer(data, config)
+    train(trainer)
+    trainer.model.save(tmp_path / "model.safetensors", config)
+    codes, _ = encode(trainer.model, data.query)
+    again, _ = encode(HashModel.load(tmp_path), data.query)
+    assert torch.equal(again, codes)

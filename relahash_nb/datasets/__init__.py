@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from relahash_nb.config import RunConfig
-from relahash_nb.datasets.checks import DataError, check_splits
-from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
-from relahash_nb.datasets.lists import PUBLISHED, read_list
-from relahash_nb.datasets.sources import split_pool
-from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
-from relahash_nb.files import SECONDS, timed
-from relahash_nb.pictures import CROPS
-from relahash_nb.registry import DATASETS, load
+import numpy as np
+import torchvision
+from filelock import FileLock
+
+from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
+from relahash_nb.datasets.checks import DataError, check
+from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
+from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
+from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
 
 __all__ = [
     "AUGMENTATIONS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
@@ -18,7 +18,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-@timed("data")
 def load_dataset(config: RunConfig) -> Dataset:
     """The splits that a config names, on the CPU, with what the checks have to say; files are not yet decoded.
 
@@ -31,7 +30,7 @@ def load_dataset(config: RunConfig) -> Dataset:
         >>> len(data.train), len(data.query), len(data.database), data.class_names[9]
         (3000, 500, 6500, 'Ankle boot')
     """
-    SECONDS.clear()  # a run begins with its data
+    config = config.resolve()
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):
         raise DataError(data.findings)

@@ -2,7 +2,17 @@
 
 from relahash_nb.training.checkpoints import CheckpointError
 from relahash_nb.training.encoding import encode, encode_splits, evaluate, score
-from relahash_nb.training.trainer import SCHEDULES, Trainer, fit, make_optimizer
+from relahash_nb.training.optimization import SCHEDULES, make_optimizer
+from relahash_nb.training.trainer import Trainer, fit
 
-__all__ = ["SCHEDULES", "CheckpointError", "Trainer", "encode", "encode_splits", "evaluate"]
-__all__ += ["fit", "make_optimizer", "score"]
+__all__ = [
+    "SCHEDULES",
+    "CheckpointError",
+    "Trainer",
+    "encode",
+    "encode_splits",
+    "evaluate",
+    "fit",
+    "make_optimizer",
+    "score",
+]

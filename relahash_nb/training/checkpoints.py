@@ -1,7 +1,6 @@
 """The checkpoint of a run: all that changes while it trains, in one file that is there as a whole or not at all."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 from relahash_nb.config import RunConfig
 from relahash_nb.files import checkpoint_path, remove_torn, write
 
-SCHEMA = 1  # raise it when the content of a checkpoint changes
+SCHEMA = 2  # raise it when the content of a checkpoint changes
 
 
 class CheckpointError(ValueError):
@@ -19,46 +18,63 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint:
-    """Reads and writes the checkpoint of a config's run, with an identity that a later reader must share."""
+    """The file, and when it is due. It holds a state, and the identity that a later reader must share.
 
-    def __init__(self, config: RunConfig, identity: Callable[[], dict[str, Any]]) -> None:
-        self.path, self.minutes, self.identity = checkpoint_path(config), config.checkpoint_minutes, identity
-        self.last = time.monotonic()
-        self.reported: set[str] = set()
+    Args:
+        config: Names the run's folder, and the minutes between two checkpoints; with 0 there are none.
+    """
 
-    def read(self) -> dict[str, Any] | None:
-        """What was written, on the CPU; None where there is nothing, or no checkpoints are wanted."""
+    def __init__(self, config: RunConfig) -> None:
+        self.path = checkpoint_path(config)
+        self.minutes = config.checkpoint_minutes
+        self.last_time = time.monotonic()
+        self.said: set[str] = set()
+
+    def exists(self) -> bool:
+        """Whether there is a checkpoint to continue from; a half-written one of a killed process is removed."""
         with suppress(OSError):  # of a drive that can only be read
             remove_torn(self.path)
-        if not self.minutes or not self.path.exists():
-            return None
+        return self.minutes > 0 and self.path.exists()
+
+    def read(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The state in the file, its tensors on the CPU.
+
+        Raises:
+            CheckpointError: The file cannot be read, is of another schema, or has another identity.
+        """
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             found = {"schema": saved["schema"], **saved["identity"]}
+            state = saved["state"]
         except Exception as error:  # torch raises almost anything for a damaged file
-            reason = f"cannot be read ({type(error).__name__})"
-        else:
-            wanted = {"schema": SCHEMA, **self.identity()}
-            other = [name for name, value in wanted.items() if found.get(name) != value]
-            if not other:
-                return saved["state"]
-            reason = f"is of another run (other {', '.join(other)})"
-        raise CheckpointError(f"{self.path} {reason}; delete it to train from the start")
+            raise self._unusable(f"cannot be read ({type(error).__name__})") from None
+        expected = {"schema": SCHEMA, **identity}
+        differing = [name for name, value in expected.items() if found.get(name) != value]
+        if differing:
+            raise self._unusable(f"is of another run (other {', '.join(differing)})")
+        return state
 
-    def write_when_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Writes a checkpoint where the last one is old enough; where that fails, training continues."""
-        if not self.minutes or time.monotonic() - self.last < 60 * self.minutes:
-            return
-        content = {"schema": SCHEMA, "identity": self.identity(), "state": state()}
+    def _unusable(self, reason: str) -> CheckpointError:
+        return CheckpointError(f"{self.path} {reason}; delete it to train from the start")
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint, or the start, is long enough ago."""
+        return self.minutes > 0 and time.monotonic() - self.last_time >= 60 * self.minutes
+
+    def write(self, identity: dict[str, Any], state: dict[str, Any]) -> None:
+        """Write the file; where that fails, a line says so, and training continues without it."""
+        content = {"schema": SCHEMA, "identity": identity, "state": state}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write(self.path, lambda temporary: torch.save(content, temporary))
-            size = f"{self.path.stat().st_size / 1e6:.1f} MB"
-            kind, line = "written", f"{size}, every {self.minutes:g} minutes, {self.path}"
+            megabytes = self.path.stat().st_size / 1e6
+            self._say_once("written", f"{megabytes:.1f} MB, every {self.minutes:g} minutes, {self.path}")
         except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
-            reason = (str(error).splitlines() or [""])[0]
-            kind, line = "failed", f"{self.path} cannot be written ({reason}); training continues without it"
-        if kind not in self.reported:  # each once
+            reason = str(error).partition("\n")[0]
+            self._say_once("failed", f"{self.path} cannot be written ({reason}); training continues without it")
+        self.last_time = time.monotonic()
+
+    def _say_once(self, kind: str, line: str) -> None:
+        if kind not in self.said:
             tqdm.write(f"checkpoint: {line}")
-        self.reported.add(kind)
-        self.last = time.monotonic()
+        self.said.add(kind)
