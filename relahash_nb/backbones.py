@@ -31,10 +31,8 @@ def build_backbone(name: str, weights: str) -> nn.Module:
     if weights != "imagenet":
         weights = "none"
     try:
-        if name in BACKBONES:
-            return BACKBONES[name](weights)
-        if ":" in name:
-            return load_attribute(name)(weights)
+        if name in BACKBONES or ":" in name:
+            return load(BACKBONES, name)(weights)
         if name in torchvision_names():
             return from_torchvision(name, weights)
         return from_timm(name, weights)
@@ -122,4 +120,3 @@ def with_normalisation(network: nn.Module, mean: tuple[float, ...], std: tuple[f
     network.register_buffer("mean", Tensor(mean), persistent=False)
     network.register_buffer("std", Tensor(std), persistent=False)
     return network
-

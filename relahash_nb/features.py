@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from relahash_nb.centroids import make_centroids, needs_means
-from relahash_nb.config import RunConfig, project_path
+from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split
 from relahash_nb.files import WAIT_FOR_EVER, lock_file, remove_torn, watch, write
 from relahash_nb.inference import BLOCK, forward_blocks
 from relahash_nb.models import HashModel, digest_of
+from relahash_nb.paths import project_path
 
 FORMAT = 4  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from relahash_nb.backbones import build_backbone
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets.images import decoded_size, middle_square, prepare, to_rgb
+from relahash_nb.datasets.images import prepare
 from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
 from relahash_nb.paths import project_path
+from relahash_nb.pictures import decoded_size, middle_square, to_rgb
 
 __all__ = ["BACKBONES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
@@ -121,7 +122,7 @@ class HashModel(nn.Module):
         if isinstance(image, Image.Image):
             # Read as the files of data sets are; for an image in memory this changes nothing.
             image.draft(None, (2 * self.decoded_size, 2 * self.decoded_size))
-            pixels = middle_square(to_rgb(image), self.decoded_size)
+            pixels = torch.from_numpy(middle_square(to_rgb(image), self.decoded_size))
         else:
             pixels = check_pixels(image)
         side = min(*pixels.shape[1:], self.decoded_size)

@@ -15,7 +15,7 @@ from filelock import Timeout
 
 from relahash_nb.cluster import on_cluster
 from relahash_nb.config import RunConfig, available_cores
-from relahash_nb.files import lock_file, run_folder, write
+from relahash_nb.files import lock_file, run_folder, timed, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
 from relahash_nb.results import Run, find_run, load_run, lock_run
 
@@ -240,18 +240,25 @@ def execute(
 
 def train_here(config: RunConfig) -> Run:
     """One run in this process, without a notebook; the data and fixed features of the last one serve again."""
-    from relahash_nb import features, files, losses, models, results, training
+    from relahash_nb import features, losses, models, training
+    from relahash_nb.results import Finished, save_run
 
-    files.SECONDS.clear()
+    seconds: dict[str, float] = {}
     try:
-        data, fixed = load_shared(config)
-        lock_run(config, data)
+        with timed(seconds, "data"):
+            data, fixed = load_shared(config)
+        lock = lock_run(config, data)
         model = models.build_model(config)
-        goals = features.class_centroids(model, data, config, fixed)
-        history = training.fit(model, losses.build_loss(config, goals), data, config, fixed)
-        codes = training.encode_splits(model, data, config, fixed)
-        scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
-        return load_run(results.save_run(config, data, codes, scores, history, goals, model))
+        centroids = features.class_centroids(model, data, config, fixed)
+        loss = losses.build_loss(config, centroids)
+        history = training.fit(model, loss, data, config, fixed, centroids)
+        with timed(seconds, "encoding"):
+            codes = training.encode_splits(model, data, config, fixed)
+        with timed(seconds, "scoring"):
+            scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
+        folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds))
+        lock.release()
+        return load_run(folder)
     except (ValueError, FloatingPointError) as error:
         raise RunFailed(str(error)) from None
 
@@ -324,6 +331,6 @@ def read_values(name: str, values: Any) -> list[Any]:
 
 def describe_run(run: Run) -> str:
     """One line: the score with its tie bounds, and the seconds."""
-    scores = run.report["scores"]
-    bounds = f"{scores['worst']:.4f} to {scores['best']:.4f} by the order of ties"
-    return f"mAP {scores['mean_average_precision']:.4f} ({bounds}), {sum(run.report['seconds'].values()):.0f} s"
+    scores = run.report.scores
+    bounds = f"{scores.worst:.4f} to {scores.best:.4f} by the order of ties"
+    return f"mAP {scores.mean_average_precision:.4f} ({bounds}), {sum(run.report.seconds.values()):.0f} s"

@@ -126,7 +126,6 @@ def tune(config: RunConfig, data: Dataset, features: torch.Tensor | None = None,
     Raises:
         ValueError: The loss has no search space, or Optuna is not installed.
     """
-    config = config.resolve()
     space = make_distributions(config.loss)
     held_out = hold_out(data, config.split_seed)
     path = tuned_path(config, project_path(config.results_dir) / "tuned")
@@ -271,7 +270,7 @@ def fixed_values(config: RunConfig) -> dict[str, Any]:
     """The options that a search holds fixed, without seeds, where they are not the defaults."""
     not_fixed = (*TUNED_FIELDS, "tuning", "split_seed", "centroid_seed")
     values = {}
-    for name, value in config.resolve().setting().items():
+    for name, value in config.setting().items():
         if name == "weights":
             value = Path(value).name
         if name not in not_fixed and value != RunConfig.model_fields[name].default:

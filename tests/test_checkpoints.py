@@ -71,7 +71,7 @@ def make_parts(config, width=6):
             *(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.3)),
             *(nn.Conv2d(width, 5, 3), nn.AdaptiveAvgPool2d(2)),
         )
-        backbone.requires_grad_(config.resolve().finetune)
+        backbone.requires_grad_(config.finetune)
         return HashModel(backbone, 20, config.bits), DrawingLoss(centroids_of())
 
 
@@ -86,7 +86,7 @@ def train(config, seed=0):
 def train_parts(model, loss, data, config):
     """The history; fixed features are computed at once, without a file of them."""
     features = None
-    if not config.resolve().finetune:
+    if not config.finetune:
         features = torch.cat(list(compute_features(model, data.pool, "fp32"))).clone()
     return fit(model, loss, data, config, features, centroids_of())
 

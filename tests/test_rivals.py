@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from relahash_nb.centroids import make_centroids, vote_centroids
-from relahash_nb.losses import LOSSES, find_loss
+from relahash_nb.losses import find_loss
 from relahash_nb.metrics import retrieval_scores
+from relahash_nb.registry import LOSSES
 
 BITS = 8
 CENTROIDS = make_centroids(3, BITS).double()

@@ -2,19 +2,18 @@
 
 from dataclasses import replace
 
-import numpy as np
-import torchvision
-from filelock import FileLock
-
-from relahash_nb.config import ROOT_DATASETS, RunConfig, load_attribute, package_file, project_path
-from relahash_nb.datasets.checks import DataError, check
-from relahash_nb.datasets.images import AUGMENTATIONS, CROPS, FileImages, prepare
-from relahash_nb.datasets.lists import PUBLISHED, folder, lists, read_list
-from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split, split_pool
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets.checks import DataError, check_splits
+from relahash_nb.datasets.images import AUGMENTATIONS, FileImages, prepare
+from relahash_nb.datasets.lists import PUBLISHED, read_list
+from relahash_nb.datasets.sources import split_pool
+from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
+from relahash_nb.pictures import CROPS
+from relahash_nb.registry import DATASETS, load
 
 __all__ = [
     "AUGMENTATIONS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
-    "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
+    "check_batch_size", "describe_dataset", "inspect_dataset", "load_dataset", "prepare", "read_list", "split_pool",
 ]  # fmt: skip
 
 
@@ -30,15 +29,22 @@ def load_dataset(config: RunConfig) -> Dataset:
         >>> len(data.train), len(data.query), len(data.database), data.class_names[9]
         (3000, 500, 6500, 'Ankle boot')
     """
-    config = config.resolve()
     data = inspect_dataset(config)
     if any(finding.level == "error" for finding in data.findings):
         raise DataError(data.findings)
     data = data.with_validation(config.validation_per_class, config.split_seed)
-    if config.batch_size > len(data.train):
-        count = f"{data.name} has {len(data.train)} training images"
-        raise ValueError(f"batch_size: {config.batch_size} is too large; {count}; give less")
+    check_batch_size(config, data)
     return data
+
+
+def check_batch_size(config: RunConfig, data: Dataset) -> None:
+    """Refuse a batch that is larger than the train split, with a ValueError."""
+    if config.batch_size <= len(data.train):
+        return
+    allowed = f"at most {len(data.train)}, the training images"
+    if len(data.validation):
+        allowed += " that validation leaves"
+    raise ValueError(f"batch_size: {config.batch_size} given; allowed: {allowed}")
 
 
 def inspect_dataset(config: RunConfig, all_images: bool = False) -> Dataset:
@@ -80,4 +86,3 @@ def describe_dataset(data: Dataset) -> str:
     counts = f"{len(data.train):,} train, {len(data.query):,} query, {len(data.database):,} database images"
     labels = "several labels" if data.multi_label else "one label"
     return f"{data.name}: {counts}; {len(data.class_names)} classes, {labels} an image"
-

@@ -12,17 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
-from relahash_nb import pictures
-from relahash_nb.pictures import CROP_SHARE, FORMATS, IMAGE_SUFFIXES, decoded_size, open_picture, read_square, to_rgb
+from relahash_nb.pictures import CROP_SHARE, open_picture, read_square
 
 __all__ = [
-    "AUGMENTATIONS", "FORMATS", "IMAGE_SUFFIXES", "MISSING", "OUTSIDE", "FileImages", "decoded_size", "middle_square",
-    "prepare", "to_rgb",
+    "AUGMENTATIONS", "MISSING", "OUTSIDE", "FileImages", "prepare",
 ]  # fmt: skip
 
 MISSING = -1  # in place of a file's size: there is no such file
@@ -99,11 +96,6 @@ class FileImages:
 
     def _decode(self, row: int) -> Tensor:
         return torch.from_numpy(read_square(self._path(self.paths[row]), self.size))
-
-
-def middle_square(image: Image.Image, size: int) -> Tensor:
-    """The same as `pictures.middle_square`, as a tensor (3, size, size) uint8."""
-    return torch.from_numpy(pictures.middle_square(image, size))
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:

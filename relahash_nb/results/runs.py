@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
-from relahash_nb.config import RunConfig, project_path
-from relahash_nb.files import lock_file, remove_checkpoint, run_folder, write
+from relahash_nb.config import RunConfig
+from relahash_nb.files import run_folder
+from relahash_nb.paths import project_path
+from relahash_nb.results.machine import describe_hardware as describe_hardware
+from relahash_nb.results.report import Report, clean
 
 ARRAYS = (
     "query_codes",
@@ -37,159 +40,6 @@ ARRAYS = (
 )  # that each `codes.npz` has
 WEIGHTS = ("none", "trained", "all")  # from less to more
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
-
-
-def clean(text: Any) -> str:
-    """Text for files and tables: line breaks, control characters and lone surrogates are written as escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
-
-
-def save_run(
-    config: RunConfig,
-    data: Any,
-    codes: Mapping[str, Any],
-    scores: Any,
-    history: Sequence[Mapping[str, float]],
-    centroids: Any,
-    model: Any,
-    seconds: Mapping[str, float] | None = None,
-) -> Path:
-    """Writes a run to `<results_dir>/runs/<run_id>/` and gives this folder; the run exists when its `run.json` does.
-
-    Args:
-        config: What was run; the resolved values are written.
-        data: The `Dataset`.
-        codes: `query` (Q, K) and `database` (D, K) float, before the sign.
-        scores: `RetrievalScores` of these codes.
-        history: One record per epoch.
-        centroids: (C, K) ±1.
-        model: The `HashModel`; its `save` writes `model.safetensors`, as `save_weights` says.
-        seconds: By stage; None: of the training alone, from the history.
-
-    Raises:
-        OSError: The disk is full, say; `run.json` is not written.
-    """
-    from relahash_nb.losses import used_options
-
-    config = config.resolve()
-    seconds = seconds or {"training": sum(record["seconds"] for record in history)}
-    folder = run_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)  # a run that is repeated does not exist meanwhile
-    codes = {name: np.asarray(values, dtype=np.float32) for name, values in codes.items()}
-    sizes = {name: len(getattr(data, name)) for name in ("train", "query", "database", "validation")}
-    report = {
-        "schema": SCHEMA,
-        "run_id": config.run_id,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "config": config.to_dict(),
-        "loss_options": used_options(config),
-        "weights_digest": getattr(model, "weights_digest", ""),
-        "scores": describe_scores(scores, np.concatenate([codes["query"], codes["database"]])),
-        "data": {
-            **{"name": data.name, "multi_label": data.multi_label, "fingerprint": data.fingerprint(), **sizes},
-            "class_names": [clean(name) for name in data.class_names],
-            "findings": [{"rule": one.rule, "level": one.level, "text": clean(one.text)} for one in data.findings],
-        },
-        "hardware": describe_hardware(config.device),
-        "versions": describe_versions(),
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-    }
-    arrays = collect_arrays(config, data, codes, centroids)
-    arrays["average_precision"] = np.asarray(scores.average_precision, dtype=np.float32)
-    write(folder / "config.json", lambda path: path.write_text(json.dumps(config.to_dict(), indent=1)))
-    write(folder / "history.csv", lambda path: pd.DataFrame(history).to_csv(path, index=False))
-    write(folder / "codes.npz", lambda path: np.savez_compressed(path, **arrays))
-    model.save(folder / "model.safetensors", config)
-    write(folder / "run.json", lambda path: path.write_text(json.dumps(report, indent=1)))
-    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
-        remove_checkpoint(config)
-    return folder
-
-
-def describe_scores(scores: Any, codes: np.ndarray) -> dict[str, float]:
-    """The numbers of `run.json` about a run's scores and about all its codes (N, K) before the sign."""
-    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
-
-    return {name: getattr(scores, name) for name in SCORES} | dict(
-        precision_at_100=scores.precision_at(100),
-        precision_within_2=scores.precision_within(2),
-        recall_within_2=scores.recall_within(2),
-        quantization_error=quantization_error(codes),
-        quantization_error_centred=quantization_error(codes, centred=True),
-        constant_bits=int(np.size(constant_bits(codes))),
-        distinct_codes=int(distinct_codes(codes)),
-    )
-
-
-def describe_hardware(device: str) -> dict[str, Any]:
-    """Processor, cores, threads of torch (on which the last bits of a result depend), and the accelerator if used."""
-    import torch
-
-    uses_cuda = torch.cuda.is_available() and device.startswith(("auto", "cuda"))
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
-    return {
-        "processor": model[1].strip() if model else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name(None if device == "auto" else device) if uses_cuda else None,
-    }
-
-
-def describe_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
-
-
-def collect_arrays(
-    config: RunConfig, data: Any, codes: Mapping[str, np.ndarray], centroids: Any
-) -> dict[str, np.ndarray]:
-    """What the analysis notebooks need without the data set: `codes.npz`.
-
-    Of query and database `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `centroids` (C, K)
-    int8. `query_raw` and `sample_raw` float16: codes before the sign of all queries, and of the database at
-    `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,) are at
-    `query_thumbnails` (S,), those of their nearest items `nearest` (S, R), rows of the database by distance, at
-    `nearest_thumbnails` (S, R). `save_run` adds `average_precision` (Q,) float32, of each query.
-    """
-    from relahash_nb.metrics import hamming_distances, pack
-
-    arrays = {"centroids": np.asarray(centroids).astype(np.int8), "query_raw": codes["query"].astype(np.float16)}
-    spread = {}  # rows that are evenly spaced
-    for name, split, most in (("query", data.query, SHOWN_QUERIES), ("database", data.database, SAMPLE)):
-        targets = np.packbits(np.asarray(split.targets), axis=1)
-        arrays |= {f"{name}_codes": pack(codes[name]), f"{name}_targets": targets, f"{name}_ids": split.ids}
-        spread[name] = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)
-    shown, rows = spread.values()  # (S,), (M,)
-    distances = hamming_distances(codes["query"][shown], codes["database"])  # (S, D)
-    if config.drop_self_matches:
-        own = data.query.positions_in(data.database)[shown]  # (S,)
-        distances[own >= 0, own[own >= 0]] = config.bits + 1  # behind all others
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :SHOWN_ITEMS]  # (S, R)
-    items, places = np.unique(nearest, return_inverse=True)
-    return arrays | {
-        "sample_raw": codes["database"][rows].astype(np.float16),
-        "sample_rows": rows,
-        "thumbnails": np.concatenate([small(data.query.images(shown)), small(data.database.images(items))]),
-        "shown_queries": shown,
-        "query_thumbnails": np.arange(len(shown)),
-        "nearest": nearest,
-        "nearest_thumbnails": len(shown) + places.reshape(nearest.shape),
-    }
-
-
-def small(images: Any) -> np.ndarray:
-    """Thumbnails (N, C, h, w) uint8 of images (N, C, H, W), at most 64 pixels high."""
-    if images.shape[-1] > THUMBNAIL:
-        from torchvision.transforms.v2.functional import resize
-
-        images = resize(images, [THUMBNAIL, THUMBNAIL], antialias=True)
-    return np.asarray(images.cpu())
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from torch import Tensor
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets.images import FORMATS, IMAGE_SUFFIXES
-from relahash_nb.inference import for_inference
 from relahash_nb.files import watch
+from relahash_nb.inference import for_inference
 from relahash_nb.metrics import pack
 from relahash_nb.models import HashModel, build_model, digest_of, find_device
 from relahash_nb.results import load_run

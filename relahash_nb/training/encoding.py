@@ -63,7 +63,6 @@ def score(
     query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
 ) -> RetrievalScores:
     """Retrieval scores of codes (Q, K) and (D, K) of two splits, as a config says how to count them."""
-    config = config.resolve()
     return retrieval_scores(
         query_codes,
         database_codes,

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, prepare
+from relahash_nb.datasets import Dataset, check_batch_size, prepare
 from relahash_nb.features import class_centroids, pool_features
 from relahash_nb.files import watch
 from relahash_nb.inference import autocast
@@ -96,7 +96,7 @@ class Trainer:
         self.model = model
         self.loss = loss
         self.data = data
-        self.config = config = config.resolve()
+        self.config = config
         self.callbacks = callbacks
         self.history: list[Record] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None  # score and weights of the epoch that is kept
@@ -104,9 +104,6 @@ class Trainer:
         self.is_baseline = config.loss in BASELINES
         self.device = find_device(config.device)
         self.steps = len(data.train) // config.batch_size  # of an epoch; an incomplete last batch is dropped
-        self.threads = torch.get_num_threads()
-        if not config.finetune:
-            self.threads = 1  # a step is many small operators, which took 3 times as long on two threads
 
         self.checkpoint = Checkpoint(config)
         saved = None
@@ -165,7 +162,7 @@ class Trainer:
             raise RuntimeError(f"epochs: all {self.config.epochs} are done")
         start = time.perf_counter()
         self.is_within_epoch = True
-        with self.random.active(), thread_count(self.threads):
+        with self.random.active(), thread_count(self.config.threads):
             record = make_record(self.epoch + 1, self._train_batches())
             record |= self.evaluate()
         record["seconds"] = time.perf_counter() - start
@@ -321,16 +318,6 @@ class Trainer:
         if self.config.finetune:
             return tensors
         return {name: tensor for name, tensor in tensors.items() if not name.startswith("backbone.")}
-
-
-def check_batch_size(config: RunConfig, data: Dataset) -> None:
-    """Refuse a batch that is larger than the train split, with a ValueError."""
-    if config.batch_size <= len(data.train):
-        return
-    allowed = f"at most {len(data.train)}, the training images"
-    if len(data.validation):
-        allowed += " that validation leaves"
-    raise ValueError(f"batch_size: {config.batch_size} given; allowed: {allowed}")
 
 
 def check_weights(model: HashModel) -> None:
