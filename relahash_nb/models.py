@@ -22,7 +22,7 @@ from relahash_nb.losses import wants_batch_norm
 from relahash_nb.paths import project_path
 from relahash_nb.pictures import decoded_size, middle_square, to_rgb
 
-__all__ = ["BACKBONES", "HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
+__all__ = ["HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -44,7 +44,7 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
             raise ValueError(f"loss_options: {options} given; {config.loss} refuses them ({error})") from None
 
 
-def find_loss(name: str) -> Callable[..., nn.Module]:
+def find_loss(name: str) -> Any:
     """The class of a loss, or the function of a baseline, by its name or `package.module:attribute`."""
     return registry.load(LOSSES | BASELINES, name)
 
