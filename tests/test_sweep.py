@@ -1,4 +1,4 @@
-"""The grid: planned, shared, gone on with, and honest about what failed. `tests/slow` has the same with real kernels."""
+"""The grid: planned, shared, gone on with, honest about what failed. `tests/slow` has the same with real kernels."""
 
 import json
 import os
