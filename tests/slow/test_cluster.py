@@ -1,5 +1,6 @@
 """Runs on a Dask cluster: a local one, and one whose scheduler and worker were started by hand."""
 
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("dask.distributed", reason="the extra [cluster] is not installed")
-pytestmark = pytest.mark.server
+HAS_DASK = importlib.util.find_spec("distributed") is not None
+pytestmark = [pytest.mark.server, pytest.mark.skipif(not HAS_DASK, reason="the extra [cluster] is not installed")]
 # Dask has its workers give freed memory back at once, which halves the speed of a kernel that inherits it.
 CAREFUL = """
 
