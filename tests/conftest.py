@@ -1,5 +1,6 @@
 """Small data that the tests make for themselves, and what is made once for all of them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -145,21 +146,28 @@ def made_up_data(num_classes: int = 10):
     return Dataset.from_pool("toy", [f"class {label}" for label in range(num_classes)], pool, splits)
 
 
-def save_made_up_run(config: RunConfig, data, generator: np.random.Generator) -> Path:
-    """The files of a run whose codes are noisy centroids; returns its folder."""
+def save_codes(config: RunConfig, data, codes, history=()) -> Path:
+    """The files of a run with these codes, `query` (Q, K) and `database` (D, K) before the sign; returns its folder."""
     from relahash_nb.centroids import make_centroids
     from relahash_nb.metrics import retrieval_scores
     from relahash_nb.results import save_run
 
     centroids = np.asarray(make_centroids(len(data.class_names), config.bits))
+    scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
+    return save_run(config, data, codes, scores, history, centroids, Model(), {"training": 2.0})
+
+
+def save_made_up_run(config: RunConfig, data, generator: np.random.Generator) -> Path:
+    """The files of a run whose codes are noisy centroids; returns its folder."""
+    from relahash_nb.centroids import make_centroids
+
+    centroids = np.asarray(make_centroids(len(data.class_names), config.bits))
     codes = {}
     for name in ("query", "database"):
         classes = np.asarray(getattr(data, name).targets).argmax(1)
-        noise = generator.standard_normal((len(classes), config.bits))
-        codes[name] = centroids[classes] + noise
-    scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
+        codes[name] = centroids[classes] + generator.standard_normal((len(classes), config.bits))
     history = [dict(epoch=epoch, loss=1 / epoch, quantization_error=0.2 / epoch, seconds=1.0) for epoch in (1, 2)]
-    return save_run(config, data, codes, scores, history, centroids, Model(), {"training": 2.0})
+    return save_codes(config, data, codes, history)
 
 
 @pytest.fixture(scope="session")
@@ -181,8 +189,7 @@ def toy_results(tmp_path_factory) -> Path:
 
     from relahash_nb.centroids import make_centroids
     from relahash_nb.datasets import Dataset, Pool
-    from relahash_nb.metrics import retrieval_scores
-    from relahash_nb.results import runs, save_run
+    from relahash_nb.results import runs
 
     results = tmp_path_factory.mktemp("toy") / "results"
     generator = np.random.default_rng(0)
@@ -194,12 +201,11 @@ def toy_results(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "SHOWN_QUERIES", 12)
         for bits in (48, 16):
-            centroids = np.asarray(make_centroids(4, bits))
-            noisy = centroids[classes] + generator.normal(0, 1.2, (460, bits)).astype(np.float32)
-            codes = {"query": noisy[400:], "database": noisy[:400]}
-            scores = retrieval_scores(noisy[400:], noisy[:400], data.query.targets, data.database.targets)
-            config = RunConfig(bits=bits, results_dir=str(results))
-            save_run(config, data, codes, scores, [], centroids, Model(), {"training": 1.0})
+            noise = generator.normal(0, 1.2, (460, bits)).astype(np.float32)
+            noisy = np.asarray(make_centroids(4, bits))[classes] + noise
+            save_codes(
+                RunConfig(bits=bits, results_dir=str(results)), data, {"query": noisy[400:], "database": noisy[:400]}
+            )
     return results
 
 
@@ -267,6 +273,11 @@ def finish_run() -> Callable[[RunConfig], Path]:
         return save_made_up_run(config, data, np.random.default_rng(config.seed))
 
     return finish
+
+
+def read_report(config: RunConfig) -> dict:
+    """What `run.json` of a config's run holds; the results lie in the working directory, or at an absolute path."""
+    return json.loads(Path(config.results_dir, "runs", config.run_id, "run.json").read_text())
 
 
 # The command line

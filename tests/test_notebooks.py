@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from relahash_nb import notebooks
 from relahash_nb.config import RunConfig
-from relahash_nb.results import load_run, load_runs, select_runs
+from relahash_nb.results import load_runs, select_runs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -144,7 +145,7 @@ def test_the_toy_holds_what_it_says_with_other_numbers_too(tmp_path, monkeypatch
 def test_the_training_notebook_shows_its_figures_and_a_score_between_its_bounds(trained):
     (folder,) = (trained.results / "runs").iterdir()
     assert len(figures(folder / "01_train.ipynb")) == 6
-    scores = load_run(folder).report["scores"]
+    scores = json.loads((folder / "run.json").read_text())["scores"]
     assert 0.1 < scores["mean_average_precision"] <= 1
     assert scores["worst"] <= scores["mean_average_precision"] <= scores["best"]
     assert f"{scores['mean_average_precision']:.4f}" in printed(folder / "01_train.ipynb")
