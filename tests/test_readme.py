@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pandas as pd
+import papermill
 import pytest
 import torch
 from PIL import Image
@@ -23,7 +24,12 @@ def python_blocks(page):
 
 
 OWN = "docs/extend.md"  # whose blocks are one module
-BLOCKS = [(page, block) for page in PAGES if page != OWN for block in python_blocks(page)]
+BLOCKS = [
+    pytest.param(page, block, id=page, marks=[pytest.mark.slow] if "execute_notebook" in block else [])
+    for page in PAGES
+    if page != OWN
+    for block in python_blocks(page)
+]
 
 
 @pytest.fixture
@@ -39,12 +45,25 @@ def finished_run(tmp_path, monkeypatch):
     build_model(config).save(folder / "model.safetensors", config)
 
 
-@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_their_python_runs(page, block, finished_run):
     names = {"image": torch.zeros(3, 40, 30, dtype=torch.uint8)}
     exec(compile(block, page, "exec"), names)
     if "HashModel.load" in block:
         assert names["codes"].shape == (1, 16)
+
+
+def test_the_pages_notebooks_are_given_parameters_that_they_have(finished_run, monkeypatch):
+    """The block is executed without its kernels, which are slow."""
+    (block,) = [block for block in python_blocks("docs/sweeps.md") if "execute_notebook" in block]
+    given = []
+
+    def execute_notebook(source, target, parameters, **options):
+        given.append(parameters.keys() <= papermill.inspect_notebook(source).keys() and RunConfig(**parameters))
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    exec(compile(block, "docs/sweeps.md", "exec"), {})
+    assert len(given) >= 2 and all(given)
 
 
 def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, monkeypatch):
