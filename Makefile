@@ -6,6 +6,7 @@ VENV ?= .venv
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
+CODE = relahash_nb relahash_search study
 
 .PHONY: help install study explore search test slow lint generate gallery publish wheel colab clean
 
@@ -32,15 +33,18 @@ search: $(VENV)/.dev          ## search in your pictures as a web page on localh
 	$(VENV)/bin/voila build/search.ipynb --Voila.ip=127.0.0.1 \
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
-test: $(VENV)/.dev            ## run all tests
-	$(VENV)/bin/python -m pytest
+test: $(VENV)/.dev            ## all tests but the slow ones, on all cores: four minutes on two
+	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-slow: $(VENV)/.dev            ## the tests that take minutes: sweeps killed and gone on with
+slow: $(VENV)/.dev            ## the tests that take minutes, start servers or drive a browser
 	$(VENV)/bin/python -m pytest -m "slow or browser or server"
 
-lint: $(VENV)/.dev            ## ruff on code and notebooks, and what is generated is up to date
+lint: $(VENV)/.dev            ## style, complexity and types, and whether what is generated is up to date
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	@complex=$$($(VENV)/bin/radon cc -n C -s $(CODE)); [ -z "$$complex" ] || \
+	  { echo "above a complexity of 10, by radon:"; echo "$$complex"; exit 1; }
+	$(VENV)/bin/mypy
 	$(VENV)/bin/python tools/generate.py --check
 
 generate: $(VENV)/.dev        ## write parameters, badges and tables into notebooks and README

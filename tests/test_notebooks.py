@@ -1,26 +1,23 @@
-"""The notebooks as files, and as papermill runs them."""
+"""The notebooks as files, and as papermill executes them: each of 00, 01, 02, 03 and 05 once."""
 
 import ast
 import itertools
+import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
-from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from relahash_nb import notebooks
 from relahash_nb.config import RunConfig
-from relahash_nb.results import load_runs
+from relahash_nb.results import load_runs, select_runs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAIN = ROOT / "notebooks" / "01_train.ipynb"
-TINY = dict(bits=16, epochs=1, image_size=14)
 ANALYSES = [ROOT / "notebooks" / name for name in notebooks.ANALYSES]
 
 
@@ -28,17 +25,46 @@ def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
+def parameters_cell(path):
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    return cell
+
+
+def default_parameters(path):
+    """The names and values of a notebook's parameters cell."""
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(parameters_cell(path).source).body}
+
+
+def figures(path):
+    outputs = [output for cell in code_cells(path) for output in cell.outputs]
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def printed(path):
+    return "".join(output.get("text", "") for cell in code_cells(path) for output in cell.outputs)
+
+
+# As files
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_is_committed_without_outputs_and_in_short_cells(path):
     cells = code_cells(path)
     assert not [cell for cell in cells if cell.outputs or cell.execution_count]
     assert 10 <= len(cells) <= 19
-    (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    assert len(ast.parse(parameters.source).body) <= 12
-    assert all(line.count("#") == 2 for line in parameters.source.splitlines()[2:])  # a form field, and one comment
-    assert not [cell.source for cell in cells if len(cell.source.splitlines()) > 15]
-    assert not [line for cell in cells for line in cell.source.splitlines() if len(line) > 88]
-    assert not [cell.source for cell in cells if cell.source.startswith("class ") or "\nclass " in cell.source]
+    for cell in cells:
+        lines = cell.source.splitlines()
+        assert len(lines) <= 15 and not [line for line in lines if len(line) > 88], cell.source
+        assert not [line for line in lines if line.startswith("class ")], cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_parameters_are_few_literals_with_a_form_field_and_a_comment_each(path):
+    names = set(default_parameters(path))
+    assert len(names - {"options"}) <= 12
+    assignments = [line for line in parameters_cell(path).source.splitlines() if " = " in line]
+    assert len(assignments) == len(names)
+    assert all(line.count("#") == 2 for line in assignments if not line.startswith("options"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.name)
@@ -56,66 +82,73 @@ def test_a_notebook_opens_in_colab_with_a_gpu(path):
     assert metadata["kernelspec"]["name"] == "python3" and "widgets" not in metadata
 
 
-def test_the_parameters_cell_has_names_and_defaults_of_the_config():
-    (cell,) = [cell for cell in code_cells(TRAIN) if "parameters" in cell.metadata.get("tags", [])]
-    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    assert assigned.items() <= RunConfig().to_dict().items()
-    assert set(papermill.inspect_notebook(str(TRAIN))) == set(assigned)
+def test_papermill_finds_the_training_notebook_s_parameters_and_they_are_the_config_s_defaults():
+    values = default_parameters(TRAIN)
+    assert set(papermill.inspect_notebook(str(TRAIN))) == set(values)
+    rare = values.pop("options", {})
+    assert values.keys() <= RunConfig.model_fields.keys()
+    assert RunConfig(**values, **rare).run_id == RunConfig().run_id
 
 
-def test_what_is_generated_is_up_to_date():
-    done = subprocess.run([sys.executable, ROOT / "tools" / "generate.py", "--check"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+# Without a kernel
 
 
-def test_papermill_runs_the_training_notebook_from_another_folder(tmp_path, monkeypatch):
+def make_config(**injected):
+    """What the training notebook's cells make of its parameters, and of those that papermill puts below them."""
+    cells = [cell.source for cell in code_cells(TRAIN)]
+    (config_cell,) = [source for source in cells if re.search(r"^config = ", source, flags=re.MULTILINE)]
+    (statement,) = [node for node in ast.parse(config_cell).body if ast.unparse(node).startswith("config = ")]
+    below = "# Parameters\n" + "".join(f"{name} = {value!r}\n" for name, value in injected.items())
+    namespace = {"RunConfig": RunConfig, "In": [parameters_cell(TRAIN).source, below]}
+    for source in (*namespace["In"], ast.unparse(statement)):
+        exec(source, namespace)
+    return namespace["config"]
+
+
+def test_the_training_notebook_s_config_is_that_of_its_parameters():
+    assert make_config().run_id == RunConfig().run_id
+    assert make_config(bits=32, loss="csq").run_id == RunConfig(bits=32, loss="csq").run_id
+
+
+@pytest.mark.parametrize(("name", "value"), [("bitz", 32), ("bits", "32"), ("dataset", "cifar")])
+def test_what_papermill_only_warns_of_is_refused_in_a_line(name, value):
+    takes_options = "options" in default_parameters(TRAIN)
+    is_rare = name not in default_parameters(TRAIN)
+    injected = {"options": {name: value}} if takes_options and is_rare else {name: value}
+    with pytest.raises((ValueError, TypeError)) as error:
+        make_config(**injected)
+    assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_runs_an_analysis_says_which_command_makes_them(tmp_path, monkeypatch):
+    """Every analysis selects its runs with this function."""
+    assert all("select_runs(" in "".join(cell.source for cell in code_cells(path)) for path in ANALYSES)
     monkeypatch.chdir(tmp_path)
-    papermill.execute_notebook(str(TRAIN), "out.ipynb", TINY | {"save_weights": "none"}, progress_bar=False)
-    runs = load_runs("results")
-    assert runs["bits"].tolist() == [16] and 0.1 < runs["mean_average_precision"][0] <= 1
-    assert runs["worst"][0] <= runs["mean_average_precision"][0] <= runs["best"][0]
-    executed = nbformat.read("out.ipynb", as_version=4)
-    figures = [o for cell in executed.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(figures) == 6
+    with pytest.raises(ValueError) as error:
+        select_runs("results", dataset="cifar10", bits=[16, 32], seeds=0)
+    assert "relahash sweep --dataset cifar10 --bits 16 32 --seed 0" in str(error.value)
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"bitz": 32}, "bitz: no such parameter (did you mean bits?)"),
-        ({"bits": "32"}, "bits: '32' given; allowed: an integer from 1 to 4096"),
-        ({"dataset": "cifar"}, "dataset: 'cifar' given"),
-    ],
-)
-def test_what_papermill_only_warns_of_is_refused(parameters, said, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(PapermillExecutionError) as error:
-        papermill.execute_notebook(str(TRAIN), "out.ipynb", parameters, progress_bar=False)
-    assert error.value.ename == "ValueError" and said in error.value.evalue
-    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
-
-
-def test_several_labels_train_too(list_folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    own = dict(dataset="lists", root=str(list_folder), recipe="quick", batch_size=4, device="cpu", centroids="semantic")
-    papermill.execute_notebook(str(TRAIN), "out.ipynb", TINY | own, progress_bar=False)
-    runs = load_runs("results")
-    assert runs["dataset"].tolist() == ["lists"] and runs["centroids"].tolist() == ["semantic"]
-
-
-def figures(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+# Executed
 
 
 def test_the_toy_holds_what_it_says_with_other_numbers_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    path = ROOT / "notebooks" / "00_relative_position.ipynb"
     other = dict(classes=6, bits=32, batch_size=12, beta=20.0, margin=0.4, steps=300, seed=1)
-    papermill.execute_notebook(
-        str(ROOT / "notebooks" / "00_relative_position.ipynb"), "out.ipynb", other, progress_bar=False
-    )
+    papermill.execute_notebook(str(path), "out.ipynb", other, progress_bar=False)
     assert len(figures("out.ipynb")) == 6
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+def test_the_training_notebook_shows_its_figures_and_a_score_between_its_bounds(trained):
+    (folder,) = (trained.results / "runs").iterdir()
+    assert len(figures(folder / "01_train.ipynb")) == 6
+    scores = json.loads((folder / "run.json").read_text())["scores"]
+    assert 0.1 < scores["mean_average_precision"] <= 1
+    assert scores["worst"] <= scores["mean_average_precision"] <= scores["best"]
+    assert f"{scores['mean_average_precision']:.4f}" in printed(folder / "01_train.ipynb")
 
 
 @pytest.mark.parametrize("path", ANALYSES, ids=lambda path: path.name)
@@ -126,39 +159,21 @@ def test_an_analysis_draws_finished_runs_and_keeps_its_figures(path, tiny_result
     for run in (tiny_results / "runs").iterdir():
         (results / "runs" / run.name).symlink_to(run)
     papermill.execute_notebook(str(path), "out.ipynb", {"losses": ["relahash", "math:sqrt"]}, progress_bar=False)
-    cells = nbformat.read("out.ipynb", as_version=4).cells
-    for cell in cells:  # each figure stands below its own cell
+    for cell in code_cells("out.ipynb"):  # each figure stands below its own cell
         if "save_figure(" in cell.source:
             assert sum("image/png" in output.get("data", {}) for output in cell.outputs) == 1, cell.source
-    kept = {file.name for file in (results / "figures").iterdir()}
     assert len(figures("out.ipynb")) >= 6
-    assert len(kept) >= 10 and {Path(name).stem for name in kept if name.endswith(".png")} == {
-        Path(name).stem for name in kept if name.endswith(".svg")
-    }
+    drawn = {suffix: {path.stem for path in (results / "figures").glob(f"*{suffix}")} for suffix in (".png", ".svg")}
+    assert len(drawn[".png"]) >= 5 and drawn[".png"] == drawn[".svg"]
     run_ids = set(load_runs(results)["run_id"])
-    assert all(set(Image.open(file).text["Source"].split()) <= run_ids for file in (results / "figures").glob("*.png"))
+    for file in (results / "figures").glob("*.png"):
+        assert set(Image.open(file).text["Source"].split()) <= run_ids
 
 
 def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = ROOT / "notebooks" / notebooks.COMPARISON
     papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": str(tiny_results)}, progress_bar=False)
-    printed = "".join(
-        output.get("text", "")
-        for cell in nbformat.read("out.ipynb", as_version=4).cells
-        for output in cell.get("outputs", [])
-    )
-    assert f"reads 4 runs in {tiny_results / 'runs'}" in printed
+    assert f"4 runs in {tiny_results / 'runs'}" in printed("out.ipynb")
     assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text()
-    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
-
-
-@pytest.mark.parametrize("path", ANALYSES, ids=lambda path: path.name)
-def test_an_analysis_without_runs_says_which_command_makes_them(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    wanted = {"dataset": "cifar10", "bits": [16, 32], "seeds": 0}
-    with pytest.raises(PapermillExecutionError) as error:
-        papermill.execute_notebook(str(path), "out.ipynb", wanted, progress_bar=False)
-    command = "relahash sweep --dataset cifar10 --bits 16 32 --seed 0"
-    assert error.value.evalue == f"results/runs: no finished run to look at; this makes it: {command}"
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]

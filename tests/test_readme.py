@@ -5,6 +5,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
+import papermill
 import pytest
 import torch
 from PIL import Image
@@ -22,12 +24,13 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.DOTALL)
 
 
-EXTEND = "docs/extend.md"  # whose blocks are one module
-BLOCKS = []
-for name in PAGES:
-    for text in python_blocks(name) if name != EXTEND else []:
-        marks = [pytest.mark.slow] if "papermill" in text else []  # it trains
-        BLOCKS.append(pytest.param(name, text, marks=marks, id=name))
+OWN = "docs/extend.md"  # whose blocks are one module
+BLOCKS = [
+    pytest.param(page, block, id=page, marks=[pytest.mark.slow] if "execute_notebook" in block else [])
+    for page in PAGES
+    if page != OWN
+    for block in python_blocks(page)
+]
 
 
 @pytest.fixture
@@ -49,6 +52,19 @@ def test_their_python_runs(page, block, finished_run):
     exec(compile(block, page, "exec"), names)
     if "HashModel.load" in block:
         assert names["codes"].shape == (1, 16)
+
+
+def test_the_pages_notebooks_are_given_parameters_that_they_have(finished_run, monkeypatch):
+    """The block is executed without its kernels, which are slow."""
+    (block,) = [block for block in python_blocks("docs/sweeps.md") if "execute_notebook" in block]
+    given = []
+
+    def execute_notebook(source, target, parameters, **options):
+        given.append(parameters.keys() <= papermill.inspect_notebook(source).keys() and RunConfig(**parameters))
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    exec(compile(block, "docs/sweeps.md", "exec"), {})
+    assert len(given) >= 2 and all(given)
 
 
 def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, monkeypatch):

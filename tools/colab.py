@@ -2,8 +2,9 @@
 
     make colab
 
-*File → Upload notebook → Run all* is all that such a file needs. Its set-up cell holds the wheel as base64; the
-notebooks that need no images get a wheel without them, and those that show runs make some where there are none.
+*File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel as base64, and the
+set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them; notebooks that show
+runs get a cell that makes some where there are none.
 """
 
 from __future__ import annotations
@@ -22,19 +23,28 @@ TARGET = ROOT / "dist" / "colab"
 DATA = "relahash_nb/share/data/fashion_mini.npz"
 WITHOUT_DATA = ("00_relative_position.ipynb",)
 BADGE = "*This file brings the package along: run all cells.*"
-PACKAGE = """# @title The package (nothing to see: its files as text)
+PACKAGE = """\
+# @title The package (nothing to see: its files as text)
 wheel = "{wheel}"
 """
-UNPACK = """    import base64
+SETUP = """\
+# @title Set-up: installs the package where it is missing
+use_drive = False  # @param {{type:"boolean"}} # Colab: keep results in Google Drive
+import base64
+import importlib.util
+from pathlib import Path
 
-    source = "relahash_nb-{version}-py3-none-any.whl"
-    Path(source).write_bytes(base64.b64decode(wheel))
+if importlib.util.find_spec("relahash_nb") is None:
+    Path("{name}").write_bytes(base64.b64decode(wheel))
+    %pip install --quiet {name}
+    if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first
+        %pip install --quiet --no-deps {name}
+from relahash_nb.notebooks import set_up
+
+set_up(use_drive)
 """
-OFFLINE = """\
-    if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first: what is there will do
-        %pip install --quiet --no-deps {source}
-"""
-RUNS = """# @title Runs to look at, where there are none: {what}, a few minutes
+RUNS = """\
+# @title Runs to look at, where there are none: {what}, a few minutes
 import importlib.util
 import sys
 
@@ -43,7 +53,8 @@ from relahash_nb.paths import project_path
 if not any(project_path("results").glob("runs/*/run.json")):
     relahash = f'"{{sys.executable}}" -m relahash_nb.cli'
 """
-SHORT = """    !{relahash} sweep --loss relahash cross_entropy --bits 16 64"""
+FOUR_RUNS = """    !{relahash} sweep --loss relahash cross_entropy --bits 16 64"""
+ONE_RUN = """    !{relahash} sweep --bits 64"""
 STUDY = """    if importlib.util.find_spec("optuna") is None:
         %pip install --quiet optuna
     fixed = "--finetune False --bits 64 --centroid-seed None"  # features of a random network
@@ -57,57 +68,73 @@ STUDY = """    if importlib.util.find_spec("optuna") is None:
     !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 256
     invariant = '{"reference_batch_size": 64}'
     !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 64 256 --loss-options '{invariant}'"""
-# What notebooks show, which a new machine does not have.
-RUNS_OF = dict.fromkeys(("02", "03", "04", "05"), RUNS.format(what="four short trainings") + SHORT)
-RUNS_OF["07"] = RUNS.format(what="one short training") + "    !{relahash} sweep --bits 64"
-RUNS_OF["06"] = RUNS.format(what="three losses on fixed features of a random network") + STUDY
+# By the number of the notebook: the cell that makes the runs which the notebook shows.
+RUNS_OF = {
+    "02": RUNS.format(what="four short trainings") + FOUR_RUNS,
+    "03": RUNS.format(what="four short trainings") + FOUR_RUNS,
+    "04": RUNS.format(what="four short trainings") + FOUR_RUNS,
+    "05": RUNS.format(what="four short trainings") + FOUR_RUNS,
+    "06": RUNS.format(what="three losses on fixed features of a random network") + STUDY,
+    "07": RUNS.format(what="one short training") + ONE_RUN,
+}
 
 
 def main() -> None:
-    """Builds the wheel, and writes a file per notebook."""
-    TARGET.mkdir(parents=True, exist_ok=True)
+    """Builds the wheel, and writes a file for each notebook."""
     with tempfile.TemporaryDirectory() as folder:
-        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, str(ROOT)]
-        done = subprocess.run(build, capture_output=True, text=True, check=False)
+        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
+        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"the wheel cannot be built: {done.stderr.strip().splitlines()[-1]}")
         (wheel,) = Path(folder).glob("*.whl")
-        small = without(wheel, DATA, Path(folder) / "small")
+        for path in write_notebooks(wheel, TARGET):
+            print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def write_notebooks(wheel: Path, target: Path) -> list[Path]:
+    """Writes each notebook of the project, with the wheel in it, into the folder `target`; returns the files."""
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    with tempfile.TemporaryDirectory() as folder:
+        small = copy_without(DATA, wheel, Path(folder))
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-            text = bring_along(path, small if path.name in WITHOUT_DATA else wheel)
-            (TARGET / path.name).write_text(text, encoding="utf-8")
-            print(f"{(TARGET / path.name).relative_to(ROOT)}: {len(text.encode()) / 1e6:.1f} MB")
+            brought = small if path.name in WITHOUT_DATA else wheel
+            text = bring_along(path, brought)
+            (target / path.name).write_text(text, encoding="utf-8")
+            written.append(target / path.name)
+    return written
 
 
-def without(wheel: Path, name: str, folder: Path) -> Path:
-    """A copy of a wheel that lacks one file."""
-    folder.mkdir()
-    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(folder / wheel.name, "w", zipfile.ZIP_DEFLATED) as new:
-        for item in old.namelist():
-            content = old.read(item)
+def copy_without(name: str, wheel: Path, folder: Path) -> Path:
+    """Copies a wheel into a folder, without the file `name` and without its line in the wheel's RECORD."""
+    copy = folder / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as target:
+        for item in source.namelist():
+            if item == name:
+                continue
+            content = source.read(item)
             if item.endswith("RECORD"):
-                content = b"".join(line for line in content.splitlines(True) if not line.startswith(name.encode()))
-            if item != name:
-                new.writestr(item, content)
-    return folder / wheel.name
+                lines = content.splitlines(keepends=True)
+                content = b"".join(line for line in lines if not line.startswith(name.encode()))
+            target.writestr(item, content)
+    return copy
 
 
 def bring_along(path: Path, wheel: Path) -> str:
-    """A notebook with the wheel in a folded cell, which its set-up cell unpacks instead of looking for a file."""
+    """A notebook as text, with the wheel in a folded cell above a set-up cell that unpacks and installs it."""
     notebook = nbformat.read(path, as_version=4)
-    place, setup = next((i, c) for i, c in enumerate(notebook.cells) if "colab" in c.metadata.get("tags", []))
-    before, marker, after = setup.source.partition("    # source: the package\n")
-    assert marker
-    _, install, rest = after.partition("    %pip install --quiet {source}\n")
-    setup.source = before + UNPACK.format(version=wheel.name.split("-")[1]) + install + OFFLINE + rest
-    if runs := RUNS_OF.get(path.name[:2]):
-        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(runs, metadata={"cellView": "form"}))
-    package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=base64.b64encode(wheel.read_bytes()).decode()).rstrip())
-    package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
-    notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable
     for cell in notebook.cells:
         if "badge" in cell.metadata.get("tags", []):
             cell.source = BADGE
+    (place,) = [number for number, cell in enumerate(notebook.cells) if "colab" in cell.metadata.get("tags", [])]
+    notebook.cells[place].source = SETUP.format(name=wheel.name).rstrip()
+    runs = RUNS_OF.get(path.name[:2])
+    if runs is not None:
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(runs, metadata={"cellView": "form"}))
+    encoded = base64.b64encode(wheel.read_bytes()).decode()
+    package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=encoded).rstrip())
+    package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
+    notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable
     return nbformat.writes(notebook) + "\n"
 
 
