@@ -201,7 +201,6 @@ def toy_results(tmp_path_factory) -> Path:
 
     from relahash_nb.centroids import make_centroids
     from relahash_nb.datasets import Dataset, Pool
-    from relahash_nb.results import runs
 
     results = tmp_path_factory.mktemp("toy") / "results"
     generator = np.random.default_rng(0)

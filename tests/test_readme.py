@@ -5,7 +5,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pandas as pd
 import papermill
 import pytest
 import torch
