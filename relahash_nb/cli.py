@@ -306,7 +306,7 @@ def figures(arguments: Sequence[str]) -> int:
 
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    from relahash_nb.search import commands
+    from relahash_search import commands
 
     run, names = commands.COMMANDS[command]
     options, _ = parse(command, arguments, commands.SearchOptions, (), names, run.__doc__)

@@ -126,7 +126,7 @@ def test_their_commands_and_options_exist():
         SweepOptions,
         TuneOptions,
     )
-    from relahash_nb.search.commands import SearchOptions
+    from relahash_search.commands import SearchOptions
 
     commands = re.findall(r"(?:^    |`)relahash ([a-z]+)(.*)", ALL, flags=re.MULTILINE)
     assert {name for name, _ in commands} <= set(COMMANDS) and len(commands) > 10
