@@ -137,9 +137,9 @@ def measure(name: str, store, codes, asked, exact, size) -> Iterator[dict]:
         for first in range(0, len(codes), CHUNK):
             part = codes[first : first + CHUNK]
             numbers = range(first, first + len(part))
-            store.append(
-                [f"{number:064x}" for number in numbers], [f"/photos/{number:09d}.jpg" for number in numbers], part
-            )
+            digests = [f"{number:064x}" for number in numbers]
+            paths = [f"/photos/{number:09d}.jpg" for number in numbers]
+            store.append(digests, paths, part)
 
     filled = seconds(fill)
     for kind in store.kinds:

@@ -122,6 +122,18 @@ def show_duplicates(index: HashIndex, radius: int, groups: int = 5, k: int = 11)
     return f"<p>{len(found)} groups, {count} pictures</p>{thumbnails(pictures, answers)}"
 
 
+def choose_radius(index: HashIndex, radius: int, k: int = 11) -> ipywidgets.VBox:
+    """Make a slider for the radius, from `radius` on; below it the near-duplicates that `show_duplicates` draws."""
+    slider = ipywidgets.IntSlider(radius, 0, index.card["bits"] // 4, description="radius", continuous_update=False)
+    shown = ipywidgets.HTML(show_duplicates(index, radius, k=k))
+
+    def on_move(change: Mapping[str, Any]) -> None:
+        shown.value = show_duplicates(index, change["new"], k=k)
+
+    slider.observe(on_move, "value")
+    return ipywidgets.VBox([slider, shown])
+
+
 def add_pictures(index: HashIndex, files: Mapping[str, bytes], folder: Path) -> str:
     """Write files, by their names, into a folder, and add its pictures to an index; return a sentence that says so."""
     folder.mkdir(exist_ok=True)

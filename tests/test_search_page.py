@@ -8,10 +8,13 @@ from pathlib import Path
 import papermill
 import pytest
 
-from relahash_nb.search import HashIndex, list_pictures, nearest
+from relahash_search.index import HashIndex
+from relahash_search.page import nearest
+from relahash_search.pictures import list_pictures
 from tests.test_explorer import LAB, SETTINGS, VOILA, browser, free_port, playwright, start, wait_for  # noqa: F401
 from tests.test_search import draw
 
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "07_search_your_images.ipynb"
 FILE = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)), data = new DataTransfer();
