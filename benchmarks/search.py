@@ -21,8 +21,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.common import Report, seconds
-from relahash_nb.search.hasher import Hasher, list_pictures, load_hasher
-from relahash_nb.search.index import FolderStore, HashIndex, PostgresStore
+from relahash_search.hasher import Hasher, load_hasher
+from relahash_search.index import HashIndex
+from relahash_search.pictures import list_pictures
+from relahash_search.stores import FolderStore, PostgresStore
 
 BITS, CENTRES, FLIPPED, K, CHUNK = 64, 1_000, 0.15, 100, 20_000
 NUMBERS = {"build": 1, "megabytes": 0, "median": 2, "p99": 2, "recall": 3}  # of a row, and their decimals
@@ -72,13 +74,16 @@ def photographs(folder: Path, weights: str, count: int, report: Report) -> None:
             (some / picture.name).symlink_to(picture)
         query, kept = str(next(some.iterdir())), {}
         settings = dict(backbone="tf_efficientnet_lite0", weights=weights, bits=BITS)
-        imports = [sys.executable, "-c", "import relahash_nb.search.index"]
+
+        def fill() -> None:
+            kept["index"] = HashIndex(index, kept["hasher"])
+            kept["index"].add(some)
+
+        imports = [sys.executable, "-c", "import relahash_search.index"]
         stages = {
             "start: torch is imported": lambda: subprocess.run(imports, check=True),
             "features of all pictures, and ITQ": lambda: kept.update(hasher=load_hasher(folder=some, **settings)),
-            "codes of all pictures, into the index": lambda: kept.update(
-                index=HashIndex.build(kept["hasher"], some, index)
-            ),
+            "codes of all pictures, into the index": fill,
             "the first search": lambda: kept["index"].search([query]),
             "the second search": lambda: kept["index"].search([query]),
         }
@@ -131,7 +136,10 @@ def measure(name: str, store, codes, asked, exact, size) -> Iterator[dict]:
     def fill():
         for first in range(0, len(codes), CHUNK):
             part = codes[first : first + CHUNK]
-            store.append([(f"{first + i:064x}", f"/photos/{first + i:09d}.jpg") for i in range(len(part))], part)
+            numbers = range(first, first + len(part))
+            digests = [f"{number:064x}" for number in numbers]
+            paths = [f"/photos/{number:09d}.jpg" for number in numbers]
+            store.append(digests, paths, part)
 
     filled = seconds(fill)
     for kind in store.kinds:
@@ -165,7 +173,8 @@ def postgres_rows(codes, asked, exact, hasher: Hasher, report: Report) -> list[d
         return []
     store = PostgresStore(server.get_uri(), hasher)
     store.connection.execute("SET client_min_messages = error")
-    size = lambda kind: store.read("SELECT pg_total_relation_size('relahash_items')")[0][0]  # with its indexes
+    text = "SELECT pg_total_relation_size('relahash_items')"  # with its indexes
+    size = lambda kind: store.connection.execute(text).fetchone()[0]
     rows = as_far_as_it_goes("PostgreSQL", store, codes, asked, exact, size, report)
     store.connection.close()
     server.cleanup()

@@ -415,7 +415,7 @@ def execute_analysis(name: str, place: Path, options: FiguresOptions, kernels: n
 
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
-    from relahash_nb.search import commands
+    from relahash_search import commands
 
     run, names = commands.COMMANDS[command]
     parser = Parser(command, run.__doc__)

@@ -19,6 +19,7 @@ from PIL import Image
 from relahash_nb.config import RunConfig
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run on all cores, one in each
 COLOURS = {"blue": (30, 30, 200), "green": (30, 200, 30), "red": (200, 30, 30)}
 # A data set of three colours, in a module of the user's own.
 TOY_MODULE = '''
@@ -162,11 +163,11 @@ def save_codes(config: RunConfig, data, codes, history=()) -> Path:
     """The files of a run with these codes, `query` (Q, K) and `database` (D, K) before the sign; returns its folder."""
     from relahash_nb.centroids import make_centroids
     from relahash_nb.metrics import retrieval_scores
-    from relahash_nb.results import save_run
+    from relahash_nb.results import Finished, save_run
 
     centroids = np.asarray(make_centroids(len(data.class_names), config.bits))
     scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
-    return save_run(config, data, codes, scores, history, centroids, Model(), {"training": 2.0})
+    return save_run(config, data, Model(), Finished(codes, scores, history, centroids, {"training": 2.0}))
 
 
 def save_made_up_run(config: RunConfig, data, generator: np.random.Generator) -> Path:
@@ -201,6 +202,7 @@ def toy_results(tmp_path_factory) -> Path:
 
     from relahash_nb.centroids import make_centroids
     from relahash_nb.datasets import Dataset, Pool
+    from relahash_nb.results import saving
 
     results = tmp_path_factory.mktemp("toy") / "results"
     generator = np.random.default_rng(0)

@@ -73,7 +73,7 @@ def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, 
     from relahash_nb.models import build_model
     from relahash_nb.training import Trainer
 
-    blocks = python_blocks(EXTEND)
+    blocks = python_blocks(OWN)
     assert len(blocks) == 4
     (tmp_path / "mine.py").write_text("\n".join(blocks))
     monkeypatch.chdir(tmp_path)
@@ -146,7 +146,7 @@ def test_their_commands_and_options_exist():
         SweepOptions,
         TuneOptions,
     )
-    from relahash_nb.search.commands import SearchOptions
+    from relahash_search.commands import SearchOptions
 
     commands = re.findall(r"(?:^    |`)relahash ([a-z]+)(.*)", ALL, flags=re.MULTILINE)
     assert {name for name, _ in commands} <= set(COMMANDS) and len(commands) > 10

@@ -8,10 +8,13 @@ from pathlib import Path
 import papermill
 import pytest
 
-from relahash_nb.search import HashIndex, list_pictures, nearest
+from relahash_search.index import HashIndex
+from relahash_search.page import nearest
+from relahash_search.pictures import list_pictures
 from tests.test_explorer import LAB, SETTINGS, VOILA, browser, free_port, playwright, start, wait_for  # noqa: F401
 from tests.test_search import draw
 
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "07_search_your_images.ipynb"
 FILE = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)), data = new DataTransfer();
@@ -36,13 +39,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def address(request, folder):
-    """Of a server of its own, of the kind that is asked for."""
+    """The notebook's address in a JupyterLab or in a Voila that is started for it."""
     port = free_port()
-    own = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    lab = [*LAB, f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
-    command = lab if request.param == "lab" else [*VOILA, f"--port={port}", "--VoilaConfiguration.show_tracebacks=True"]
-    process = start(command, folder, own)
-    yield f"http://127.0.0.1:{port}/{'lab/tree/explorer.ipynb' if request.param == 'lab' else ''}"
+    folders = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    if request.param == "lab":
+        command = [*LAB, f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
+        page = "lab/tree/explorer.ipynb"
+    else:
+        command = [*VOILA, f"--port={port}", "--VoilaConfiguration.show_tracebacks=True"]
+        page = ""
+    process = start(command, folder, folders)
+    yield f"http://127.0.0.1:{port}/{page}"
     process.terminate()
     process.wait(20)
 
@@ -67,37 +74,42 @@ def open_page(browser, address):  # noqa: F811
     return None
 
 
-def check(place, wanted):
+def assert_shown(place, expected):
     """Below a place to drop on stand, within a minute, these names and distances, the query first."""
     figures = place.locator("xpath=ancestor::*[contains(@class, 'widget-vbox')][1]").locator("figure")
-    until, found = time.monotonic() + 60, None
-    while found != wanted and time.monotonic() < until:
+    until = time.monotonic() + 60
+    found = None
+    while found != expected and time.monotonic() < until:
         place.page.wait_for_timeout(200)
         shown = figures.evaluate_all("all => all.map(one => [one.title, one.querySelector('b').innerText])")
         found = [tuple(pair) for pair in shown]
-    assert found == wanted
+    assert found == expected
 
 
 @pytest.mark.parametrize("address", ["voila", "lab"], indirect=True)
 def test_a_picture_that_is_dropped_or_chosen_is_found(address, folder, browser):  # noqa: F811
     page = open_page(browser, address)
     (location,) = (folder / "results" / "search").glob("photos-*")
-    index, pictures = HashIndex(location), list_pictures(folder / "photos")
-    search, add = page.locator(".relahash-drop").first, page.locator(".relahash-drop").nth(1)
+    index = HashIndex(location)
+    pictures = list_pictures(folder / "photos")
+    search = page.locator(".relahash-drop").first
+    add = page.locator(".relahash-drop").nth(1)
 
     def expected(path):
         (answer,) = nearest(index, {"x.png": path.read_bytes()}, 11).values()
-        return [("x.png", "query"), *((found, f"{far} bits") for far, found, _ in answer)]
+        return [("x.png", "query"), *((match.path, f"{match.distance} bits") for match in answer)]
 
     content = base64.b64encode(pictures[7].read_bytes()).decode()
     search.dispatch_event("drop", {"dataTransfer": page.evaluate_handle(FILE, ["x.png", content])})
-    check(search, expected(pictures[7]))
+    assert_shown(search, expected(pictures[7]))
     chosen = {"name": "x.png", "mimeType": "image/png", "buffer": pictures[8].read_bytes()}
     search.locator("input").set_input_files(chosen)
-    check(search, expected(pictures[8]))
-    new = draw(folder / re.sub(r"\W", "", address), 1, seed=len(address), side=50) / "a" / "000.png"
+    assert_shown(search, expected(pictures[8]))
+    new_folder = draw(folder / re.sub(r"\W", "", address), 1, seed=len(address), side=50)
+    new = new_folder / "a" / "000.png"
     before = len(index)
     add.locator("input").set_input_files(new)
     page.get_by_text(f"{before + 1} pictures are in the index").wait_for(timeout=120_000)
-    assert nearest(HashIndex(location), {"x": new}, 1)["x"][0][1] == str(location.resolve() / "uploads" / "000.png")
+    (first,) = nearest(HashIndex(location), {"x": new}, 1)["x"]
+    assert first.path == str(location.resolve() / "uploads" / "000.png")
     page.close()

@@ -154,7 +154,7 @@ class Dataset:
         )
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # noqa: PLR0913  # by name, all but the first two
         cls, images: Any, targets: Any, *, train: Any, query: Any, database: Any = None,
         class_names: Sequence[str] | None = None, ids: Any = None, name: str = "own",
     ) -> Dataset:  # fmt: skip

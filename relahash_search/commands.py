@@ -2,16 +2,22 @@
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from io import BytesIO
+from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from relahash_nb.cluster import ClusterOptions
 from relahash_nb.files import watch, write
 from relahash_nb.options import Count, option
-from relahash_nb.results.runs import clean
+from relahash_nb.results.report import clean
+
+if TYPE_CHECKING:  # a help text need not wait for torch
+    from relahash_search.index import HashIndex
+    from relahash_search.page import Answer
 
 
 class SearchOptions(ClusterOptions):
@@ -38,71 +44,112 @@ def run_hash(options: SearchOptions, **settings: Any) -> int:
     """Hash the pictures of a folder into a file, with a run's model or with a baseline on a backbone."""
     import numpy as np
 
-    from relahash_nb.search.hasher import COMMIT, list_pictures, load_hasher
+    from relahash_search.hasher import load_hasher
+    from relahash_search.index import print_skipped
+    from relahash_search.pictures import COMMIT, list_pictures
 
-    hasher, pictures = load_hasher(options.run, folder=options.folder, **settings), list_pictures(options.folder)
-    parts = list(watch(hasher.hash_files(pictures), -(-len(pictures) // COMMIT), "pictures"))
-    sys.stderr.writelines(f"skipped: {fault}\n" for *_, faults in parts for fault in faults)
-    codes = np.concatenate([hasher([]), *(codes for _, codes, *_ in parts)])
-    paths = np.array([path for rows, *_ in parts for _, path in rows], str)
-    np.savez(buffer := BytesIO(), codes=codes, paths=paths, card=json.dumps(hasher.card))
+    assert options.folder is not None  # the command line has asked for it
+    hasher = load_hasher(options.run, folder=options.folder, **settings)
+    pictures = list_pictures(options.folder)
+    codes = [hasher.hash([])]
+    paths: list[str] = []
+    faults: list[str] = []
+    for batch in watch(hasher.read(pictures), ceil(len(pictures) / COMMIT), "pictures"):
+        codes.append(hasher.hash(batch.images))
+        paths += batch.paths
+        faults += batch.faults
+    print_skipped(faults)
+    buffer = BytesIO()
+    np.savez(buffer, codes=np.concatenate(codes), paths=np.array(paths, str), card=np.array(json.dumps(hasher.card)))
     write(Path(options.out), lambda temporary: temporary.write_bytes(buffer.getvalue()))
     print(f"{options.out}: {len(paths)} codes of {hasher.card['bits']} bits")
-    return int(any(skipped for *_, skipped in parts))
+    return 1 if faults else 0
 
 
 def run_index(options: SearchOptions, **settings: Any) -> int:
     """Add a folder's pictures to an index: the first time with --run or --backbone; the same again goes on."""
-    from relahash_nb.search import open_index
+    from relahash_search.index import open_index
 
+    assert options.index is not None and options.folder is not None  # the command line has asked for them
     index = open_index(options.index, options.run, options.folder, options.kind, **settings)
     counts = index.add(options.folder, options.workers, options.scheduler)
-    print(", ".join(f"{count} {what}" for what, count in counts.items()) + f"; {len(index)} in the index")
-    print_recall(index, SearchOptions().k)
-    return int(counts["skipped"] > 0)
+    print(f"{counts['added']} added, {counts['known']} known, {counts['skipped']} skipped; {len(index)} in the index")
+    print_recall(index, options.k)
+    return 1 if counts["skipped"] else 0
 
 
 def run_search(options: SearchOptions) -> int:
     """Print the pictures of an index that are nearest to others; = marks the picture itself."""
-    from relahash_nb.search import HashIndex, nearest, thumbnails
+    from relahash_search.index import HashIndex, print_skipped
+    from relahash_search.page import nearest, thumbnails
 
-    index, pictures = HashIndex(options.index, kind=options.kind), {name: name for name in options.pictures}
+    assert options.index is not None and options.pictures is not None  # the command line has asked for them
+    index = HashIndex(options.index, kind=options.kind)
+    pictures = {name: name for name in options.pictures}
     answers = nearest(index, pictures, options.k)
     faults = [answer for answer in answers.values() if isinstance(answer, str)]
-    sys.stderr.writelines(f"skipped: {fault}\n" for fault in faults)
+    print_skipped(faults)
     print_recall(index, options.k)
     if options.format == "html":
-        print(f'<!doctype html><meta charset="utf-8"><title>Search</title>\n{thumbnails(pictures, answers)}')
-        return int(bool(faults))
+        print('<!doctype html><meta charset="utf-8"><title>Search</title>')
+        print(thumbnails(pictures, answers))
+    elif options.format == "jsonl":
+        print_lines(answers)
+    else:
+        print_table(answers)
+    return 1 if faults else 0
+
+
+def print_table(answers: "Mapping[str, Answer]") -> None:
+    """Print each query's name, and below it a row for each answer: rank, distance, path."""
     for name, answer in answers.items():
-        if options.format == "table":
-            print(clean(name))
-        for rank, (distance, path, itself) in enumerate(answer if answer not in faults else (), start=1):
-            line = {"query": name, "rank": rank, "distance": distance, "path": path, "itself": itself}
-            row = f"{rank:5} {distance:5} {'=' if itself else ' '} {clean(path)}"
-            print(json.dumps(line) if options.format == "jsonl" else row)
-    return int(bool(faults))
+        print(clean(name))
+        if isinstance(answer, str):
+            continue
+        for rank, match in enumerate(answer, start=1):
+            mark = "=" if match.is_query else " "
+            print(f"{rank:5} {match.distance:5} {mark} {clean(match.path)}")
 
 
-def print_recall(index: Any, k: int) -> None:
-    """What an approximate index finds, measured now."""
-    if index.kind != "flat" and len(index):
+def print_lines(answers: "Mapping[str, Answer]") -> None:
+    """Print each answer as a line of JSON."""
+    for name, answer in answers.items():
+        if isinstance(answer, str):
+            continue
+        for rank, match in enumerate(answer, start=1):
+            line = {
+                "query": name,
+                "rank": rank,
+                "distance": match.distance,
+                "path": match.path,
+                "itself": match.is_query,
+            }
+            print(json.dumps(line))
+
+
+def print_recall(index: "HashIndex", k: int) -> None:
+    """Say what an approximate index finds, measured now."""
+    if index.kind != "flat" and len(index) > 0:
         print(f"{index.kind}: recall@{k} {index.recall(k):.3f}, by codes of the index itself", file=sys.stderr)
 
 
 def run_duplicates(options: SearchOptions) -> int:
     """Print groups of near-duplicates in an index, an empty line after each."""
-    from relahash_nb.search import HashIndex
+    from relahash_search.index import HashIndex
 
+    assert options.index is not None  # the command line has asked for it
     groups = HashIndex(options.index).duplicates(options.radius)
     for group in groups:
-        print(*map(clean, group), "", sep="\n")
-    print(f"{len(groups)} groups of {sum(map(len, groups))} pictures within {options.radius} bits", file=sys.stderr)
+        for path in group:
+            print(clean(path))
+        print()
+    count = sum(len(group) for group in groups)
+    print(f"{len(groups)} groups of {count} pictures within {options.radius} bits", file=sys.stderr)
     return 0
 
 
 MODEL = ("backbone", "weights", "loss", "bits", "image_size", "device")
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., int], tuple[str, ...]]] = {
     "hash": (run_hash, ("folder", "run", "out", *MODEL)),
     "index": (run_index, ("folder", "run", "index", "kind", "workers", "scheduler", *MODEL)),
     "search": (run_search, ("pictures", "index", "kind", "k", "format")),
