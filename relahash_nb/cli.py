@@ -156,7 +156,7 @@ class Parser(argparse.ArgumentParser):
         """Adds an option for each of these fields; `several`: each takes a list of values."""
         for name in names:
             self.fields[name] = kind
-            if several or kind.schema_of(name).get("type") == "array":
+            if several or kind.is_list(name):
                 self.several.add(name)
             meaning = explain(kind, name).replace("%", "%%")
             if name in kind.of_kind("positional"):

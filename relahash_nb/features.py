@@ -15,7 +15,7 @@ from torch import Tensor
 from relahash_nb.centroids import make_centroids, needs_means
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, Split
-from relahash_nb.files import WAIT_FOR_EVER, lock_file, remove_torn, watch, write
+from relahash_nb.files import lock_file, remove_torn, watch, write
 from relahash_nb.inference import BLOCK, forward_blocks
 from relahash_nb.models import HashModel, digest_of
 from relahash_nb.paths import project_path
@@ -157,7 +157,8 @@ def load_or_compute(path: Path, shape: tuple[int, ...], dtype: str, blocks: Iter
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with lock_file(path.with_suffix(".lock"), seconds=WAIT_FOR_EVER):
+        waiting = f"{path.parent.name}: another process is computing the same; waiting for it"
+        with lock_file(path.with_suffix(".lock"), waiting=waiting):
             if not path.exists():  # no other process has written it in the meantime
                 remove_torn(path)
                 write(path, lambda temporary: write_rows(temporary, shape, dtype, blocks))

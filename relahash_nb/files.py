@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from relahash_nb.config import RunConfig
 from relahash_nb.paths import project_path
 
-WAIT_FOR_EVER = -1.0  # seconds, for `lock_file`
 Item = TypeVar("Item")
 
 
@@ -67,23 +66,30 @@ def remove_checkpoint(config: RunConfig) -> None:
 
 
 @contextmanager
-def lock_file(path: Path, seconds: float = 0.0) -> Iterator[bool]:
+def lock_file(path: Path, seconds: float = 0.0, waiting: str = "") -> Iterator[bool]:
     """Hold a lock on a file for a `with` block; the system releases it when the process dies.
 
     Args:
         path: The lock's file, which is made where it does not exist. The same process may lock it again.
-        seconds: How long to wait for another process that holds the lock; `WAIT_FOR_EVER` waits for ever.
+        seconds: How long to wait for another process that holds the lock.
+        waiting: Printed after that time, where there is such a text; then it waits for as long as it takes.
 
     Yields:
         Whether the file is locked: some mounted drives have no locks.
 
     Raises:
         OSError: The file cannot be made.
-        Timeout: Another process held the lock all the time.
+        Timeout: Another process held the lock all the time, and there is no text.
     """
     lock = FileLock(path, is_singleton=True)
     with suppress(NotImplementedError):  # a drive without locks
-        lock.acquire(timeout=seconds)
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            if not waiting:
+                raise
+            print(waiting)
+            lock.acquire()
     try:
         yield lock.is_locked
     finally:

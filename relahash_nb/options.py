@@ -113,6 +113,12 @@ class Options(BaseModel):
         return cls._schemas()[name]
 
     @classmethod
+    def is_list(cls, name: str) -> bool:
+        """Whether a field takes a list of values."""
+        schema = cls.schema_of(name)
+        return any(part.get("type") == "array" for part in schema.get("anyOf", [schema]))
+
+    @classmethod
     def describe_allowed(cls, name: str) -> str:
         """What a field may be, in words, such as 'a number above 0'."""
         return _describe(cls.schema_of(name))

@@ -79,7 +79,6 @@ def codes_of(trainer):
 @pytest.mark.parametrize("name", BASELINES)
 def test_it_is_a_run_like_any_other(name, tmp_path):
     trainer = make_trainer(name, tmp_path)
-    assert trainer.estimate_seconds()["training"] == 0
     (record,) = trainer.finish()
     assert record["epoch"] == 1
     assert math.isnan(record["loss"])

@@ -70,7 +70,8 @@ def test_places_are_of_one_number_of_bits():
 
 def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
     published = load_published()
-    assert set(published["loss"]) <= {*LOSSES, *BASELINES}
+    older = {"cross_entropy_plain"}  # as cross_entropy without batch norm was called
+    assert set(published["loss"]) <= {*LOSSES, *BASELINES, *older}
     assert published["mean_average_precision"].between(0, 1).all() and published["source"].notna().all()
     assert not published.duplicated(["loss", "data", "bits", "source"]).any()
     relahash = published[(published["loss"] == "relahash") & (published["source"] == "thaiminhpv/RelaHash README")]

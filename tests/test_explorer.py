@@ -150,7 +150,7 @@ def expected_position(run, query, radius):
     items at each distance, (2, K + 1).
     """
     arrays = run.arrays
-    classes = len(run.report["data"]["class_names"])
+    classes = len(run.report.data.class_names)
     row = arrays["shown_queries"][[query - 1]]
     queries = unpack(arrays["query_codes"][row], 16)
     database = unpack(arrays["database_codes"], 16)

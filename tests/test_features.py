@@ -164,7 +164,7 @@ def test_normalisation_and_parameterless_layers_have_files_of_their_own(model, d
 
 def test_splits_seeds_labels_and_the_hash_layer_change_nothing(model, data, config):
     pool_features(model, data, config)
-    other = RunConfig(data_dir=config.data_dir, seed=5, split_seed=5, bits=32, protocol="2", epochs=3)
+    other = RunConfig(data_dir=config.data_dir, seed=5, split_seed=5, bits=32, epochs=3)
     wider = HashModel(model.backbone, feature_size=6, bits=32)
     pool_features(wider, make_data(queries=7).with_validation(0, 1), other)
     assert len(files(config)) == 1 and len(SEEN) == ITEMS

@@ -1,5 +1,6 @@
 """Files decoded once and kept; crops of a batch, drawn for each image."""
 
+import errno
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from relahash_nb import features
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, load_dataset, prepare
 from relahash_nb.datasets.images import crop, resized_crop
@@ -146,10 +148,14 @@ def test_of_two_processes_the_second_waits_for_the_first(config, tmp_path, decod
     assert not decodes and "waiting" in capsys.readouterr().out
 
 
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.parametrize("reason", ["disk", "folder"])
 def test_what_cannot_be_kept_is_decoded_when_it_is_asked_for(reason, config, decodes, monkeypatch, capsys):
     if reason == "disk":
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100))
+        monkeypatch.setattr(features, "write_rows", full_disk)
     if reason == "folder":
         Path(config.data_dir).write_text("a file")
     data = decode_images(load_dataset(config), config)

@@ -16,7 +16,8 @@ from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, FileImages, Pool, prepare
 from relahash_nb.inference import forward_blocks
-from relahash_nb.models import BACKBONES, HashModel, build_backbone, build_model
+from relahash_nb.models import HashModel, build_backbone, build_model
+from relahash_nb.registry import BACKBONES
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -543,4 +543,5 @@ def test_nothing_that_is_written_by_default_is_tracked():
     git = ["git", "-C", str(root)]
     ignored = subprocess.run([*git, "check-ignore", *written], capture_output=True, text=True).stdout.split()
     assert ignored == written
-    assert not subprocess.run([*git, "ls-files", "results"], capture_output=True, text=True).stdout
+    tracked = subprocess.run([*git, "ls-files", "results"], capture_output=True, text=True).stdout.split()
+    assert tracked == ["results/README.md"]

@@ -481,8 +481,8 @@ def test_small_images_are_squares_of_their_pictures(pictures):
     images = small_images(paths, side=8)
     assert images.shape == (3, 3, 8, 8)
     with Image.open(paths[1]) as image:
-        expected = np.asarray(image.resize((8, 8)))
-    np.testing.assert_array_equal(images[1], np.moveaxis(expected, -1, 0))
+        means = np.asarray(image, dtype=float).mean(axis=(0, 1))  # (3,), of a picture of noise around one colour
+    np.testing.assert_allclose(images[1].mean(axis=(1, 2)), means, atol=16)
 
 
 # Several processes

@@ -318,21 +318,21 @@ def test_one_cycle_rises_and_falls():
     assert math.isclose(factors[-1], 0, abs_tol=1e-9)
 
 
-@pytest.mark.parametrize("finetune", [True, False])
-def test_one_thread_works_at_fixed_features_and_all_are_there_afterwards(data, finetune, monkeypatch):
-    threads, seen = torch.get_num_threads(), []
-    config = RunConfig(**QUICK | dict(finetune=finetune))
-    fixed = None if finetune else torch.rand(len(data.pool.ids), 64)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_epoch_has_the_threads_of_the_config_and_all_are_there_afterwards(data, threads, monkeypatch):
+    before = torch.get_num_threads()
+    seen = []
+    config = RunConfig(**QUICK | dict(threads=threads))
 
     def step(*_):
         seen.append(torch.get_num_threads())
         raise KeyError
 
     monkeypatch.setattr(Trainer, "step", step)
-    training = make_trainer(data, config, features=fixed)
+    training = make_trainer(data, config)
     with pytest.raises(KeyError):
         training.train_epoch()
-    assert seen == [threads if finetune else 1] and torch.get_num_threads() == threads
+    assert seen == [threads] and torch.get_num_threads() == before
 
 
 def test_no_step_asks_the_device_for_a_number(data):

@@ -47,14 +47,15 @@ def close_figures():
 def codes_and_targets(run, split):
     """Codes (N, K) and targets (N, C) of a split, read from the run's files."""
     codes = unpack(run.arrays[f"{split}_codes"], run.config.bits)
-    classes = len(run.report["data"]["class_names"])
+    classes = len(run.report.data.class_names)
     targets = np.unpackbits(run.arrays[f"{split}_targets"], axis=1, count=classes)
     return codes, targets
 
 
 def with_class_names(run, names):
     """A run whose classes have other names."""
-    return Run(run.folder, run.report | {"data": run.report["data"] | {"class_names": names}})
+    data = run.report.data.model_copy(update={"class_names": names})
+    return Run(run.folder, run.report.model_copy(update={"data": data}))
 
 
 @pytest.mark.parametrize("radius", [0, 2, 7, 16])
@@ -76,7 +77,7 @@ def test_the_row_of_a_query_is_counted_by_hand(run, view, radius):
 def test_the_nearest_images_of_a_query_have_their_distances_and_labels(run, view):
     queries, query_targets = codes_and_targets(run, "query")
     database, database_targets = codes_and_targets(run, "database")
-    names = run.report["data"]["class_names"]
+    names = run.report.data.class_names
     for row, query in enumerate(run.arrays["shown_queries"]):
         nearest = run.arrays["nearest"][row]
         distances = (queries[query] != database).sum(axis=1)
@@ -257,6 +258,7 @@ def test_runs_are_found_by_name(toy_results, tmp_path):
 
 def test_the_cells_of_the_notebook_draw_three_figures_and_leave_a_page(toy_results, runs):
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    plt.close("all")
     names = {}
     for cell in cells:
         tags = cell.metadata.get("tags", [])

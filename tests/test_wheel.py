@@ -37,7 +37,7 @@ def test_it_holds_the_notebooks_and_the_embedded_data(wheel):
 
 def test_its_command_finds_notebooks_and_data_without_a_checkout(installed, tmp_path):
     code = (
-        "import relahash_nb; from relahash_nb.config import package_file\n"
+        "import relahash_nb; from relahash_nb.paths import package_file\n"
         "print(relahash_nb.__file__, package_file('notebooks/01_train.ipynb'), package_file('data/fashion_mini.npz'))"
     )
     places = python("-c", code, env=installed, cwd=tmp_path).stdout.split()

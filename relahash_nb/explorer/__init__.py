@@ -20,7 +20,7 @@ def explore(runs: Mapping[str, Run], first: str | None = None) -> ipywidgets.VBo
         first: The name of the run to begin with; None: the run with the highest mean average precision.
     """
     if first is None:
-        first = max(runs, key=lambda name: runs[name].report["scores"]["mean_average_precision"])
+        first = max(runs, key=lambda name: runs[name].report.scores.mean_average_precision)
     titles = [(title_of(run), name) for name, run in runs.items()]
     menu = ipywidgets.Dropdown(options=titles, value=first, description="run", layout={"width": "auto"})
     make_explorer = find_explorer()

@@ -42,7 +42,7 @@ class View:
     def of(cls, run: Run) -> View:
         """Makes the view of a run from its files alone."""
         arrays = run.arrays
-        class_names = run.report["data"]["class_names"]
+        class_names = run.report.data.class_names
         queries, query_targets = run.codes("query")  # (Q, K), (Q, C)
         database, database_targets = run.codes("database")  # (D, K), (D, C)
         shown = arrays["shown_queries"]  # (S,)
@@ -92,8 +92,8 @@ class View:
 def title_of(run: Run) -> str:
     """Describes a run in words."""
     config = run.config
-    score = run.report["scores"]["mean_average_precision"]
-    return f"{run.report['data']['name']}, {config.bits} bits, {config.loss}, seed {config.seed}: mAP {score:.3f}"
+    score = run.report.scores.mean_average_precision
+    return f"{run.report.data.name}, {config.bits} bits, {config.loss}, seed {config.seed}: mAP {score:.3f}"
 
 
 def group_queries(

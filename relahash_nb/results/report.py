@@ -19,9 +19,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    def __getitem__(self, name: str) -> Any:  # for callers that write report["scores"]
-        return getattr(self, name)
-
 
 class Scores(Section):
     """Scores over all queries, and numbers about the codes of query and database before the sign."""
