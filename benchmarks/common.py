@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from relahash_nb.files import write
-from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results import describe_hardware
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = ("finetuning", "scores", "frozen", "metrics", "growth", "search")

@@ -23,8 +23,7 @@ from relahash_nb.losses import build_loss, find_loss, wants_batch_norm
 from relahash_nb.models import build_model
 from relahash_nb.paths import project_path
 from relahash_nb.registry import LOSSES
-from relahash_nb.results import describe_versions
-from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results import describe_hardware, describe_versions
 from relahash_nb.training import evaluate, fit
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder
 from relahash_nb.paths import project_path
-from relahash_nb.results.machine import describe_hardware as describe_hardware
 from relahash_nb.results.report import Report, clean
 
 ARRAYS = (

@@ -74,7 +74,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         weights_digest=getattr(model, "weights_digest", ""),
         scores=describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
         data=describe_data(data),
-        hardware=Hardware(**describe_hardware(config.device)),
+        hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
         versions=describe_versions(),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
     )
