@@ -77,32 +77,30 @@ def set_up(use_drive: bool = False) -> None:
 def check_runs(configs: Sequence[RunConfig]) -> None:
     """Refuses what can be known to fail before a kernel is started: device, names, loss, data, backbone and weights.
 
+    Only what was given is checked, since the defaults work: a sweep over bits and seeds then loads no torch for it.
+
     Raises:
         ValueError: In one line, what is wrong and what is allowed.
     """
-    from relahash_nb.models import find_device
-
-    # The largest batch of each data set is the one that may have too few images.
-    configs = sorted(configs, key=lambda config: config.batch_size)
-    for config in _distinct(configs, "device"):
-        find_device(config.device)
-    for config in _distinct(configs, "dataset", "backbone", "loss", "centroids"):
-        _check_objects(config)
-    for config in _distinct(configs, "loss", "bits", "beta", "margin", "loss_options"):
-        _check_loss(config)
-    for config in _distinct(configs, "dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class"):
-        _check_data(config)
-    for config in _distinct(configs, "backbone", "weights", "image_size"):
-        _check_model(config)
+    for check, options in CHECKS.items():
+        for config in _distinct(configs, options):
+            check(config)
 
 
-def _distinct(configs: Sequence[RunConfig], *names: str) -> list[RunConfig]:
-    """The last config of each combination of these options."""
+def _distinct(configs: Sequence[RunConfig], options: Sequence[str]) -> list[RunConfig]:
+    """A config for each combination of these options, where one of them was given."""
     chosen = {}
     for config in configs:
-        values = config.to_dict()
-        chosen[json.dumps([values[name] for name in names])] = config
+        if config.given.keys() & set(options):
+            values = config.to_dict()
+            chosen[json.dumps([values[name] for name in options])] = config
     return list(chosen.values())
+
+
+def _check_device(config: RunConfig) -> None:
+    from relahash_nb.models import find_device
+
+    find_device(config.device)
 
 
 def _check_objects(config: RunConfig) -> None:
@@ -139,6 +137,16 @@ def _check_model(config: RunConfig) -> None:
     if ":" not in config.backbone:
         with redirect_stdout(io.StringIO()):  # the run prints it
             build_model(config)
+
+
+# Each check, and the options that it looks at.
+CHECKS: dict[Callable[[RunConfig], None], tuple[str, ...]] = {
+    _check_device: ("device",),
+    _check_objects: ("dataset", "backbone", "loss", "centroids"),
+    _check_loss: ("loss", "beta", "margin", "loss_options"),
+    _check_data: ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class", "batch_size"),
+    _check_model: ("recipe", "dataset", "backbone", "weights", "image_size"),
+}
 
 
 def split_parameters(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -116,12 +117,19 @@ def sweep(
 
 def runs_at_once(configs: Sequence[RunConfig]) -> int:
     """How many of these runs this machine does at once: as many as its cores have threads for; on a GPU one."""
-    from relahash_nb.models import find_device
-
-    if any(find_device(device).type != "cpu" for device in {config.device for config in configs}):
+    if any(uses_gpu(device) for device in {config.device for config in configs}):
         return 1
     threads = max((config.threads for config in configs), default=1)
     return max(1, min(available_cores() // threads, len(configs)))
+
+
+def uses_gpu(device: str) -> bool:
+    """Whether runs on a device take a GPU; torch, which takes a second to load, is asked where there may be one."""
+    if device == "cpu" or (device == "auto" and find_library("cuda") is None):
+        return False
+    from relahash_nb.models import find_device
+
+    return find_device(device).type != "cpu"
 
 
 def run_here(
