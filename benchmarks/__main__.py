@@ -2,6 +2,7 @@
 
     python -m benchmarks                     all of them
     python -m benchmarks finetuning frozen   these
+    python -m benchmarks study --against DIR  that build of this package, a checkout with its .venv, for comparison
     python -m benchmarks --quick             a small share of the work of each, for a look; nothing is written
 
 | name | what | minutes on two quiet cores |
@@ -11,6 +12,7 @@
 | frozen | features of a fixed backbone, a hash layer on them, fp32 against bf16 | 7 |
 | metrics | mean average precision against the published algorithm | 3 |
 | growth | seconds and memory against database, bits and classes | 4 |
+| study | the study on the embedded data, and a run beside its training, against another build: `--against` | 15 |
 | search | from 1,000 photographs to an answer; a million codes: FAISS, PostgreSQL, NumPy | 15 |
 
 Run them where nothing else runs: how busy the machine was before one began stands in its result.
@@ -25,6 +27,8 @@ import sys
 
 from benchmarks.common import NAMES, Report, write_report
 
+ON_REQUEST = ("study",)  # it needs another build
+
 
 def main() -> None:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -36,11 +40,12 @@ def main() -> None:
     parser.add_argument("--alexnet", default="data/weights/alexnet_features_imagenet1k.safetensors", help="weights")
     parser.add_argument("--efficientnet", default="data/weights/tf_efficientnet_lite0.safetensors", help="weights")
     parser.add_argument("--photos", default="data/miniimagenet100_10k/images", help="photographs, for search")
+    parser.add_argument("--against", help="checkout of another build with its .venv, for study")
     options = parser.parse_args()
     flags = [word for word in sys.argv[1:] if word not in options.names]
-    unknown = [name for name in options.names if name not in NAMES]
+    unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]
     if unknown:
-        parser.error(f"{unknown[0]}: no such benchmark; allowed: {', '.join(NAMES)}")
+        parser.error(f"{unknown[0]}: no such benchmark; allowed: {', '.join((*NAMES, *ON_REQUEST))}")
     for name in options.names or NAMES:
         module = importlib.import_module(f"benchmarks.{name}")
         title = (module.__doc__ or name).partition("\n")[0]
