@@ -97,7 +97,7 @@ def test_the_idea_runs_from_its_file_alone(files, colab, tmp_path):  # noqa: F81
     done = (tmp_path / "content" / f"done-{files['00'].name}").read_text()
     assert "widgets enabled" in done and str(tmp_path / "content") in done
     installed = {path.name for path in (tmp_path / "venv").glob("lib/python*/site-packages/*")}
-    assert {name for name in installed if not name.startswith("relahash_nb")} == {"everything.pth"}
+    assert {name for name in installed if not name.startswith("relahash_")} == {"everything.pth"}
 
 
 def test_the_explorer_and_its_fallback_appear_with_ipywidgets_7(files, old_colab, toy_results, tmp_path):  # noqa: F811
