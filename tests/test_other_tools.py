@@ -1,4 +1,4 @@
-"""The page of outside tools: it equals its JSON files, recall means what it says, and three engines still do the same."""
+"""The page of outside tools equals its JSON files, recall means what it says, three engines still do the same."""
 
 import json
 import os
