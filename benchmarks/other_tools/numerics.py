@@ -195,7 +195,8 @@ def markdown(results: dict) -> str:
         maps = [f"{row['mean_average_precision']:.6f}", f"{row['queries_alone']:.6f}"]
         rows.append([*change_cells(row), *maps, *guess_cells(row)])
     embedded = markdown_table([*columns, "mAP, both anew", "mAP, queries anew", *guess], rows)
-    untrained = [[*change_cells(row), *guess_cells(row)] for row in results["mobilenet"].values()]
+    ordered = [results["mobilenet"][name] for name in SETTINGS if name in results["mobilenet"]]
+    untrained = [[*change_cells(row), *guess_cells(row)] for row in ordered]
     machine = f"{describe_machine(results)}; torch {results['torch']}, {results['capability']}"
     return (
         f"{embedded}\nMobileNetV3-small **without weights**, at 224 pixels: 64 random projections of its features less "
