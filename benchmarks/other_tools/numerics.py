@@ -72,44 +72,48 @@ SURPRISES = ("onednn_sse41", "onednn_avx2", "folded", "bf16", "jpeg_95", "draft"
 
 
 def run(options) -> None:
-    """Encodes under each setting and writes `numerics.json`; `--only words` writes the texts again and runs nothing."""
-    if options.only == ["words"]:
-        results = read_results("numerics")
-        for name, row in results["rows"].items():
-            row |= describe(name)
-        for name, row in results["mobilenet"].items():
-            row |= describe_mobilenet(name)
-        write_results("numerics", results)
-        return
+    """Encodes under each setting and writes `numerics.json`.
+
+    `--only embedded` and `--only mobilenet` run one network; `--only words` runs none and writes the texts again.
+    """
+    chosen = options.only or ["embedded", "mobilenet"]
+    results = read_results("numerics") or {}
+    if "embedded" in chosen:
+        images, labels = pictures()
+        codes = encode_all(options.run, images, list(SETTINGS))
+        results["rows"] = {name: compare(name, codes) | scores(name, codes, labels) for name in SETTINGS}
+    if "mobilenet" in chosen:
+        images, _ = pictures()
+        codes = project(encode_all("mobilenet", images[:MOBILENET_PICTURES], ["base", *MOBILENET]))
+        results["mobilenet"] = {name: compare(name, codes) for name in codes}
+    if chosen != ["words"]:
+        results |= {"torch": torch.__version__, "capability": torch.backends.cpu.get_cpu_capability()}
+    for name, row in results["rows"].items():
+        row |= describe(name, EXPECTED, SURPRISES)
+    for name, row in results["mobilenet"].items():
+        row |= describe(name, MOBILENET, MOBILENET_SURPRISES)
+    write_results("numerics", results)
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (7000, 28, 28) and labels of the embedded data set, the queries first."""
     data = np.load(ROOT / "data" / "fashion_mini.npz")
     query = data["split"] == 2
     order = np.concatenate([np.flatnonzero(query), np.flatnonzero(~query)])
-    images = data["images"][order]
-    labels = data["labels"][order]
-    facts = {"torch": torch.__version__, "capability": torch.backends.cpu.get_cpu_capability()}
-    results = read_results("numerics") or {}
-    if not options.only or "embedded" in options.only:
-        codes = encode_all(options.run, images, list(SETTINGS))
-        rows = {name: compare(name, codes) | scores(name, codes, labels) | describe(name) for name in SETTINGS}
-        results["rows"] = rows
-    if not options.only or "mobilenet" in options.only:
-        features = encode_all("mobilenet", images[:MOBILENET_PICTURES], ["base", *MOBILENET])
-        codes = project(features)
-        results["mobilenet"] = {name: compare(name, codes) | describe_mobilenet(name) for name in codes}
-    write_results("numerics", results | facts)
+    return data["images"][order], data["labels"][order]
 
 
 def encode_all(run: str, images: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     """What `signs` gives for the images under each setting, each in a process of its own."""
     codes = {}
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npz"
-        np.savez(pictures, images=images)
+        stored = Path(folder) / "pictures.npz"
+        np.savez(stored, images=images)
         for name in names:
             setting = SETTINGS[name]
             output = Path(folder) / f"{name}.npy"
             variables = {key: value for key, value in os.environ.items() if key not in (ATEN, ONEDNN)}
-            command = [sys.executable, "-m", "benchmarks.other_tools.signs", run, pictures, output]
+            command = [sys.executable, "-m", "benchmarks.other_tools.signs", run, stored, output]
             subprocess.run([*command, *setting.arguments], check=True, env=variables | dict(setting.variables))
             codes[name] = np.load(output)
             print(name, flush=True)
@@ -123,17 +127,10 @@ def project(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: (values.astype(np.float64) - mean) @ weights for name, values in features.items()}
 
 
-def describe(name: str) -> dict:
+def describe(name: str, guesses: dict[str, str], surprises: tuple[str, ...]) -> dict:
     """The texts of a row: what it is, what was expected, and whether it came otherwise (None: nobody guessed)."""
-    expected = EXPECTED.get(name)
-    surprise = None if expected is None else name in SURPRISES
-    return {"label": SETTINGS[name].label, "expected": expected, "surprise": surprise}
-
-
-def describe_mobilenet(name: str) -> dict:
-    """The same for the network without weights."""
-    expected = MOBILENET.get(name)
-    surprise = None if expected is None else name in MOBILENET_SURPRISES
+    expected = guesses.get(name)
+    surprise = None if expected is None else name in surprises
     return {"label": SETTINGS[name].label, "expected": expected, "surprise": surprise}
 
 
