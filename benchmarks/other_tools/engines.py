@@ -98,7 +98,6 @@ def run_engine(name: str, folder: Path) -> dict[str, dict]:
     return {row: shared | {"measured": measured} for row, measured in result["rows"].items()}
 
 
-NOT_SHOWN = ("annoy",)  # the code of an engine that did not install was not run
 SETS = {"trained64": "trained, 64 bits", "trained16": "trained, 16 bits", "trained20": "trained, 20 bits"}
 
 

@@ -1,4 +1,4 @@
-"""Virtual environments for outside tools: each is made once in a folder, from pinned wheels, never in the package's."""
+"""Virtual environments for outside tools: each is made once in a folder, with pinned versions; none is the package's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
+FROM_SOURCE = "annoy"  # it has no wheel, and compiles in seconds
+
+
 class InstallError(Exception):
     """A package that did not install; the text is the installer's last line."""
 
@@ -18,14 +21,14 @@ def environment(folder: Path, name: str, requirements: tuple[str, ...]) -> Path:
     """The Python of an environment that holds `requirements`, made where it is missing.
 
     Raises:
-        InstallError: A requirement has no wheel, or does not exist.
+        InstallError: A requirement has no wheel, does not compile, or does not exist.
     """
     python = folder / name / "bin" / "python"
     done = folder / name / "installed.txt"
     if done.exists() and done.read_text(encoding="utf-8").split() == list(requirements):
         return python
     subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *requirements]
+    command = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--no-binary", FROM_SOURCE, *requirements]
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode:
         errors = [line for line in installed.stderr.splitlines() if line.startswith("ERROR")]

@@ -7,7 +7,7 @@ import platform
 import time
 from pathlib import Path
 
-from relahash_nb.results.runs import describe_hardware
+from relahash_nb.results import describe_hardware
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "other_tools"
