@@ -3,6 +3,7 @@
     python -m benchmarks                     all of them
     python -m benchmarks finetuning frozen   these
     python -m benchmarks --quick             a small share of the work of each, for a look; nothing is written
+    python -m benchmarks other_tools --help  engines and evaluators of others, on the same codes
 
 | name | what | minutes on two quiet cores |
 |---|---|---|
@@ -24,9 +25,12 @@ import shlex
 import sys
 
 from benchmarks.common import NAMES, Report, write_report
+from benchmarks.other_tools.command import main as other_tools
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["other_tools"]:
+        sys.exit(other_tools(sys.argv[2:]))
     parser = argparse.ArgumentParser("benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="all where none is given")
     parser.add_argument("--quick", action="store_true", help="a small share of the work; nothing is written")

@@ -1,0 +1,132 @@
+"""What the scripts of the engines share: codes in, a JSON file of what came back out. NumPy alone; runs in any venv.
+
+An engine is a function `(codes, queries, bits, k) -> (ids, distances)`: packed codes uint8 (N, ceil(bits / 8)), most
+significant bit first, zero bits at the end. It builds its index anew in each call. A row of ids may be short, or end
+in numbers below 0, where the engine found fewer than k.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+K = 100
+UNIFORM = "uniform64"
+
+
+def load(path: str) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+    """Database, queries and bits of each set of codes; uniform ones are drawn here."""
+    file = np.load(path)
+    names = [name.removesuffix("_bits") for name in file if name.endswith("_bits")]
+    sets = {name: (file[f"{name}_database"], file[f"{name}_query"], int(file[f"{name}_bits"])) for name in names}
+    generator = np.random.default_rng(0)
+    database = generator.integers(0, 256, (6500, 8), dtype=np.uint8)
+    queries = generator.integers(0, 256, (500, 8), dtype=np.uint8)
+    return sets | {UNIFORM: (database, queries, 64)}
+
+
+def hamming(queries: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Distances (Q, N) of packed codes."""
+    columns = zip(queries.T, codes.T, strict=True)
+    return sum(np.bitwise_count(a[:, None] ^ b[None]).astype(np.int64) for a, b in columns)
+
+
+def measure(ids, distances, truth: np.ndarray, k: int) -> dict:
+    """What came back, against all true distances (Q, N).
+
+    Recall is by distance: the share of the k places that are filled by a different item no farther than the true k-th.
+    """
+    recalls = []
+    rows = []
+    wrong_distances = 0
+    ascending = 0
+    descending = 0
+    tied_pairs = 0
+    lowest_ids = 0
+    for query, true in enumerate(truth):
+        found = np.asarray(ids[query], dtype=np.int64)
+        valid = found >= 0
+        found = found[valid]
+        said = np.asarray(distances[query], dtype=np.float64)[: len(valid)][valid]
+        cut = np.partition(true, k - 1)[k - 1]
+        unique = np.unique(found)
+        recalls.append(float((true[unique] <= cut).sum()) / k)
+        rows.append(len(found))
+        wrong_distances += int((np.abs(said - true[found]) > 1e-3).sum())
+        tied = said[1:] == said[:-1]
+        tied_pairs += int(tied.sum())
+        ascending += int((np.diff(found)[tied] > 0).sum())
+        descending += int((np.diff(found)[tied] < 0).sum())
+        stable = np.argsort(true, kind="stable")[:k]
+        lowest_ids += int(np.array_equal(np.sort(found), np.sort(stable)))
+    return {
+        "recall": round(float(np.mean(recalls)), 4),
+        "worst": round(min(recalls), 2),
+        "rows_worst": min(rows),
+        "rows_most": max(rows),
+        "queries_short": sum(count < k for count in rows),
+        "wrong_distances": wrong_distances,
+        "ties_ascending": round(ascending / max(tied_pairs, 1), 3),
+        "ties_descending": round(descending / max(tied_pairs, 1), 3),
+        "lowest_ids": round(lowest_ids / len(truth), 3),
+    }
+
+
+def short_error(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}"
+
+
+def attempt(work: Callable, *arguments):
+    """What a call returns, or its error in one line: a trap that an engine does report."""
+    try:
+        return work(*arguments)
+    except BaseException as error:  # some engines raise what is no Exception
+        return short_error(error)
+
+
+def try_engine(engine: Callable, sets: dict) -> dict:
+    """All sets of codes, all items and the distinct codes alone; the first set twice."""
+    results: dict = {}
+    for name, (codes, queries, bits) in sets.items():
+        truth = hamming(queries, codes)
+        distinct = np.unique(codes, axis=0)
+        parts = {"all": (codes, truth)}
+        if len(distinct) < len(codes):
+            parts["distinct"] = (distinct, hamming(queries, distinct))
+        results[name] = {}
+        for part, (database, distances) in parts.items():
+            start = time.perf_counter()
+            try:
+                found = engine(database, queries, bits, K)
+            except Exception as error:
+                results[name][part] = {"error": short_error(error)}
+                continue
+            results[name][part] = measure(*found, distances, K)
+            results[name][part]["seconds"] = round(time.perf_counter() - start, 2)
+            results[name][part]["items"] = len(database)
+            if name == next(iter(sets)) and part == "all":
+                again = engine(database, queries, bits, K)
+                results["same_ids_twice"] = all(
+                    np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(found[0], again[0], strict=True)
+                )
+    return results
+
+
+def main(engines: dict[str, Callable], traps: Callable[[dict], dict], packages: list[str]) -> None:
+    """Runs the engines of one script: `python SCRIPT codes.npz result.json`."""
+    sets = load(sys.argv[1])
+    result = {
+        "versions": {package: version(package) for package in packages},
+        "python": sys.version.split()[0],
+        "rows": {name: try_engine(engine, sets) for name, engine in engines.items()},
+        "traps": traps(sets),
+    }
+    Path(sys.argv[2]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,43 @@
+"""Usearch: its HNSW over packed bits, and its exact search."""
+
+import numpy as np
+from harness import attempt, hamming, main
+from usearch.index import Index
+
+
+def usearch(codes, queries, bits, k):
+    # given
+    index = Index(ndim=bits, metric="hamming", dtype="b1")
+    index.add(np.arange(len(codes)), codes)
+    found = index.search(queries, k)
+    # end
+    return [match.keys for match in found], [match.distances for match in found]
+
+
+def usearch_exact(codes, queries, bits, k):
+    # given
+    index = Index(ndim=bits, metric="hamming", dtype="b1")
+    index.add(np.arange(len(codes)), codes)
+    found = index.search(queries, k, exact=True)
+    # end
+    return [match.keys for match in found], [match.distances for match in found]
+
+
+def traps(sets):
+    codes, queries, _ = sets["trained64"]
+    as_int8 = Index(ndim=64, metric="hamming", dtype="b1")
+    said = attempt(lambda: as_int8.add(np.arange(len(codes)), codes.view(np.int8)))
+    found = {"packed bytes as int8": said if isinstance(said, str) else "accepted"}
+    if not isinstance(said, str):
+        match = as_int8.search(queries[0].view(np.int8), 100)
+        true = hamming(queries[:1], codes)[0][match.keys.astype(int)]
+        found["as int8: distances that are true, of 100"] = int((true == match.distances).sum())
+    ones = Index(ndim=20, metric="hamming", dtype="b1")
+    ones.add(0, np.array([0, 0, 0], dtype=np.uint8))
+    padded = np.array([0, 0, 15], dtype=np.uint8)
+    found["four padding bits that are not zero add"] = float(ones.search(padded, 1).distances[0])
+    return found
+
+
+if __name__ == "__main__":
+    main({"usearch": usearch, "usearch_exact": usearch_exact}, traps, ["usearch", "numkong"])
