@@ -9,7 +9,7 @@ def torchmetrics(task, cut):
     metric = RetrievalMAP(top_k=cut, aggregation=lambda values, dim: values)  # the values of all queries, no mean
     query = torch.arange(len(task.scores))[:, None].expand(task.scores.shape)
     metric.update(torch.tensor(task.scores).flatten(), torch.tensor(task.relevant).flatten(), query.flatten())
-    return metric.compute().tolist()
+    return torch.atleast_1d(metric.compute()).tolist()
 
 
 def traps(tasks):
