@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+import textwrap
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.other_tools.environments import InstallError, environment, run_script
-from benchmarks.other_tools.files import RESULTS, read_results, write_results
+from benchmarks.other_tools.files import RESULTS, describe_machine, markdown_table, read_results, write_results
+from benchmarks.other_tools.guesses import ENGINES as EXPECTED
+from benchmarks.other_tools.words import ENGINES as WORDS
 
 SCRIPTS = Path(__file__).parent / "scripts"
 CODES = RESULTS / "codes.npz"
@@ -65,13 +68,18 @@ ENGINES = {
 
 
 def run(options) -> None:
-    """Runs the engines that are named, or all, and writes what they did into `engines.json`."""
+    """Runs the engines that are named, or all, and writes what they did into `engines.json`.
+
+    `--only words` runs none: the texts of `words.py` are written again beside the numbers.
+    """
     results = read_results("engines") or {"rows": {}}
-    for name in options.only or ENGINES:
-        for row, measured in run_engine(name, options.environments).items():
-            results["rows"][row] = measured
-            print(row, json.dumps(measured)[:300], flush=True)
-        write_results("engines", results)
+    names = [] if options.only == ["words"] else options.only or list(ENGINES)
+    for name in names:
+        results["rows"] |= run_engine(name, options.environments)
+        print(name, flush=True)
+    for row, measured in results["rows"].items():
+        measured |= asdict(WORDS[row]) | {"expected": EXPECTED[row]}
+    write_results("engines", results)
 
 
 def run_engine(name: str, folder: Path) -> dict[str, dict]:
@@ -88,3 +96,101 @@ def run_engine(name: str, folder: Path) -> dict[str, dict]:
         result = json.loads(output.read_text(encoding="utf-8"))
     shared = {"versions": result["versions"], "python": result["python"], "traps": result["traps"]}
     return {row: shared | {"measured": measured} for row, measured in result["rows"].items()}
+
+
+SETS = {"trained64": "trained, 64 bits", "trained16": "trained, 16 bits", "trained20": "trained, 20 bits"}
+
+
+def markdown(results: dict) -> str:
+    """The engines' block of the page: recall, forms, guesses, and the code that was run."""
+    rows = {name: results["rows"][name] for name in WORDS if name in results["rows"]}
+    parts = [
+        "### Recall\n",
+        recall_table(rows),
+        "### Forms, and what goes wrong silently\n",
+        form_table(rows),
+        "### Guesses, and what to do\n",
+        guess_table(rows),
+        "### What is given to each\n",
+        *snippets(),
+        describe_machine(results) + ", `python -m benchmarks other_tools engines`.\n",
+    ]
+    return "\n".join(parts)
+
+
+def recall_table(rows: dict[str, dict]) -> str:
+    """Recall of all items and of the distinct codes, mean and worst query."""
+    columns = ["engine", "version"]
+    for title in SETS.values():
+        columns += [f"{title}: all", "distinct"]
+    columns += ["uniform, 64 bits", "fewest rows of 100", "queries short of 100 rows"]
+    lines = []
+    for row in rows.values():
+        if "not_installed" in row:
+            lines.append([row["title"], ", ".join(row["requirements"]), f"does not install: {row['not_installed']}"])
+            lines[-1] += [""] * (len(columns) - 3)
+            continue
+        measured = row["measured"]
+        line = [row["title"], versions(row)]
+        for name in SETS:
+            line += [recall_text(measured[name]["all"]), recall_text(measured[name]["distinct"])]
+        trained = measured["trained64"]["all"]
+        line += [recall_text(measured["uniform64"]["all"]), str(trained["rows_worst"]), str(trained["queries_short"])]
+        lines.append(line)
+    return markdown_table(columns, lines)
+
+
+def recall_text(measured: dict) -> str:
+    """Mean over the queries, and the worst query where it is lower."""
+    if "error" in measured:
+        return measured["error"]
+    if measured["worst"] == 1:
+        return "1"
+    return f"{measured['recall']:.3f} / {measured['worst']:.2f}"
+
+
+def versions(row: dict) -> str:
+    """Packages with versions; of pgvector also the extension and the server."""
+    names = [f"{package} {number}" for package, number in row["versions"].items()]
+    if "version of the extension" in row["traps"]:
+        names.append(f"pgvector {row['traps']['version of the extension']}")
+        names.append(f"PostgreSQL {row['traps']['PostgreSQL']}")
+    return ", ".join(names)
+
+
+def form_table(rows: dict[str, dict]) -> str:
+    """What an engine takes and gives."""
+    columns = ["engine", "bit order", "K = 20", "distance", "order of ties", "built twice", "goes wrong silently"]
+    lines = []
+    for row in rows.values():
+        line = [row[field] for field in ("title", "bit_order", "k20", "unit", "ties")]
+        if "not_installed" in row:
+            repeated = "–"
+        elif row["measured"]["same_ids_twice"]:
+            repeated = "same ids"
+        else:
+            repeated = "other ids"
+        lines.append([*line, repeated, row["silent"]])
+    return markdown_table(columns, lines)
+
+
+def guess_table(rows: dict[str, dict]) -> str:
+    """What was expected, what came, and what a user does about it."""
+    columns = ["engine", "expected", "observed", "surprise", "what to do"]
+    lines = []
+    for row in rows.values():
+        surprise = "**yes**" if row["surprise"] else "no"
+        lines.append([row["title"], row["expected"], row["observed"], surprise, row["advice"]])
+    return markdown_table(columns, lines)
+
+
+def snippets() -> list[str]:
+    """The lines between `# given` and `# end` of each script, one block of code a script."""
+    parts = []
+    for script in ENGINES.values():
+        source = (SCRIPTS / script.file).read_text(encoding="utf-8")
+        blocks = [block.partition("    # end")[0] for block in source.split("# given\n")[1:]]
+        code = "\n".join(textwrap.dedent(block.partition("\n\n\n")[0]).rstrip() for block in blocks)
+        title = source.partition("\n")[0].strip('"')
+        parts.append(f"{title}\n\n```python\n{code}\n```\n")
+    return parts

@@ -32,3 +32,15 @@ def write_results(part: str, results: dict) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results | {"machine": machine}, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     (RESULTS / f"{part}.json").write_text(text, encoding="utf-8")
+
+
+def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
+    """A table; a bar inside a cell is escaped."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def describe_machine(results: dict) -> str:
+    """Hardware, Python and date of a part's run, in one line."""
+    machine = results["machine"]
+    return f"{machine['hardware']}; Python {machine['python']}; {machine['date']}"

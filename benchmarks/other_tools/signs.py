@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def encode(model: HashModel, images: np.ndarray, options) -> np.ndarray:
 def fold(model: HashModel) -> None:
     """Multiplies each batch norm of the backbone into the convolution before it."""
     modules = list(model.backbone.named_modules())
-    for (name, first), (norm_name, second) in zip(modules, modules[1:], strict=False):
+    for (name, first), (norm_name, second) in itertools.pairwise(modules):
         if isinstance(first, torch.nn.Conv2d) and isinstance(second, torch.nn.BatchNorm2d):
             model.backbone.set_submodule(name, fuse_conv_bn_eval(first, second))
             model.backbone.set_submodule(norm_name, torch.nn.Identity())

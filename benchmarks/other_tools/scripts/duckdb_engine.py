@@ -51,9 +51,7 @@ def traps(sets):
         "12 ones as BIT, then BLOB": as_blob.hex(),
         "12 ones by packbits": twelve.hex(),
         "xor of BLOB": str(attempt(lambda: database.execute(blobs).fetchone())),
-        "xor of BIT(3) and BIT(4)": str(
-            attempt(lambda: database.execute("SELECT xor('101'::BIT, '1010'::BIT)").fetchone())
-        ),
+        "xor of BIT(3) and BIT(4)": str(attempt(lambda: database.execute(lengths).fetchone())),
     }
 
 
