@@ -7,12 +7,14 @@ the repositories, and knew of the codes used here the exact expectation and both
 EVALUATORS = {
     "torchmetrics": "within .003 of the expectation; at 100 ranks it divides by the hits; −distance gives 0",
     "scikit_learn": ".001 to .004 above the expectation at 16 bits, less at 64, and never outside both bounds",
-    "pytrec_eval": "within .003; ids without zeros in front move the third digit; at 100 ranks it divides by all relevant",
+    "pytrec_eval": "within .003; ids without zeros in front move the third digit; at 100 ranks it divides by all "
+    "relevant",
     "ir_measures": "pytrec_eval to the last digit",
     "ranx": "within .003, and other digits if the rows come in reverse; at 100 ranks it divides by all relevant",
     "metric_learning_faiss": "within .003: ascending id; other digits for reversed rows; at 100 ranks by all relevant",
     "metric_learning_torch": "within .003, other digits than by FAISS: ties by torch.topk",
-    "open_metric_learning": "does not import without a package that its installation leaves out; then torchmetrics' values",
+    "open_metric_learning": "does not import without a package that its installation leaves out; then torchmetrics' "
+    "values",
 }
 
 REPOSITORIES = {
@@ -21,7 +23,8 @@ REPOSITORIES = {
     "cisip_fire": "RelaHash to the last digit; old_eval 2 points more at 100 ranks",
     "deephash_pytorch": "sorted, all ranks: within .5 points; within 3 at 100 ranks; an older NumPy gives other digits",
     "csq": "DeepHash-pytorch to the last digit",
-    "hashnet_pytorch": "CSQ's value for all ranks; up to 2 points more at 100 ranks, where it drops queries without a hit",
+    "hashnet_pytorch": "CSQ's value for all ranks; up to 2 points more at 100 ranks, where it drops queries without a "
+    "hit",
     "hashnet_caffe": "CSQ to the last digit; the second call on the same arrays gives NaN",
     "thulab_deephash": "sorted, all ranks: within .5 points; at 100 ranks 2 points more, as it drops queries",
     "dsh_analysis": "sorted, all ranks: .5 points above; 3 at 100 ranks; the last rank left out costs nothing visible",

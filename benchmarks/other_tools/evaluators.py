@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.other_tools.environments import InstallError, environment, run_script
+from benchmarks.other_tools.evaluator_examples import EXAMPLES, START
 from benchmarks.other_tools.evaluator_guesses import EVALUATORS as EXPECTED
-from benchmarks.other_tools.files import RESULTS, read_results, write_results
+from benchmarks.other_tools.evaluator_words import EVALUATORS as WORDS
+from benchmarks.other_tools.files import RESULTS, ROOT, describe_machine, markdown_table, read_results, write_results
 from relahash_nb.metrics import as_ranking, average_precision, distance_histograms, unpack
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -54,15 +56,23 @@ EVALUATORS = {
 
 
 def run(options) -> None:
-    """Runs the evaluators that are named, or all, and writes what they gave into `evaluators.json`."""
-    results = read_results("evaluators") or {"rows": {}}
+    """Runs the evaluators that are named, or all, and writes what they gave into `evaluators.json`.
+
+    `--only words` runs none: the texts of `evaluator_words.py` are written again beside the numbers.
+    """
+    results = read_results("evaluators") or {"rows": {}, "examples": {}}
+    names = [] if options.only == ["words"] else options.only or list(EVALUATORS)
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder) / "tasks.npz"
         exact = write_tasks(tasks)
         results["exact"] = {name: describe(scores) for name, scores in exact.items()}
-        for name in options.only or EVALUATORS:
-            results["rows"] |= run_evaluator(name, options.environments, tasks, exact)
+        for name in names:
+            rows, examples = run_evaluator(name, options.environments, tasks, exact)
+            results["rows"] |= rows
+            results["examples"] |= examples
             print(name, flush=True)
+    for row, values in results["rows"].items():
+        values |= asdict(WORDS[row]) | {"expected": EXPECTED[row]}
     write_results("evaluators", results)
 
 
@@ -146,23 +156,26 @@ def describe(scores: dict[str, tuple]) -> dict[str, dict[str, float]]:
 # --- what they gave --------------------------------------------------------------------------------------------------
 
 
-def run_evaluator(name: str, folder: Path, tasks: Path, exact: dict) -> dict[str, dict]:
-    """What an evaluator's script measured, by row; where it does not install, a row that says so."""
+def run_evaluator(name: str, folder: Path, tasks: Path, exact: dict) -> tuple[dict[str, dict], dict[str, str]]:
+    """What an evaluator's script measured, by row, and which examples are right in its environment.
+
+    Where it does not install, a row that says so, and no example.
+    """
     script = EVALUATORS[name]
     try:
         python = environment(folder, script.environment, script.requirements)
-        with tempfile.TemporaryDirectory() as temporary:
-            output = Path(temporary) / "result.json"
-            run_script(python, SCRIPTS / script.file, tasks, output)
-            result = json.loads(output.read_text(encoding="utf-8"))
     except InstallError as error:
         missing = {"requirements": script.requirements, "not_installed": str(error)}
-        return {row: missing | {"expected": EXPECTED[row]} for row in script.rows}
+        return dict.fromkeys(script.rows, missing), {}
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary) / "result.json"
+        run_script(python, SCRIPTS / script.file, tasks, output)
+        result = json.loads(output.read_text(encoding="utf-8"))
+        run_script(python, SCRIPTS / "evaluator_doctest.py", ROOT, output)
+        examples = json.loads(output.read_text(encoding="utf-8"))
     shared = {"versions": result["versions"], "python": result["python"], "traps": result["traps"]}
-    rows = {}
-    for row, values in result["rows"].items():
-        rows[row] = shared | {"expected": EXPECTED[row], "measured": summary(values, exact)}
-    return rows
+    rows = {row: shared | {"measured": summary(values, exact)} for row, values in result["rows"].items()}
+    return rows, examples
 
 
 DIVISORS = {1.0: "hits", 0.5: "smaller", 0.3333: "relevant"}  # the ladder's value with two ranks
@@ -183,13 +196,13 @@ def summary(values: dict, exact: dict) -> dict:
         if measured["divides_by"]:
             measured[name]["cut"] = beside(given["cut"], exact[name][measured["divides_by"]])
         for variant in ("reversed", "plain_ids", "minus_distance"):
-            value = given[variant]
-            measured[name][variant] = value if isinstance(value, str) else round(value, 6)
+            if variant in given:
+                measured[name][variant] = round(given[variant], 6)
     return measured
 
 
 def beside(values: list[float], exact: tuple) -> dict[str, float]:
-    """Mean average precision, its distance from the expectation and both bounds, and how many queries lie outside the bounds."""
+    """Mean average precision, its distance from the expectation and both bounds, and how many queries lie outside."""
     expected, best, worst = exact
     given = np.array(values)
     mean = given.mean()
@@ -207,3 +220,148 @@ def beside(values: list[float], exact: tuple) -> dict[str, float]:
     }
     rounded = {name: round(float(number), 6) for name, number in numbers.items()}
     return rounded | outside
+
+
+# --- their block of the page -----------------------------------------------------------------------------------------
+
+DIVISOR_TEXTS = {
+    "hits": "relevant items among the 100",
+    "smaller": "the smaller of 100 and all relevant items",
+    "relevant": "all relevant items",
+    None: "has no cut",
+}
+
+
+def markdown(results: dict) -> str:
+    """The evaluators' block of the page: scores, wrong input, guesses, and the code that was run."""
+    rows = {name: results["rows"][name] for name in WORDS if name in results["rows"]}
+    parts = [
+        introduction(results["exact"]),
+        "### Mean average precision of all ranks\n",
+        score_table(rows, "all"),
+        "### mAP@100\n",
+        cut_table(rows, results["exact"]),
+        "### Order of ties, and other forms of the same ranking\n",
+        form_table(rows),
+        "### Guesses, and what to do\n",
+        guess_table(rows),
+        "### A ranking for each of them\n",
+        "`as_ranking` gives similarities above 0 and ids that sort. Without ties all agree with the value worked out "
+        "by hand, (1 + 2/3 + 3/5) / 3. Each block below was run where its evaluator is installed.\n",
+        *examples_text(),
+        describe_machine(results) + ", `python -m benchmarks other_tools evaluators`.\n",
+    ]
+    return "\n".join(parts)
+
+
+def introduction(exact: dict) -> str:
+    """What was scored, and what is exact."""
+    small = exact["trained16"]["all"]
+    large = exact["trained64"]["all"]
+    return (
+        f"The same {QUERIES} queries and 6,500 items of trained codes for all. Many items share a distance, so the "
+        "score depends on which of them comes first. `retrieval_scores` gives the expectation over all orders and both "
+        f"ends: at 16 bits {small['expected']:.4f} ({small['worst']:.4f} to {small['best']:.4f}), at 64 bits "
+        f"{large['expected']:.4f} ({large['worst']:.4f} to {large['best']:.4f}). Differences below are in points, "
+        "hundredths of mAP.\n"
+    )
+
+
+def points(difference: float) -> str:
+    """A difference in hundredths, with its sign; no minus before zero."""
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if float(text) == 0 else text
+
+
+def missing_line(row: dict, columns: list[str]) -> list[str]:
+    """The line of an evaluator that did not install."""
+    line = [row["title"], ", ".join(row["requirements"]), f"does not install: {row['not_installed']}"]
+    return line + [""] * (len(columns) - len(line))
+
+
+def score_columns(values: dict) -> list[str]:
+    """mAP, and how far it lies from the expectation, the worst and the best order."""
+    return [f"{values['map']:.4f}", *(points(values[name]) for name in ("to_expected", "to_worst", "to_best"))]
+
+
+def score_table(rows: dict[str, dict], kind: str) -> str:
+    """Without a cut: each evaluator beside the exact values."""
+    columns = ["evaluator", "version"]
+    for bits in SETS.values():
+        columns += [f"{bits} bits: mAP", "to the expectation", "to the worst order", "to the best order"]
+    columns += ["largest difference of a query", "queries above their best order"]
+    lines = []
+    for row in rows.values():
+        if "not_installed" in row:
+            lines.append(missing_line(row, columns))
+            continue
+        measured = [row["measured"][name][kind] for name in SETS]
+        largest = max(values["largest_of_a_query"] for values in measured)
+        above = [str(values["queries_above_best"]) for values in measured]
+        line = [row["title"], row["versions"][row["package"]]]
+        for values in measured:
+            line += score_columns(values)
+        lines.append([*line, points(largest).lstrip("+"), " and ".join(above)])
+    return markdown_table(columns, lines)
+
+
+def cut_table(rows: dict[str, dict], exact: dict) -> str:
+    """With a cut: what the sum is divided by, and the exact value for that divisor."""
+    columns = ["evaluator", "divides by"]
+    for bits in SETS.values():
+        columns += [f"{bits} bits: mAP@100", "exact for this divisor", "to it", "largest difference of a query"]
+    lines = []
+    for row in rows.values():
+        if "not_installed" in row:
+            continue
+        divisor = row["measured"]["divides_by"]
+        line = [row["title"], DIVISOR_TEXTS[divisor]]
+        for name in SETS:
+            if divisor is None:
+                line += ["–"] * 4
+                continue
+            values = row["measured"][name]["cut"]
+            line += [f"{values['map']:.4f}", f"{exact[name][divisor]['expected']:.4f}", points(values["to_expected"])]
+            line.append(points(values["largest_of_a_query"]).lstrip("+"))
+        lines.append(line)
+    smaller = [f"{exact[name]['smaller']['expected']:.4f}" for name in SETS]
+    note = f"\nBy the smaller of 100 and all relevant items the exact values are {smaller[0]} and {smaller[1]}.\n"
+    return markdown_table(columns, lines) + note
+
+
+def form_table(rows: dict[str, dict]) -> str:
+    """What a hundred tied items get, and mAP at 16 bits of the same ranking in other forms."""
+    columns = ["evaluator", "order of ties", "100 tied items, the first ten relevant", "the last ten"]
+    columns += ["rows in reverse", 'ids "9", "10" for "0009", "0010"', "−distance for K + 1 − distance"]
+    lines = []
+    for row in rows.values():
+        if "not_installed" in row:
+            continue
+        measured = row["measured"]
+        given = measured["trained16"]
+        line = [row["title"], row["ties"], f"{measured['tied_first']:.3f}", f"{measured['tied_last']:.3f}"]
+        for variant in ("reversed", "plain_ids", "minus_distance"):
+            if variant not in given:
+                line.append("–")
+                continue
+            change = given[variant] - given["all"]["map"]
+            line.append("the same" if abs(change) < 1e-6 else f"{given[variant]:.4f} ({points(change)})")
+        lines.append(line)
+    return markdown_table(columns, lines)
+
+
+def guess_table(rows: dict[str, dict]) -> str:
+    """What was expected, what came, and what a user does about it."""
+    columns = ["evaluator", "expected", "observed", "surprise", "what to do"]
+    lines = []
+    for row in rows.values():
+        surprise = "**yes**" if row["surprise"] else "no"
+        lines.append([row["title"], row["expected"], row["observed"], surprise, row["advice"]])
+    return markdown_table(columns, lines)
+
+
+def examples_text() -> list[str]:
+    """The lines that all share, then those of each evaluator."""
+    parts = [f"```python\n{START}```\n"]
+    parts += [f"{name}:\n\n```python\n{lines}```\n" for name, (_, lines) in EXAMPLES.items()]
+    return parts

@@ -66,13 +66,7 @@ def minus_distance(task: Task) -> Task:
 VARIANTS = {"reversed": reversed_rows, "plain_ids": plain_ids, "minus_distance": minus_distance}
 
 
-def short_error(error: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}"
-
-
-def try_evaluator(evaluate: Callable, tasks: dict[str, Task], cuts: bool) -> dict:
+def try_evaluator(evaluate: Callable, tasks: dict[str, Task], cuts: bool, variants: tuple[str, ...]) -> dict:
     """Average precision of each query of each task, whole and with a cut; of the variants, the mean alone."""
     results: dict = {}
     for name, task in tasks.items():
@@ -84,21 +78,34 @@ def try_evaluator(evaluate: Callable, tasks: dict[str, Task], cuts: bool) -> dic
             results[name]["cut"] = list(map(float, evaluate(task, cut)))
         if not name.startswith("trained"):
             continue
-        for variant, changed in VARIANTS.items():
-            try:
-                results[name][variant] = float(np.mean(evaluate(changed(task), None)))
-            except Exception as error:
-                results[name][variant] = short_error(error)
+        for variant in variants:
+            changed = VARIANTS[variant](task)
+            results[name][variant] = float(np.mean(evaluate(changed, None)))
     return results
 
 
-def main(evaluators: dict[str, Callable], packages: list[str], cuts: bool = True, traps: Callable | None = None) -> None:
-    """Runs the evaluators of one script: `python SCRIPT tasks.npz result.json`."""
+def main(
+    evaluators: dict[str, Callable],
+    packages: list[str],
+    variants: tuple[str, ...],
+    cuts: bool = True,
+    traps: Callable | None = None,
+) -> None:
+    """Runs the evaluators of one script: `python SCRIPT tasks.npz result.json`.
+
+    Args:
+        evaluators: the functions, by the name of their row.
+        packages: those whose versions are written down.
+        variants: names of `VARIANTS` that differ for these evaluators at all.
+        cuts: whether they count the first ranks alone.
+        traps: what else is tried, a function of the tasks that returns a dictionary of texts and numbers.
+    """
     tasks = load(sys.argv[1])
+    rows = {name: try_evaluator(evaluate, tasks, cuts, variants) for name, evaluate in evaluators.items()}
     result = {
         "versions": {package: version(package) for package in packages},
         "python": sys.version.split()[0],
-        "rows": {name: try_evaluator(evaluate, tasks, cuts) for name, evaluate in evaluators.items()},
+        "rows": rows,
         "traps": traps(tasks) if traps else {},
     }
     Path(sys.argv[2]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -37,4 +37,4 @@ def traps(tasks):
 
 if __name__ == "__main__":
     evaluators = {"metric_learning_faiss": with_faiss, "metric_learning_torch": with_torch}
-    main(evaluators, ["pytorch-metric-learning", "torch", "faiss-cpu"], traps=traps)
+    main(evaluators, ["pytorch-metric-learning", "torch", "faiss-cpu"], ("reversed",), traps=traps)

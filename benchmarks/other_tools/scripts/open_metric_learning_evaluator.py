@@ -22,4 +22,9 @@ def traps(tasks):
 
 
 if __name__ == "__main__":
-    main({"open_metric_learning": open_metric_learning}, ["open-metric-learning", "torch", "numpy"], traps=traps)
+    main(
+        {"open_metric_learning": open_metric_learning},
+        ["open-metric-learning", "torch", "numpy"],
+        ("reversed", "minus_distance"),
+        traps=traps,
+    )

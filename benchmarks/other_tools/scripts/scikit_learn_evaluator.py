@@ -8,5 +8,17 @@ def scikit_learn(task, cut):
     return [average_precision_score(*row) for row in zip(task.relevant, task.scores, strict=True)]
 
 
+def traps(tasks):
+    best = (1 / 2 + 2 / 3) / 2
+    found = average_precision_score([0, 1, 1], [2.0, 1.0, 1.0])
+    return {"one irrelevant item, then two tied relevant ones": found, "their best order": best}
+
+
 if __name__ == "__main__":
-    main({"scikit_learn": scikit_learn}, ["scikit-learn", "numpy"], cuts=False)
+    main(
+        {"scikit_learn": scikit_learn},
+        ["scikit-learn", "numpy"],
+        ("reversed", "minus_distance"),
+        cuts=False,
+        traps=traps,
+    )

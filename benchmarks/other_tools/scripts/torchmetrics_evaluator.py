@@ -1,7 +1,7 @@
 """torchmetrics: RetrievalMAP."""
 
 import torch
-from evaluator_harness import main, short_error
+from evaluator_harness import main
 from torchmetrics.retrieval import RetrievalMAP
 
 
@@ -12,21 +12,34 @@ def torchmetrics(task, cut):
     return torch.atleast_1d(metric.compute()).tolist()
 
 
+def one_by_one(task):
+    """Average precision of each query, each by a metric of its own."""
+    values = []
+    for scores, relevant in zip(torch.tensor(task.scores), torch.tensor(task.relevant), strict=True):
+        values.append(RetrievalMAP()(scores, relevant, torch.zeros(len(scores), dtype=torch.long)))
+    return torch.stack(values)
+
+
 def traps(tasks):
-    metric = RetrievalMAP()
+    task = tasks["trained16"]
+    alone = one_by_one(task)
+    together = torch.tensor(torchmetrics(task, None))
+    found = {
+        "16 bits, each query alone: mAP": round(alone.mean().item(), 6),
+        "the same: largest difference of a query": round((alone - together).abs().max().item(), 6),
+    }
+    query = torch.zeros(3, dtype=torch.long)
     scores = torch.tensor([2.0, 1.0, 0.0])
-    target = torch.tensor([True, False, True])
-    found = {"relevant, not, relevant at scores 2, 1, 0": float(metric(scores, target, torch.zeros(3, dtype=torch.long)))}
-    metric.reset()
-    found["the same at scores 3, 2, 1"] = float(metric(scores + 1, target, torch.zeros(3, dtype=torch.long)))
-    metric.reset()
+    relevant = torch.tensor([True, False, True])
+    found["relevant, not, relevant at scores 2, 1, 0"] = float(RetrievalMAP()(scores, relevant, query))
+    found["the same at scores 3, 2, 1"] = float(RetrievalMAP()(scores + 1, relevant, query))
     try:
-        metric(scores.long() + 1, target, torch.zeros(3, dtype=torch.long))
+        RetrievalMAP()(scores.long() + 1, relevant, query)
         found["integer scores"] = "accepted"
-    except Exception as error:
-        found["integer scores"] = short_error(error)
+    except ValueError as error:
+        found["integer scores"] = f"ValueError: {error}"
     return found
 
 
 if __name__ == "__main__":
-    main({"torchmetrics": torchmetrics}, ["torchmetrics", "torch"], traps=traps)
+    main({"torchmetrics": torchmetrics}, ["torchmetrics", "torch"], ("reversed", "minus_distance"), traps=traps)

@@ -27,7 +27,9 @@ def pytrec_eval_terrier(task, cut):
 
 def ir_measures_ap(task, cut):
     measure = ir_measures.AP if cut is None else ir_measures.AP @ cut
-    found = {value.query_id: value.value for value in ir_measures.iter_calc([measure], as_judgements(task), as_run(task))}
+    found = {
+        value.query_id: value.value for value in ir_measures.iter_calc([measure], as_judgements(task), as_run(task))
+    }
     return [found[query] for query in sorted(found)]
 
 
@@ -47,4 +49,9 @@ def traps(tasks):
 
 if __name__ == "__main__":
     evaluators = {"pytrec_eval": pytrec_eval_terrier, "ir_measures": ir_measures_ap, "ranx": ranx_map}
-    main(evaluators, ["pytrec-eval-terrier", "ir-measures", "ranx", "numpy"], traps=traps)
+    main(
+        evaluators,
+        ["pytrec-eval-terrier", "ir-measures", "ranx", "numpy"],
+        ("reversed", "plain_ids", "minus_distance"),
+        traps=traps,
+    )
