@@ -98,6 +98,7 @@ def run_engine(name: str, folder: Path) -> dict[str, dict]:
     return {row: shared | {"measured": measured} for row, measured in result["rows"].items()}
 
 
+NOT_SHOWN = ("annoy",)  # the code of an engine that did not install was not run
 SETS = {"trained64": "trained, 64 bits", "trained16": "trained, 16 bits", "trained20": "trained, 20 bits"}
 
 
@@ -123,7 +124,7 @@ def recall_table(rows: dict[str, dict]) -> str:
     columns = ["engine", "version"]
     for title in SETS.values():
         columns += [f"{title}: all", "distinct"]
-    columns += ["uniform, 64 bits", "fewest rows of 100", "queries short of 100 rows"]
+    columns += ["uniform, 64 bits", "fewest rows of 100", "queries short of 100 rows: 64, 16, 20 bits"]
     lines = []
     for row in rows.values():
         if "not_installed" in row:
@@ -134,9 +135,10 @@ def recall_table(rows: dict[str, dict]) -> str:
         line = [row["title"], versions(row)]
         for name in SETS:
             line += [recall_text(measured[name]["all"]), recall_text(measured[name]["distinct"])]
-        trained = measured["trained64"]["all"]
-        line += [recall_text(measured["uniform64"]["all"]), str(trained["rows_worst"]), str(trained["queries_short"])]
-        lines.append(line)
+        trained = [measured[name]["all"] for name in SETS]
+        short = ", ".join(str(part["queries_short"]) for part in trained)
+        fewest = min(part["rows_worst"] for part in trained)
+        lines.append([*line, recall_text(measured["uniform64"]["all"]), str(fewest), short])
     return markdown_table(columns, lines)
 
 
@@ -185,12 +187,18 @@ def guess_table(rows: dict[str, dict]) -> str:
 
 
 def snippets() -> list[str]:
-    """The lines between `# given` and `# end` of each script, one block of code a script."""
+    """The lines between `# given` and `# end` of each script that ran; an empty line between two functions."""
     parts = []
-    for script in ENGINES.values():
+    for name, script in ENGINES.items():
+        if name in NOT_SHOWN:
+            continue
         source = (SCRIPTS / script.file).read_text(encoding="utf-8")
-        blocks = [block.partition("    # end")[0] for block in source.split("# given\n")[1:]]
-        code = "\n".join(textwrap.dedent(block.partition("\n\n\n")[0]).rstrip() for block in blocks)
+        functions = []
+        for function in source.split("\n\n\n"):
+            blocks = [block.partition("# end")[0] for block in function.split("# given\n")[1:]]
+            code = "".join(textwrap.dedent(block.rstrip() + "\n") for block in blocks)
+            if code:
+                functions.append(code)
         title = source.partition("\n")[0].strip('"')
-        parts.append(f"{title}\n\n```python\n{code}\n```\n")
+        parts.append(f"{title}\n\n```python\n{chr(10).join(functions)}```\n")
     return parts

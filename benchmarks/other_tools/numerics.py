@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.other_tools.files import ROOT, describe_machine, markdown_table, read_results, write_results
+from benchmarks.other_tools.guesses import MOBILENET
 from benchmarks.other_tools.guesses import NUMERICS as EXPECTED
 from relahash_nb.metrics import retrieval_scores
 
@@ -65,63 +66,97 @@ SETTINGS = {
 }
 
 # Rows that came otherwise than `guesses.py` says, after the run whose numbers stand in numerics.json.
+MOBILENET_PICTURES = 256
+MOBILENET_SURPRISES = ("bf16", "bf16_avx2")
 SURPRISES = ("onednn_sse41", "onednn_avx2", "folded", "bf16", "jpeg_95", "draft")
 
 
 def run(options) -> None:
-    """Encodes under each setting and writes `numerics.json`; `--only words` writes the texts again and runs nothing."""
-    if options.only == ["words"]:
-        results = read_results("numerics")
-        for name, row in results["rows"].items():
-            row |= describe(name)
-        write_results("numerics", results)
-        return
+    """Encodes under each setting and writes `numerics.json`.
+
+    `--only embedded` and `--only mobilenet` run one network; `--only words` runs none and writes the texts again.
+    """
+    chosen = options.only or ["embedded", "mobilenet"]
+    results = read_results("numerics") or {}
+    if "embedded" in chosen:
+        images, labels = pictures()
+        codes = encode_all(options.run, images, list(SETTINGS))
+        results["rows"] = {name: compare(name, codes) | scores(name, codes, labels) for name in SETTINGS}
+    if "mobilenet" in chosen:
+        images, _ = pictures()
+        codes = project(encode_all("mobilenet", images[:MOBILENET_PICTURES], ["base", *MOBILENET]))
+        results["mobilenet"] = {name: compare(name, codes) for name in codes}
+    if chosen != ["words"]:
+        results |= {"torch": torch.__version__, "capability": torch.backends.cpu.get_cpu_capability()}
+    for name, row in results["rows"].items():
+        row |= describe(name, EXPECTED, SURPRISES)
+    for name, row in results["mobilenet"].items():
+        row |= describe(name, MOBILENET, MOBILENET_SURPRISES)
+    write_results("numerics", results)
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (7000, 28, 28) and labels of the embedded data set, the queries first."""
+    data = np.load(ROOT / "data" / "fashion_mini.npz")
+    query = data["split"] == 2
+    order = np.concatenate([np.flatnonzero(query), np.flatnonzero(~query)])
+    return data["images"][order], data["labels"][order]
+
+
+def encode_all(run: str, images: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """What `signs` gives for the images under each setting, each in a process of its own."""
     codes = {}
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npz"
-        data = np.load(ROOT / "data" / "fashion_mini.npz")
-        query = data["split"] == 2
-        order = np.concatenate([np.flatnonzero(query), np.flatnonzero(~query)])
-        np.savez(pictures, images=data["images"][order])
-        labels = data["labels"][order]
-        for name, setting in SETTINGS.items():
+        stored = Path(folder) / "pictures.npz"
+        np.savez(stored, images=images)
+        for name in names:
+            setting = SETTINGS[name]
             output = Path(folder) / f"{name}.npy"
             variables = {key: value for key, value in os.environ.items() if key not in (ATEN, ONEDNN)}
-            command = [sys.executable, "-m", "benchmarks.other_tools.signs", options.run, pictures, output]
+            command = [sys.executable, "-m", "benchmarks.other_tools.signs", run, stored, output]
             subprocess.run([*command, *setting.arguments], check=True, env=variables | dict(setting.variables))
             codes[name] = np.load(output)
             print(name, flush=True)
-    rows = {name: compare(name, codes, labels) for name in SETTINGS}
-    write_results(
-        "numerics", {"rows": rows, "torch": torch.__version__, "capability": torch.backends.cpu.get_cpu_capability()}
-    )
+    return codes
 
 
-def describe(name: str) -> dict:
+def project(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """64 random projections of features less the mean that they have in the first setting, in float64."""
+    weights = np.random.default_rng(0).standard_normal((features["base"].shape[1], 64))
+    mean = features["base"].mean(0, dtype=np.float64)
+    return {name: (values.astype(np.float64) - mean) @ weights for name, values in features.items()}
+
+
+def describe(name: str, guesses: dict[str, str], surprises: tuple[str, ...]) -> dict:
     """The texts of a row: what it is, what was expected, and whether it came otherwise (None: nobody guessed)."""
-    expected = EXPECTED.get(name)
-    surprise = None if expected is None else name in SURPRISES
+    expected = guesses.get(name)
+    surprise = None if expected is None else name in surprises
     return {"label": SETTINGS[name].label, "expected": expected, "surprise": surprise}
 
 
-def compare(name: str, codes: dict[str, np.ndarray], labels: np.ndarray) -> dict:
-    """Bits and pictures that differ, whether a picture finds itself, and the scores."""
+def compare(name: str, codes: dict[str, np.ndarray]) -> dict:
+    """Bits and pictures that differ, and whether a picture finds itself."""
     beside = codes[SETTINGS[name].beside]
     differ = (codes[name] >= 0) != (beside >= 0)
+    return {
+        "bits": int(differ.sum()),
+        "share": float(differ.mean()),
+        "pictures": float(differ.any(1).mean()),
+        "most": int(differ.sum(1).max()),
+        "largest_change": float(np.abs(codes[name] - beside).max() / beside.std()),  # in standard deviations
+        "lost": self_misses(codes[name] >= 0, beside >= 0),
+    }
+
+
+def scores(name: str, codes: dict[str, np.ndarray], labels: np.ndarray) -> dict:
+    """Mean average precision: queries and database under a setting, and the queries alone."""
+    beside = codes[SETTINGS[name].beside]
     targets = torch.from_numpy(np.eye(10, dtype=np.uint8)[labels])
     database = torch.from_numpy(beside[QUERIES:])
     both = torch.from_numpy(codes[name])
     scored = retrieval_scores(both[:QUERIES], both[QUERIES:], targets[:QUERIES], targets[QUERIES:])
     mixed = retrieval_scores(both[:QUERIES], database, targets[:QUERIES], targets[QUERIES:])
     return {
-        **describe(name),
-        "bits": int(differ.sum()),
-        "share": float(differ.mean()),
-        "pictures": float(differ.any(1).mean()),
-        "most": int(differ.sum(1).max()),
-        "largest_change": float(np.abs(codes[name] - beside).max()),
-        "flipped_magnitude": float(np.abs(beside)[differ].max()) if differ.any() else 0.0,
-        "lost": self_misses(codes[name][QUERIES:] >= 0, beside[QUERIES:] >= 0),
         "mean_average_precision": float(scored.mean_average_precision),
         "queries_alone": float(mixed.mean_average_precision),
     }
@@ -142,25 +177,50 @@ def self_misses(asked: np.ndarray, stored: np.ndarray) -> dict[str, float]:
 
 def markdown(results: dict) -> str:
     """The block of the page."""
-    columns = ["what changes", "bits that differ", "pictures changed", "most bits of a picture", "largest change of z"]
-    columns += ["a picture is not its own nearest", "mAP, both anew", "mAP, queries anew", "expected", "surprise"]
+    columns = [
+        "what changes",
+        "bits that differ",
+        "pictures changed",
+        "most bits of a picture",
+        "largest change of z, in deviations",
+    ]
+    columns += ["a picture is not its own nearest"]
+    guess = ["expected", "surprise"]
     rows = []
     for name in SETTINGS:
         row = results["rows"][name]
-        surprise = {None: "–", True: "**yes**", False: "no"}[row["surprise"]]
-        rows.append(
-            [
-                row["label"],
-                f"{row['bits']:,} ({100 * row['share']:.4f} %)" if row["bits"] else "0",
-                f"{100 * row['pictures']:.2f} %" if row["bits"] else "0",
-                str(row["most"]),
-                f"{row['largest_change']:.1e}" if row["largest_change"] else "0",
-                f"{100 * row['lost']['not nearest']:.2f} %" if row["bits"] else "0",
-                f"{row['mean_average_precision']:.6f}",
-                f"{row['queries_alone']:.6f}",
-                row["expected"] or "–",
-                surprise,
-            ]
-        )
+        maps = [f"{row['mean_average_precision']:.6f}", f"{row['queries_alone']:.6f}"]
+        rows.append([*change_cells(row), *maps, *guess_cells(row)])
+    embedded = markdown_table([*columns, "mAP, both anew", "mAP, queries anew", *guess], rows)
+    ordered = [results["mobilenet"][name] for name in SETTINGS if name in results["mobilenet"]]
+    untrained = [[*change_cells(row), *guess_cells(row)] for row in ordered]
     machine = f"{describe_machine(results)}; torch {results['torch']}, {results['capability']}"
-    return f"{markdown_table(columns, rows)}\n{machine}, `python -m benchmarks other_tools numerics`.\n"
+    return (
+        f"{embedded}\nMobileNetV3-small **without weights**, at 224 pixels: 64 random projections of its features less "
+        f"their mean, {MOBILENET_PICTURES} pictures, {64 * MOBILENET_PICTURES:,} bits.\n\n"
+        f"{markdown_table([*columns, *guess], untrained)}\n{machine}, `python -m benchmarks other_tools numerics`.\n"
+    )
+
+
+def change_cells(row: dict) -> list[str]:
+    """What a setting does to the bits."""
+    if not row["bits"]:
+        return [row["label"], "0", "0", "0", change_text(row), "0"]
+    return [
+        row["label"],
+        f"{row['bits']:,} ({100 * row['share']:.4f} %)",
+        f"{100 * row['pictures']:.2f} %",
+        str(row["most"]),
+        change_text(row),
+        f"{100 * row['lost']['not nearest']:.2f} %",
+    ]
+
+
+def change_text(row: dict) -> str:
+    """The largest change of a number before the sign, in standard deviations of all of them."""
+    return f"{row['largest_change']:.1e}" if row["largest_change"] else "0"
+
+
+def guess_cells(row: dict) -> list[str]:
+    """What was expected, and whether it came otherwise."""
+    return [row["expected"] or "–", {None: "–", True: "**yes**", False: "no"}[row["surprise"]]]

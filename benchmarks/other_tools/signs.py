@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.io import decode_jpeg
+from torchvision.models import mobilenet_v3_small
 from torchvision.transforms.v2 import functional as transforms
 
 from relahash_nb.models import HashModel
@@ -22,9 +23,22 @@ from relahash_nb.models import HashModel
 ENLARGED = 448  # pixels a side of the stored photographs; an eighth of it, which a draft may take, is 56
 
 
+class MobileNet(torch.nn.Module):
+    """MobileNetV3-small with weights drawn from seed 0: images (B, 3, S, S) from 0 to 1 to features (B, 576)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = mobilenet_v3_small(weights=None).features.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        enlarged = torch.nn.functional.interpolate(images, size=(224, 224), mode="bilinear")
+        return self.backbone((enlarged - 0.5) / 0.25).mean((2, 3))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("run")
+    parser.add_argument("run", help="a run's folder, or mobilenet: features of the network without weights")
     parser.add_argument("pictures", help="an .npz with `images`, uint8 (N, S, S)")
     parser.add_argument("output")
     parser.add_argument("--threads", type=int, default=1)
@@ -37,14 +51,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.mkldnn.enabled = not options.no_onednn
-    model = HashModel.load(options.run)
+    model = MobileNet() if options.run == "mobilenet" else HashModel.load(options.run)
     if options.folded:
         fold(model)
     images = DECODERS[options.decode](np.load(options.pictures)["images"])
     np.save(options.output, encode(model, images, options))
 
 
-def encode(model: HashModel, images: np.ndarray, options) -> np.ndarray:
+def encode(model: torch.nn.Module, images: np.ndarray, options) -> np.ndarray:
     """Codes (N, K) float32, before the sign, of grey images uint8 (N, S, S)."""
     if options.precision == "fp64":
         model.double()
@@ -62,7 +76,7 @@ def encode(model: HashModel, images: np.ndarray, options) -> np.ndarray:
     return torch.cat(codes).numpy()
 
 
-def fold(model: HashModel) -> None:
+def fold(model: torch.nn.Module) -> None:
     """Multiplies each batch norm of the backbone into the convolution before it."""
     modules = list(model.backbone.named_modules())
     for (name, first), (norm_name, second) in itertools.pairwise(modules):

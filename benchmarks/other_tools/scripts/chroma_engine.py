@@ -18,9 +18,9 @@ def chroma(codes, queries, bits, k):
     # given
     for start in range(0, len(rows), 5000):
         collection.add(ids=names[start : start + 5000], embeddings=rows[start : start + 5000])
-    # end
     asked = np.unpackbits(queries, axis=1)[:, :bits].astype(np.float32)
     found = collection.query(query_embeddings=asked, n_results=k, include=["distances"])
+    # end
     return [[int(name) for name in row] for row in found["ids"]], found["distances"]
 
 

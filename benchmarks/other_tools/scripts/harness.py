@@ -8,6 +8,7 @@ in numbers below 0, where the engine found fewer than k.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def measure(ids, distances, truth: np.ndarray, k: int) -> dict:
 
 def short_error(error: BaseException) -> str:
     """An exception in one line."""
-    text = " ".join(str(error).split())
+    text = re.sub(r" at /\S*", "", " ".join(str(error).split()))  # where the library's authors compiled it
     return f"{type(error).__name__}: {text[:160]}"
 
 

@@ -13,11 +13,9 @@ def fill(folder, codes, bits):
     # given
     schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("code", DataType.BINARY_VECTOR, dim=bits)
-    # end
     index = client.prepare_index_params()
     index.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
     client.create_collection("codes", schema=schema, index_params=index)
-    # given
     client.insert("codes", [{"id": number, "code": code.tobytes()} for number, code in enumerate(codes)])
     # end
     return client

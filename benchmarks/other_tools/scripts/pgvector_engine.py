@@ -46,22 +46,22 @@ def pgvector(codes, queries, bits, k):
         return search(connection, queries, bits, k)
 
 
-def pgvector_hnsw(codes, queries, bits, k, *settings):
+def pgvector_hnsw(codes, queries, bits, k, iterative=False):
     with connect() as connection:
         fill(connection, codes, bits)
         # given
         connection.execute("CREATE INDEX ON codes USING hnsw (code bit_hamming_ops)")
         # end
         connection.execute("SET enable_seqscan = off")
-        for setting in settings:
-            connection.execute(setting)
+        if iterative:
+            # given
+            connection.execute("SET hnsw.iterative_scan = strict_order")  # the row "iterative scan" alone
+            # end
         return search(connection, queries, bits, k)
 
 
 def pgvector_iterative(codes, queries, bits, k):
-    # given
-    return pgvector_hnsw(codes, queries, bits, k, "SET hnsw.iterative_scan = strict_order")
-    # end
+    return pgvector_hnsw(codes, queries, bits, k, iterative=True)
 
 
 def traps(sets):

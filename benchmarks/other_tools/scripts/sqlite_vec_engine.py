@@ -13,14 +13,6 @@ def connect():
     return database
 
 
-def search(database, queries, k):
-    # given
-    question = "SELECT rowid, distance FROM codes WHERE code MATCH vec_bit(?) AND k = ? ORDER BY distance"
-    answers = [database.execute(question, (query.tobytes(), k)).fetchall() for query in queries]
-    # end
-    return [[row[0] for row in rows] for rows in answers], [[row[1] for row in rows] for rows in answers]
-
-
 def sqlite_vec_bits(codes, queries, bits, k):
     database = connect()
     # given
@@ -29,6 +21,14 @@ def sqlite_vec_bits(codes, queries, bits, k):
     database.executemany("INSERT INTO codes(rowid, code) VALUES (?, vec_bit(?))", rows)
     # end
     return search(database, queries, k)
+
+
+def search(database, queries, k):
+    # given
+    question = "SELECT rowid, distance FROM codes WHERE code MATCH vec_bit(?) AND k = ? ORDER BY distance"
+    answers = [database.execute(question, (query.tobytes(), k)).fetchall() for query in queries]
+    # end
+    return [[row[0] for row in rows] for rows in answers], [[row[1] for row in rows] for rows in answers]
 
 
 def traps(sets):
