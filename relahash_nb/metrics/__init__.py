@@ -6,6 +6,7 @@ Arguments are PyTorch tensors on any device or NumPy arrays; what comes back are
 
 from relahash_nb.metrics.codes import binarize, hamming_distances, pack, unpack
 from relahash_nb.metrics.histograms import distance_histograms
+from relahash_nb.metrics.rankings import Ranking, as_ranking
 from relahash_nb.metrics.retrieval import RetrievalScores, retrieval_confusion, retrieval_scores
 from relahash_nb.metrics.statistics import (
     ClassDistances,
