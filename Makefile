@@ -46,9 +46,11 @@ lint: $(VENV)/.dev            ## style, complexity and types, and whether what i
 	  { echo "above a complexity of 10, by radon:"; echo "$$complex"; exit 1; }
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python tools/generate.py --check
+	$(VENV)/bin/python -m benchmarks other_tools page --check
 
 generate: $(VENV)/.dev        ## write parameters, badges and tables into notebooks and README
 	$(VENV)/bin/python tools/generate.py
+	$(VENV)/bin/python -m benchmarks other_tools page
 
 gallery: $(VENV)/.dev         ## the study's notebooks as pages in docs/gallery/, from results/
 	$(VENV)/bin/python tools/gallery.py

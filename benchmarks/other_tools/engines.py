@@ -188,9 +188,7 @@ def guess_table(rows: dict[str, dict]) -> str:
 def snippets() -> list[str]:
     """The lines between `# given` and `# end` of each script that ran; an empty line between two functions."""
     parts = []
-    for name, script in ENGINES.items():
-        if name in NOT_SHOWN:
-            continue
+    for script in ENGINES.values():
         source = (SCRIPTS / script.file).read_text(encoding="utf-8")
         functions = []
         for function in source.split("\n\n\n"):

@@ -1,4 +1,4 @@
-"""Virtual environments for outside tools: each is made once in a folder, with pinned versions; none is the package's."""
+"""Virtual environments for outside tools: each is made once in a folder, with pinned versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def environment(folder: Path, name: str, requirements: tuple[str, ...]) -> Path:
     if done.exists() and done.read_text(encoding="utf-8").split() == list(requirements):
         return python
     subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--no-binary", FROM_SOURCE, *requirements]
+    command = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
+    command += ["--no-binary", FROM_SOURCE, *requirements]
     installed = subprocess.run(command, capture_output=True, text=True)
     if installed.returncode:
         errors = [line for line in installed.stderr.splitlines() if line.startswith("ERROR")]

@@ -1,7 +1,7 @@
 """Usearch: its HNSW over packed bits, and its exact search."""
 
 import numpy as np
-from harness import attempt, hamming, main
+from harness import main
 from usearch.index import Index
 
 
