@@ -24,10 +24,11 @@ def python_blocks(page):
 
 
 OWN = "docs/extend.md"  # whose blocks are one module
+OTHER_TOOLS = "docs/other-tools.md"  # whose blocks need outside tools; test_other_tools and test_rankings run them
 BLOCKS = [
     pytest.param(page, block, id=page, marks=[pytest.mark.slow] if "execute_notebook" in block else [])
     for page in PAGES
-    if page != OWN
+    if page not in (OWN, OTHER_TOOLS)
     for block in python_blocks(page)
 ]
 
