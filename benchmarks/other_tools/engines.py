@@ -14,7 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.other_tools.environments import InstallError, environment, run_script
-from benchmarks.other_tools.files import RESULTS, describe_machine, markdown_table, read_results, write_results
+from benchmarks.other_tools.files import (
+    RESULTS,
+    describe_machine,
+    guess_table,
+    markdown_table,
+    read_results,
+    write_results,
+)
 from benchmarks.other_tools.guesses import ENGINES as EXPECTED
 from benchmarks.other_tools.words import ENGINES as WORDS
 
@@ -110,7 +117,7 @@ def markdown(results: dict) -> str:
         "### Forms, and what goes wrong silently\n",
         form_table(rows),
         "### Guesses, and what to do\n",
-        guess_table(rows),
+        guess_table("engine", rows),
         "### What is given to each\n",
         *snippets(),
         describe_machine(results) + ", `python -m benchmarks other_tools engines`.\n",
@@ -172,16 +179,6 @@ def form_table(rows: dict[str, dict]) -> str:
         else:
             repeated = "other ids"
         lines.append([*line, repeated, row["silent"]])
-    return markdown_table(columns, lines)
-
-
-def guess_table(rows: dict[str, dict]) -> str:
-    """What was expected, what came, and what a user does about it."""
-    columns = ["engine", "expected", "observed", "surprise", "what to do"]
-    lines = []
-    for row in rows.values():
-        surprise = "**yes**" if row["surprise"] else "no"
-        lines.append([row["title"], row["expected"], row["observed"], surprise, row["advice"]])
     return markdown_table(columns, lines)
 
 

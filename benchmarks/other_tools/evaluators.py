@@ -17,7 +17,15 @@ from benchmarks.other_tools.environments import InstallError, environment, run_s
 from benchmarks.other_tools.evaluator_examples import EXAMPLES, START
 from benchmarks.other_tools.evaluator_guesses import EVALUATORS as EXPECTED
 from benchmarks.other_tools.evaluator_words import EVALUATORS as WORDS
-from benchmarks.other_tools.files import RESULTS, ROOT, describe_machine, markdown_table, read_results, write_results
+from benchmarks.other_tools.files import (
+    RESULTS,
+    ROOT,
+    describe_machine,
+    guess_table,
+    markdown_table,
+    read_results,
+    write_results,
+)
 from relahash_nb.metrics import as_ranking, average_precision, distance_histograms, unpack
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -244,7 +252,7 @@ def markdown(results: dict) -> str:
         "### Order of ties, and other forms of the same ranking\n",
         form_table(rows),
         "### Guesses, and what to do\n",
-        guess_table(rows),
+        guess_table("evaluator", rows),
         "### A ranking for each of them\n",
         "`as_ranking` gives similarities above 0 and ids that sort. Without ties all agree with the value worked out "
         "by hand, (1 + 2/3 + 3/5) / 3. Each block below was run where its evaluator is installed.\n",
@@ -347,16 +355,6 @@ def form_table(rows: dict[str, dict]) -> str:
             change = given[variant] - given["all"]["map"]
             line.append("the same" if abs(change) < 1e-6 else f"{given[variant]:.4f} ({points(change)})")
         lines.append(line)
-    return markdown_table(columns, lines)
-
-
-def guess_table(rows: dict[str, dict]) -> str:
-    """What was expected, what came, and what a user does about it."""
-    columns = ["evaluator", "expected", "observed", "surprise", "what to do"]
-    lines = []
-    for row in rows.values():
-        surprise = "**yes**" if row["surprise"] else "no"
-        lines.append([row["title"], row["expected"], row["observed"], surprise, row["advice"]])
     return markdown_table(columns, lines)
 
 

@@ -40,6 +40,16 @@ def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+def guess_table(kind: str, rows: dict[str, dict]) -> str:
+    """What was expected of each engine or evaluator, what came, and what a user does about it."""
+    columns = [kind, "expected", "observed", "surprise", "what to do"]
+    lines = []
+    for row in rows.values():
+        surprise = "**yes**" if row["surprise"] else "no"
+        lines.append([row["title"], row["expected"], row["observed"], surprise, row["advice"]])
+    return markdown_table(columns, lines)
+
+
 def describe_machine(results: dict) -> str:
     """Hardware, Python and date of a part's run, in one line."""
     machine = results["machine"]
