@@ -1,6 +1,7 @@
 """`relahash …`: the command line, read from the fields of `RunConfig`."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data are
     wrong and nothing was begun; 130 where it was interrupted.
     """
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log is read while the run goes on
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("--help", "-h"):
         print(HELP)
@@ -268,8 +270,7 @@ def sweep(arguments: Sequence[str]) -> int:
     from relahash_nb.sweep import plan
     from relahash_nb.sweep import sweep as run_all
 
-    if options.direct and (options.workers or options.scheduler or options.minutes or options.jobs):
-        raise ValueError("direct: given beside jobs, workers, scheduler or minutes, which are of notebooks")
+    check_ways(options)
     configs = read_configs(options.file, given)
     if options.tuned:
         configs = take_tuned(configs, options.tuned)
@@ -281,6 +282,15 @@ def sweep(arguments: Sequence[str]) -> int:
     outcomes = run_all(configs, options.jobs, *cluster, options.minutes, notebooks=not options.direct)
     print_outcomes(configs, outcomes, with_notebooks=not options.direct)
     return 1 if any(outcome.run is None for outcome in outcomes) else 0
+
+
+def check_ways(options: SweepOptions) -> None:
+    """Refuses options for several ways to execute the runs, of which a sweep has one."""
+    ways = [name for name in ("direct", "jobs", "workers", "scheduler") if getattr(options, name)]
+    if len(ways) > 1:
+        raise ValueError(f"{ways[0]}: given beside {', '.join(ways[1:])}; allowed: one of them")
+    if options.direct and options.minutes:
+        raise ValueError("direct: given beside minutes, which are of a notebook's cells")
 
 
 def read_configs(file: str | None, given: dict[str, list[Any]]) -> list[RunConfig]:

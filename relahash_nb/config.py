@@ -16,14 +16,6 @@ from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES, loss_de
 
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
-DATASET_NAMES = ("fashion_mini", *TORCHVISION_DATASETS, *ROOT_DATASETS)
-LOSS_NAMES = (
-    *("relahash", "orthohash", "orthohash_arc", "cross_entropy", "csq", "dpn"),
-    *("greedyhash", "hashnet", "dpsh", "dtsh", "jmlh", "sdh_c", "bihalf", "dch", "average_precision"),
-)
-BASELINE_NAMES = ("lsh", "pcah", "itq", "class_index", "random")  # in place of a loss, without training
-CENTROID_NAMES = ("max_hamming", "semantic", "hadamard", "bernoulli", "normal", "uniform")
-BACKBONE_NAMES = ("alexnet", "small_cnn")
 
 RECIPES: dict[str, dict[str, Any]] = {
     # The published command line, with its β 8. The authors' Colab run (β 50, 64 bits, CIFAR-10, 4.08 h on a T4) has
@@ -258,11 +250,12 @@ class RunConfig(Options):
     def command(self) -> str:
         """The command line that repeats the run, such as `relahash train --bits 32 --seed 1`.
 
-        More than one thread is always named: on another machine the default may be another number.
+        Threads are named but where one is the default: all cores are another number on another machine.
         """
         bare = RunConfig(dataset=self.dataset, loss=self.loss)
         defaults = bare.replace(recipe=self.recipe).to_dict()
-        defaults |= {"recipe": bare.recipe, "threads": 1, "checkpoint_minutes": self.checkpoint_minutes}
+        defaults |= {"recipe": bare.recipe, "checkpoint_minutes": self.checkpoint_minutes}
+        defaults["threads"] = 1 if self.replace(threads=None).threads == 1 else None
         defaults |= {name: RunConfig.model_fields[name].default for name in ("dataset", "loss")}
         words = ["relahash", "train"]
         for name, value in self.to_dict().items():

@@ -35,15 +35,19 @@ class Kernels:
         self.are_stopped = False
 
     def manager_class(self) -> type:
-        """A class of kernel managers, each of which is listed here when it is made."""
+        """A class of kernel managers: each is listed here, and starts no kernel once all are stopped."""
         from jupyter_client.manager import AsyncKernelManager
 
-        managers = self.managers
+        kernels = self
 
         class ListedKernelManager(AsyncKernelManager):
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                managers.append(self)
+            async def start_kernel(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
+                if kernels.are_stopped:
+                    raise RuntimeError("stopped")
+                kernels.managers.append(self)
+                await super().start_kernel(*arguments, **options)
+                if kernels.are_stopped:  # in the meantime
+                    kernels.stop()
 
         return ListedKernelManager
 
@@ -181,7 +185,7 @@ def execute_notebook(
         RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
     """
     import papermill  # a second of imports that a help text need not wait for
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
     prepare_kernels(shows_progress=output is not None and output.isatty())
@@ -204,8 +208,9 @@ def execute_notebook(
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
         reason = f"{error.ename}: {error.evalue}"
-    except DeadKernelError:
-        reason = "the kernel died; it may have been killed for the memory it took"
+    except RuntimeError as error:  # nbclient's DeadKernelError, or the kernel did not start
+        said = str(error).partition("\n")[0]
+        reason = f"the kernel died ({said}); it may have been killed for the memory it took"
     except CellTimeoutError:
         reason = f"a cell took longer than {minutes:g} minutes"
     except OSError as error:  # the notebook cannot be written

@@ -85,9 +85,8 @@ class Options(BaseModel):
         if name not in cls.model_fields:
             hint = did_you_mean(name, cls.model_fields) or f" (allowed: {', '.join(cls.model_fields)})"
             return f"{name}: no such parameter{hint}"
-        allowed = cls.describe_allowed(name)
-        hint = did_you_mean(str(value), re.findall(r"[a-z]\w+", allowed))
-        return f"{name}: {value!r} given; allowed: {allowed}{hint}"
+        hint = did_you_mean(str(value), _choices(cls.schema_of(name)))
+        return f"{name}: {value!r} given; allowed: {cls.describe_allowed(name)}{hint}"
 
     @classmethod
     def check_value(cls, name: str, value: Any) -> None:
@@ -135,7 +134,7 @@ class Options(BaseModel):
             return None
         annotation: Any = cls.model_fields[name].annotation
         if annotation is bool:
-            return {"True": True, "False": False}.get(text, text)
+            return {"true": True, "false": False}.get(text.lower(), text)
         try:
             if text.startswith("{") and not _is_text(annotation):
                 return json.loads(text)
@@ -146,6 +145,12 @@ class Options(BaseModel):
 
 def _is_text(annotation: Any) -> bool:
     return str in (annotation, *typing.get_args(annotation))
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    """The names that a JSON schema allows; none where it allows numbers or any text."""
+    parts = schema.get("anyOf", [schema])
+    return [choice for part in parts for choice in (*part.get("enum", ()), *part.get("names", ()))]
 
 
 def _describe(schema: Mapping[str, Any]) -> str:

@@ -161,7 +161,9 @@ def run_on_cluster(
     arguments = {key: (config.given, minutes) for key, config in by_key.items()}
     for future in on_cluster(attempt_on_worker, arguments, workers, scheduler):
         config = by_key[future.key]
-        yield Outcome(config, find_run(config), str(future.exception() or ""))
+        run = find_run(config)
+        missing = "" if run else f"no run.json in {run_folder(config)}: do the workers share this folder?"
+        yield Outcome(config, run, str(future.exception() or missing))
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
@@ -256,16 +258,18 @@ def train_here(config: RunConfig) -> Run:
         with timed(seconds, "data"):
             data, fixed = load_shared(config)
         lock = lock_run(config, data)
-        model = models.build_model(config)
-        centroids = features.class_centroids(model, data, config, fixed)
-        loss = losses.build_loss(config, centroids)
-        history = training.fit(model, loss, data, config, fixed, centroids)
-        with timed(seconds, "encoding"):
-            codes = training.encode_splits(model, data, config, fixed)
-        with timed(seconds, "scoring"):
-            scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
-        folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds))
-        lock.release()
+        try:
+            model = models.build_model(config)
+            centroids = features.class_centroids(model, data, config, fixed)
+            loss = losses.build_loss(config, centroids)
+            history = training.fit(model, loss, data, config, fixed, centroids)
+            with timed(seconds, "encoding"):
+                codes = training.encode_splits(model, data, config, fixed)
+            with timed(seconds, "scoring"):
+                scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
+            folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds))
+        finally:
+            lock.release()
         return load_run(folder)
     except (ValueError, FloatingPointError) as error:
         raise RunFailed(str(error)) from None

@@ -216,10 +216,6 @@ def test_a_head_is_drawn_from_the_seed_alone_and_trained_and_saved():
 # Options
 
 
-def test_names_in_config_are_the_registry_s():
-    assert set(LOSSES) == set(LOSSES)
-
-
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_tuner_can_build_the_loss_at_both_ends_of_every_range(name):
     ranges = find_loss(name).SEARCH

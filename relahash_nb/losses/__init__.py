@@ -71,9 +71,10 @@ def loss_options(config: RunConfig) -> dict[str, Any]:
         if value is not None:
             options[name] = value
     function = find_loss(config.loss)
-    allowed = [*registry.default_options(function)]
-    if config.loss not in BASELINES:
-        allowed.append("batch_norm")
+    parameters = [*inspect.signature(function).parameters]
+    allowed = [*parameters[1:], "batch_norm"]  # after the centroids
+    if config.loss in BASELINES:
+        allowed = parameters[4:]  # after features, targets, bits and generator
     for name, value in options.items():
         if name not in allowed and not _takes_any(function):
             listed = ", ".join(allowed) or "none"

@@ -83,6 +83,6 @@ class RelaHashLoss(HashLoss):
         norm = torch.linalg.matrix_norm(codes - mean)  # ‖Z − μ‖_F, a scalar
         if self.reference_batch_size is not None:
             norm = norm * (self.reference_batch_size / len(codes)) ** 0.5
-        # A batch of equal codes has the norm 0; the smallest positive number changes no other batch.
+        # Codes that are all equal, or so small that their squares are 0, have the norm 0.
         norm = norm.clamp_min(torch.finfo(codes.dtype).tiny)
         return (codes - mean) / norm

@@ -117,14 +117,13 @@ class Trainer:
         model.to(self.device).to(memory_format=torch.channels_last)
         loss.to(self.device)
         self.data = data.to(self.device)
-        self.features = features
+        self.features: Tensor | None = None  # (M, F) of the pool, where the backbone is fixed
         self.train_features: Tensor | None = None  # (N, F)
         if not config.finetune:
-            if features is None:
-                self.features = features = pool_features(model, data, config)
-            self.train_features = features[data.train.indices].to(self.device).float()
+            self.features = pool_features(model, data, config) if features is None else features
+            self.train_features = self.features[data.train.indices].to(self.device).float()
         if centroids is None:
-            centroids = class_centroids(model, data, config, features)
+            centroids = class_centroids(model, data, config, self.features)
         self.centroids = centroids.to(self.device)
         self.optimizer = make_optimizer(model, loss, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
