@@ -343,3 +343,19 @@ def test_shapes_that_do_not_fit_the_centroids_are_refused(name, tensor, codes_sh
     with pytest.raises(ValueError) as error:
         loss(torch.ones(codes_shape), torch.ones(targets_shape))
     assert_names(error, tensor)
+
+
+def test_an_option_of_one_s_own_loss_needs_no_default(toy_module):
+    toy_module(
+        """
+from torch import nn
+
+
+class Pull(nn.Module):
+    def __init__(self, centroids, strength):
+        super().__init__()
+        self.strength = strength
+"""
+    )
+    config = RunConfig(loss="own:Pull", loss_options={"strength": 2})
+    assert build_loss(config, torch.ones(3, 64)).strength == 2

@@ -1,6 +1,7 @@
 """The notebooks as files, and as papermill executes them: each of 00, 01, 02, 03 and 05 once."""
 
 import ast
+import asyncio
 import itertools
 import json
 import re
@@ -177,3 +178,11 @@ def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results
     assert f"4 runs in {tiny_results / 'runs'}" in printed("out.ipynb")
     assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text()
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+def test_a_kernel_that_would_start_after_all_were_stopped_does_not():
+    kernels = notebooks.Kernels()
+    manager = kernels.manager_class()(kernel_name="python3")
+    kernels.stop()
+    with pytest.raises(RuntimeError):
+        asyncio.run(manager.start_kernel())

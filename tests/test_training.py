@@ -368,3 +368,9 @@ def test_kept_weights_give_the_run_s_own_codes(backbone, data, tmp_path):
     codes, _ = encode(trainer.model, data.query)
     again, _ = encode(HashModel.load(tmp_path), data.query)
     assert torch.equal(again, codes)
+
+
+def test_features_of_a_fixed_backbone_do_not_count_where_it_is_trained(data):
+    stale = torch.zeros(len(data.pool.ids), 64)
+    trainer = make_trainer(data, RunConfig(**QUICK), features=stale)
+    assert trainer.features is None
