@@ -41,6 +41,8 @@ class Kernels:
         kernels = self
 
         class ListedKernelManager(AsyncKernelManager):
+            """A manager that `kernels` knows of before its kernel is there."""
+
             async def start_kernel(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
                 if kernels.are_stopped:
                     raise RuntimeError("stopped")

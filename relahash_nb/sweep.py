@@ -225,7 +225,7 @@ def execute(
     folder = run_folder(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock_file(folder / ".sweep.lock"):
+        with lock_file(folder / ".sweep.lock"):  # `attempt` holds it already; `relahash train` does not
             try:
                 parameters = split_parameters(NOTEBOOK, config.given)
                 execute_notebook(NOTEBOOK, folder / NOTEBOOK, parameters, output, minutes, kernels)

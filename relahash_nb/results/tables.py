@@ -73,7 +73,7 @@ def describe_setting(config: RunConfig) -> dict[str, Any]:
 
 def run_command(run: Run) -> str:
     """The command line that repeats a run, with the default folders."""
-    threads = run.report.hardware.threads  # of an older run, whose config does not say it
+    threads = run.report.hardware.threads  # an older run's config does not say it
     return run.config.replace(data_dir="data", results_dir="results", threads=threads).command
 
 
@@ -235,7 +235,7 @@ def report(results_dir: Path | str = "results", format: str = "markdown", **filt
         ValueError: A filter names no field, the format is unknown, or no run is left.
     """
     runs = load_runs(results_dir)
-    if not runs.empty:
+    if not runs.empty:  # distinct first: what a search chose is then missing, and no filter matches it
         runs = matching(distinct(summarize(runs)), filters)
     if runs.empty:
         place = (project_path(results_dir) / "runs").absolute()
