@@ -2,6 +2,8 @@
 
 import ast
 import asyncio
+import importlib
+import inspect
 import itertools
 import json
 import re
@@ -57,6 +59,24 @@ def test_a_notebook_is_committed_without_outputs_and_in_short_cells(path):
         lines = cell.source.splitlines()
         assert len(lines) <= 15 and not [line for line in lines if len(line) > 88], cell.source
         assert not [line for line in lines if line.startswith("class ")], cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_each_name_that_a_notebook_takes_from_the_package_exists(path):
+    source = "\n".join(cell.source for cell in code_cells(path))
+    tree = ast.parse(re.sub(r"^( *)%.*", r"\1pass", source, flags=re.MULTILINE))
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(("relahash_nb", "relahash_search")):
+            for name in [alias.name for alias in node.names]:
+                package = importlib.import_module(node.module)
+                found = getattr(package, name, None) or importlib.import_module(f"{node.module}.{name}")
+                if inspect.ismodule(found):
+                    modules[name] = found
+    assert modules
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
