@@ -4,7 +4,7 @@
     python -m study.dividend                     # EfficientNet-Lite0; goes on where it was stopped
     python -m study.dividend --network lite2
 
-A hash layer is trained on fixed features of half the classes of miniImageNet. Then the queries' classes leave the
+A hash layer is trained on fixed features of 52 of the 100 classes of miniImageNet. Then the queries' classes leave the
 training set (the share of unseen classes in the database goes from 0 to 1), and the training images leave the database
 (from 55 to 0 percent of the images of a seen class). Each score stands beside that of the float features, by the
 cosine, in the same database. `study.class_splits` says how the databases are made, `study.dividend_methods` what is
@@ -12,13 +12,15 @@ compared.
 
 Each loss is tuned for each of four targets (`TARGETS`), by the same number of random trials, the first of them its
 defaults; a trial is one training, scored for all four. The search sees the training images of the seen classes of a
-split of its own, a part of whose classes plays "unseen"; the five splits that are measured choose nothing.
+split of its own, a part of whose classes plays "unseen"; the five splits that are measured choose nothing. Methods
+without labels learn from the same images, though they could take those of all classes.
 
-Related work: with one protocol each, seen or unseen classes, and without tuning for the target, "An Empirical Study on
-Training Paradigms for Deep Supervised Hashing" (IJCV; DSH_Analysis) finds pointwise losses better on seen and pairwise
-ones on unseen classes. "Projection and Quantisation … to the RAG Era" (arXiv 2510.04127; BitBudget) has supervised
-8-byte codes above the floats. Sablayrolles et al. (ICASSP 2017) show that the index of the predicted class does as well
-on seen classes. RaBitQ: arXiv 2405.12497. Hashing-Baseline: arXiv 2509.14427.
+Related work. "An Empirical Study on Training Paradigms for Deep Supervised Hashing" (IJCV; DSH_Analysis) compares 17
+methods on seen and unseen classes and finds pointwise losses better on seen, pairwise ones on unseen classes; here each
+loss is tuned for each target, and the share of unseen classes varies. "Projection and Quantisation … to the RAG Era"
+(arXiv 2510.04127; BitBudget) finds that with labels a code of 8 bytes more than doubles the quality of the floats.
+Sablayrolles et al. (ICASSP 2017) ask of supervised codes to be better than the index of the predicted class,
+`class_index` here. RaBitQ: arXiv 2405.12497. Hashing-Baseline: arXiv 2509.14427.
 
 Trials and scores of each class go to `results/dividend/`, the table to `docs/results/dividend.csv`, and what was
 chosen, with versions and hardware, to `docs/results/dividend.json`.
@@ -29,7 +31,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -87,8 +89,7 @@ def main() -> None:
     options = parser.parse_args()
     study = Dividend(options.network, options.root, options.trials)
     if options.plan:
-        for method in options.methods:
-            print(study.describe(method))
+        print_plan(study, options.methods)
         return
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
@@ -98,6 +99,14 @@ def main() -> None:
         study.search(method)
         study.measure(method)
         study.publish()
+
+
+def print_plan(study: Dividend, methods: Sequence[str]) -> None:
+    """Print what is left to do for each method, and in all."""
+    left = {method: study.left(method) for method in methods}
+    trials, runs = np.sum(list(left.values()), axis=0)
+    for name, counts in [*left.items(), ("in all", (trials, runs))]:
+        print(f"{name}: {counts[0]} trials, {counts[1]} runs")
 
 
 def all_methods() -> list[str]:
@@ -200,15 +209,17 @@ class Dividend:
         by_name = {run.name: run for runs in self.runs(method).values() for run in runs}
         return [run for run in by_name.values() if not self.run_path(run).exists()]
 
-    def describe(self, method: str) -> str:
-        """A line on what is left to do for a method."""
+    def left(self, method: str) -> tuple[int, int]:
+        """How many trials and runs of a method are missing; before the search is done, the runs are the most there are.
+
+        Targets that choose the same values share their runs.
+        """
         if method in BASELINES:
-            return f"{method}: {len(self.missing(method))} runs"
+            return 0, len(self.missing(method))
         trials = self.trials - len(self.finished_trials(method))
         if trials > 0:
-            most = len(TARGETS) * len(SPLITS) * len(SEEDS)
-            return f"{method}: {trials} trials, then at most {most} runs"
-        return f"{method}: {len(self.missing(method))} runs"
+            return trials, len(TARGETS) * len(SPLITS) * len(SEEDS)
+        return 0, len(self.missing(method))
 
     def search(self, method: str) -> None:
         """Score the trials of a loss that are missing; for a baseline there are none."""

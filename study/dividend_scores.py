@@ -69,12 +69,13 @@ class Bench:
         query_rows, item_rows = self.rows[0][query], self.rows[1][items]
         relevant = self.labels[query_rows][:, None] == self.labels[item_rows]
         is_itself = query_rows[:, None] == item_rows  # in a search for options, where a query is left out
-        parts = {}
-        for name, values in [*distances.items(), ("second", self.cosine)]:
-            parts[name] = np.where(is_itself, np.inf, values[np.ix_(query, items)])
-        second = parts.pop("second")
+
+        def within(values: np.ndarray) -> np.ndarray:
+            return np.where(is_itself, np.inf, values[np.ix_(query, items)])
+
+        by_distance = {name: within(values) for name, values in distances.items()}
+        scores = query_scores(by_distance, within(self.cosine), relevant)
         classes = len(self.trial.database_classes(composition))
-        scores = query_scores(parts, second, relevant)
         return {measure: values.reshape(classes, -1).mean(axis=1) for measure, values in scores.items()}
 
 

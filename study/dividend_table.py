@@ -33,8 +33,7 @@ def write_table(
         finished: By method, target, run and scores of each run; `float` is among them.
         budget: Trials of a search.
     """
-    [*floats] = finished["float"]
-    reference = {run.split: scores for _, run, scores in floats}
+    reference = {run.split: scores for _, run, scores in finished["float"]}
     rows = []
     for method, runs in finished.items():
         for target, of_target in by_target(runs).items():
@@ -89,9 +88,11 @@ def class_sums(trials, runs, reference, composition: tuple[int, Composition], qu
     for run, scores in runs:
         trial = trials[run.split]
         classes = trial.database_classes(shares)
-        counts = {"all": True, "seen": np.isin(classes, trial.seen), "unseen": np.isin(classes, trial.unseen)}[queries]
+        is_seen = np.isin(classes, trial.seen)
+        counted = {"all": np.ones(len(classes), bool), "seen": is_seen, "unseen": ~is_seen}[queries]
         of_float = reference[run.split][REFERENCE[measure[1]]][number]
-        sums[:, run.split, classes] += counts * np.stack([scores[measure][number], of_float, np.ones(len(classes))])
+        of_class = np.stack([scores[measure][number], of_float, np.ones(len(classes))])  # (3, C)
+        sums[:, run.split, classes] += counted * of_class
     return sums
 
 
