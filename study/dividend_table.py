@@ -34,12 +34,13 @@ def write_table(
         budget: Trials of a search.
     """
     reference = {run.split: scores for _, run, scores in finished["float"]}
+    weights = class_weights(len(trials[0].seen) + len(trials[0].unseen))
     rows = []
     for method, runs in finished.items():
         for target, of_target in by_target(runs).items():
             facts = {"network": network, "method": method, "target": target, "bytes": BYTES.get(method, 8)}
             facts["trials"] = 0 if target == "none" else budget
-            rows += [facts | row for row in describe_runs(trials, of_target, reference)]
+            rows += [facts | row for row in describe_runs(trials, of_target, reference, weights)]
     table = pd.DataFrame(rows)
     if path.exists():
         earlier = pd.read_csv(path)
@@ -56,9 +57,9 @@ def by_target(runs: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def describe_runs(
-    trials: Sequence[Trial], runs: Sequence[tuple[Any, Scores]], reference: Mapping[int, Scores]
+    trials: Sequence[Trial], runs: Sequence[tuple[Any, Scores]], reference: Mapping[int, Scores], weights: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """A row for each database, kind of queries, distance and metric."""
+    """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`."""
     for number, composition in enumerate(compositions()):
         for queries in QUERIES:
             if queries != "all" and composition.unseen_share in (0, 1):
@@ -71,7 +72,7 @@ def describe_runs(
                     "queries": queries,
                     "distance": measure[0],
                     "metric": measure[1],
-                    **summarise(sums),
+                    **summarise(sums, weights),
                     "splits": len({run.split for run, _ in runs}),
                     "seeds": len({run.seed for run, _ in runs}),
                 }
@@ -96,18 +97,21 @@ def class_sums(trials, runs, reference, composition: tuple[int, Composition], qu
     return sums
 
 
-def summarise(sums: np.ndarray) -> dict[str, float]:
+def class_weights(classes: int) -> np.ndarray:
+    """How often each class is drawn in each resample: (resamples, classes)."""
+    return np.random.default_rng(0).multinomial(classes, np.full(classes, 1 / classes), RESAMPLES).astype(float)
+
+
+def summarise(sums: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """The mean score, its ratio to float, the ratio's interval over classes, and its deviation over splits.
 
     A class that is drawn again brings its scores of all splits and seeds with it.
 
     Args:
         sums: From `class_sums`.
+        weights: From `class_weights`.
     """
     scores, of_float, counts = sums.sum(axis=1)  # (classes,) each
-    classes = len(scores)
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(classes, np.full(classes, 1 / classes), RESAMPLES)  # (resamples, classes)
     low, high = np.percentile((weights @ scores) / (weights @ of_float), INTERVAL)
     split_scores, split_floats, _ = sums.sum(axis=2)  # (splits,) each
     measured = split_floats > 0

@@ -14,7 +14,7 @@ from study import dividend
 from study.class_splits import Composition, Trial, class_split, compositions, search_fold
 from study.dividend_methods import index_distances, loss_config, training_data
 from study.dividend_scores import Bench, query_scores
-from study.dividend_table import class_sums, summarise, write_table
+from study.dividend_table import class_sums, class_weights, summarise, write_table
 
 CLASSES, PER_CLASS = 100, 100  # of each class 50 images to learn from, 40 new ones, 10 queries, as in miniImageNet
 FEATURES = 6
@@ -142,7 +142,7 @@ def test_a_class_has_the_mean_of_its_queries_and_no_query_finds_itself(data):
 def test_a_summary_by_hand():
     scores = [[0.4, 0.2, 0], [0.6, 0, 0.3]]  # two splits, three classes; a class is not in every database
     of_float = [[0.2, 0.4, 0], [0.4, 0, 0.5]]
-    row = summarise(np.array([scores, of_float, [[1, 1, 0], [1, 0, 1]]]))
+    row = summarise(np.array([scores, of_float, [[1, 1, 0], [1, 0, 1]]]), class_weights(3))
     assert row["value"] == pytest.approx(1.5 / 4)
     assert row["relative"] == pytest.approx(1.5 / 1.5)
     assert row["split_deviation"] == pytest.approx(0)
