@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--convolutions", default="data/weights/alexnet_features_imagenet1k.safetensors")
     parser.add_argument("--teacher", default=f"data/weights/{TEACHER}.safetensors", help="with its classifier")
     parser.add_argument("--output", type=Path, default=Path("data/weights/alexnet_distilled.safetensors"))
-    parser.add_argument("--views", type=int, default=5, help="of each photograph: one of it all, the others random crops")
+    parser.add_argument("--views", type=int, default=5, help="of each photograph: the whole, and random crops")
     parser.add_argument("--epochs", type=int, default=8, help="passes over all views")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -67,9 +67,7 @@ def main() -> None:
 
     classifier = alexnet(num_classes=TEACHER_LOGITS + labels.shape[1]).classifier
     learn(classifier, features, logits, labels, options.epochs)
-    tensors = {name: tensor for name, tensor in read_weights(options.convolutions).items()}
-    for name in ("1.weight", "1.bias", "4.weight", "4.bias"):  # fc6 and fc7
-        tensors[f"classifier.{name}"] = classifier.state_dict()[name].contiguous()
+    tensors = name_tensors(trunk, classifier)
     write(options.output, lambda path: save_file(tensors, path))
     print(options.output)
 
@@ -155,6 +153,17 @@ def learn(classifier: nn.Module, features: Tensor, logits: Tensor, labels: Tenso
         history.append(sum(losses) / steps)
         print(f"epoch {epoch}/{epochs}  loss {history[-1]:.4f}  accuracy {sum(hits) / steps:.4f}", flush=True)
     return history
+
+
+def name_tensors(trunk: HashModel, classifier: nn.Module) -> dict[str, Tensor]:
+    """The tensors of the convolutions, fc6 and fc7 by torchvision's names; fc8 is left out."""
+    tensors = {}
+    for name, tensor in trunk.backbone.state_dict().items():
+        tensors[name.replace("0.", "features.", 1)] = tensor.contiguous()
+    for layer in ("1", "4"):  # fc6 and fc7
+        for name, tensor in classifier.get_submodule(layer).state_dict().items():
+            tensors[f"classifier.{layer}.{name}"] = tensor.contiguous()
+    return tensors
 
 
 if __name__ == "__main__":
