@@ -524,6 +524,7 @@ SCORES = retrieval_scores(ONES, ONES, ONES, ONES)
         (lambda: SCORES.precision_within(1, "none"), ["empty_ball", "'none'", "skip"]),
         (lambda: metrics.centroid_distances(ONES, ONES, ONES), ["targets", "(2, 8)", "(2, 2)"]),
         (lambda: metrics.centroid_accuracy(ONES, ONES, ONES), ["targets", "(2, 8)", "(2, 2)"]),
+        (lambda: metrics.centroid_accuracy(ONES, np.eye(2), ONES[:, :7]), ["centroids", "(2, 8)", "(2, 7)"]),
     ],
 )
 def test_bad_arguments_raise_one_line(call, named):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import entr
 
+from relahash_nb.metrics.checks import check_width
 from relahash_nb.metrics.codes import as_array, as_codes, hamming_distances, pack, sign_bits
 from relahash_nb.metrics.histograms import distance_histograms
 
@@ -199,13 +200,14 @@ def centroid_accuracy(codes, targets, centroids) -> float:
         0 to 1.
 
     Raises:
-        ValueError: the targets have another shape.
+        ValueError: the codes have another width than the centroids, or the targets another shape.
 
     Example:
         >>> centroids = np.array([[1, 1, 1], [-1, -1, 1]])
         >>> centroid_accuracy(np.array([[0.2, 3.0, 1.0], [0.1, 0.2, -1.0]]), np.eye(2), centroids)
         0.5
     """
+    check_width("codes and centroids", codes, centroids)
     labels = _labels(targets, len(codes), len(centroids))  # (N, C)
     nearest = nearest_centroids(as_codes(codes).astype(np.float64), as_codes(centroids).astype(np.float64))
     return float(labels[np.arange(len(labels)), nearest].mean())
