@@ -13,6 +13,7 @@ as pretrained.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import timm
@@ -29,7 +30,7 @@ from relahash_nb.datasets import Pool, load_dataset, prepare
 from relahash_nb.features import decode_images
 from relahash_nb.files import watch, write
 from relahash_nb.inference import autocast
-from relahash_nb.models import HashModel, read_weights
+from relahash_nb.models import HashModel, read_pretrained, read_weights
 
 TEACHER = "tf_efficientnet_lite0"  # in timm
 TEACHER_LOGITS = 1000
@@ -44,7 +45,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Compute the features, train the three layers, and write the file."""
+    """Read the command line, and pretrain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", default="data/miniimagenet100_10k", help="photographs, in list format")
     parser.add_argument("--convolutions", default="data/weights/alexnet_features_imagenet1k.safetensors")
@@ -54,9 +55,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="passes over all views")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    try:
+        pretrain(options)
+    except ValueError as error:  # data or weights that are not there
+        parser.exit(2, f"{error}\n")
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Compute the features, train the three layers, and write the file."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     config = RunConfig(dataset="lists", root=options.root, image_size=PHOTO_SIZE, augment="none")
     pool = decode_images(load_dataset(config), config).pool
     trunk, teacher = build_trunk(options.convolutions), build_teacher(options.teacher)
@@ -75,8 +84,7 @@ def main() -> None:
 def build_trunk(weights: str) -> HashModel:
     """AlexNet's convolutions with the weights of a file; its features are pool5, (B, 9216)."""
     network = alexnet()
-    tensors = {name: tensor for name, tensor in read_weights(weights).items() if name.startswith("features.")}
-    network.features.load_state_dict({name.removeprefix("features."): tensor for name, tensor in tensors.items()})
+    network.load_state_dict(read_pretrained(network, "alexnet", weights), strict=False)
     return HashModel(nn.Sequential(network.features, network.avgpool), feature_size=9216, bits=1).eval()
 
 
@@ -129,13 +137,13 @@ def learn(classifier: nn.Module, features: Tensor, logits: Tensor, labels: Tenso
         The mean loss of each epoch.
     """
     teacher_logits = logits.shape[1]
-    steps = len(features) // min(BATCH, len(features))
+    steps = math.ceil(len(features) / BATCH)  # of an epoch
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = OneCycleLR(optimizer, LR, total_steps=steps * epochs)
     classifier.train()
     history = []
     for epoch in range(1, epochs + 1):
-        order = torch.randperm(len(features)).split(BATCH)[:steps]
+        order = torch.randperm(len(features)).split(BATCH)
         losses, hits = [], []
         for rows in watch(order, steps, f"epoch {epoch}"):
             with autocast(CPU, "bf16"):
