@@ -187,8 +187,6 @@ def execute_notebook(
         RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
     """
     import papermill  # a second of imports that a help text need not wait for
-    from nbclient.exceptions import CellTimeoutError
-    from papermill.exceptions import PapermillExecutionError
 
     prepare_kernels(shows_progress=output is not None and output.isatty())
     settings: dict[str, Any] = {
@@ -205,19 +203,38 @@ def execute_notebook(
         papermill.execute_notebook(
             source, str(target), dict(parameters), progress_bar=False, stdout_file=output, **settings
         )
-        return
-    except PapermillExecutionError as error:
-        if error.ename == "KeyboardInterrupt":
+    except Exception as error:  # of papermill, nbclient, Jupyter or ZeroMQ, whose kinds nobody lists
+        check_interrupt(error)
+        place = f"\nThe partial notebook: {target}" if target.exists() else ""
+        raise RunFailed(f"{explain_failure(error, target, minutes)}{place}") from None
+
+
+def check_interrupt(error: BaseException | None) -> None:
+    """Raises KeyboardInterrupt where a cell was interrupted, or where an error came while an interrupt was dealt with.
+
+    The latter is what an event loop raises that Ctrl-C closes while a kernel starts.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or getattr(error, "ename", "") == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        reason = f"{error.ename}: {error.evalue}"
-    except RuntimeError as error:  # nbclient's DeadKernelError, or the kernel did not start
+        error = error.__context__
+
+
+def explain_failure(error: Exception, target: Path, minutes: float | None) -> str:
+    """Why a notebook did not come to its end, in a line or two."""
+    from nbclient.exceptions import CellTimeoutError
+    from papermill.exceptions import PapermillExecutionError
+
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, CellTimeoutError):
+        return f"a cell took longer than {minutes:g} minutes"
+    if isinstance(error, OSError):  # the notebook cannot be written
+        return f"{error.strerror or error}: {error.filename or target}"
+    if isinstance(error, RuntimeError):  # nbclient's DeadKernelError, or the kernel did not start
         said = str(error).partition("\n")[0]
-        reason = f"the kernel died ({said}); it may have been killed for the memory it took"
-    except CellTimeoutError:
-        reason = f"a cell took longer than {minutes:g} minutes"
-    except OSError as error:  # the notebook cannot be written
-        raise RunFailed(f"{error.strerror}: {error.filename or target}") from None
-    raise RunFailed(f"{reason}\nThe partial notebook: {target}")
+        return f"the kernel died ({said}); it may have been killed for the memory it took"
+    return f"the notebook could not be executed: {type(error).__name__}: {error}"
 
 
 def execute_at_once(
@@ -259,4 +276,5 @@ def is_current(target: Path, name: str, parameters: Mapping[str, Any]) -> bool:
     sources = [package_file(f"notebooks/{name}"), *runs]
     if not target.is_file() or target.stat().st_mtime <= max(source.stat().st_mtime for source in sources):
         return False
-    return json.loads(target.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"] == parameters
+    metadata = json.loads(target.read_text(encoding="utf-8")).get("metadata", {})
+    return metadata.get("papermill", {}).get("parameters") == parameters  # by hand it was executed without papermill

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from relahash_nb.paths import local_path
 from relahash_nb.registry import did_you_mean
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch takes
+LocalPath = Annotated[str, AfterValidator(local_path), Field(json_schema_extra={"format": "path"})]
 
 Kind = Literal["identity", "setting", "bookkeeping", "flag", "positional"]
 
@@ -57,6 +59,9 @@ def one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
         return name
 
     return AfterValidator(check_name), Field(json_schema_extra={"names": allowed})
+
+
+ObjectName = Annotated[str, *one_of(())]  # of one's own alone
 
 
 class Options(BaseModel):
@@ -161,8 +166,11 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return ", ".join(schema["enum"])
     if "const" in schema:
         return repr(schema["const"])
+    if schema.get("format") == "path":
+        return "a path of this machine"
     if "names" in schema:
-        return ", ".join([*schema["names"], "or package.module:attribute"])
+        others = ["or package.module:attribute"] if schema["names"] else ["package.module:attribute"]
+        return ", ".join([*schema["names"], *others])
     bounds = [text.format(schema[bound]) for bound, text in BOUNDS.items() if bound in schema]
     is_open = "minimum" in schema and len(bounds) == 1
     return TYPES[schema["type"]] + "".join(bounds) + (" up" if is_open else "")

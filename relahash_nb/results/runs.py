@@ -16,7 +16,7 @@ import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import run_folder
+from relahash_nb.files import acquire, run_folder
 from relahash_nb.paths import project_path
 from relahash_nb.results.report import Report, clean
 
@@ -39,6 +39,10 @@ ARRAYS = (
 )  # that each `codes.npz` has
 WEIGHTS = ("none", "trained", "all")  # from less to more
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
+
+
+class RunTaken(ValueError):
+    """Another process is writing the run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,8 +222,8 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> BaseFileLoc
         The lock; `release()` gives it up. So does dropping it, and the system does where the process dies.
 
     Raises:
-        ValueError: Another process is still writing the run, or a finished one on other data has the same id, which
-            holds only the last name of its root.
+        RunTaken: Another process is still writing the run.
+        ValueError: A finished run on other data has the same id, which holds only the last name of its root.
     """
     folder = run_folder(config)
     existing = None
@@ -231,9 +235,7 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> BaseFileLoc
     lock = FileLock(folder / ".run.lock", is_singleton=True)  # the same process gets the same one again
     try:
         if not lock.is_locked:
-            lock.acquire(timeout=seconds)
-    except NotImplementedError:  # some mounted drives have no locks
-        print(f"{folder}: cannot be locked here; do not run it twice at a time")
+            acquire(lock, seconds, "do not run this twice at a time")
     except Timeout:
-        raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
+        raise RunTaken(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
     return lock

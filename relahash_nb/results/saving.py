@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import remove_checkpoint, run_folder, write
+from relahash_nb.files import FAILURE, remove_checkpoint, run_folder, write
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
 
@@ -86,8 +86,9 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     write(folder / "codes.npz", lambda path: np.savez_compressed(path, **arrays))
     model.save(folder / "model.safetensors", config)
     write(folder / "run.json", lambda path: path.write_text(report.to_json(), encoding="utf-8"))
-    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
+    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint and of an earlier failure
         remove_checkpoint(config)
+        (folder / FAILURE).unlink(missing_ok=True)
     return folder
 
 

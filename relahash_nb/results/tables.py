@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
+from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig, shorten
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES, loss_defaults
 from relahash_nb.results.report import clean
@@ -155,11 +155,6 @@ def name_method(run: Mapping[str, Any]) -> str:
     if not options:
         return loss
     return f"{loss} ({', '.join(f'{name} {shorten(value)}' for name, value in options.items())})"
-
-
-def shorten(value: Any) -> Any:
-    """A whole number without its decimal point; other values as they are."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def show(value: Any) -> str:
