@@ -238,9 +238,7 @@ class RunConfig(Options):
             names.append("eval_interval")
         values = {name: getattr(self, name) for name in names}
         options = {name: shorten(value) for name, value in (self.loss_options or {}).items()}
-        for name in ("beta", "margin"):
-            if name in options:
-                values[name] = as_number(options.pop(name))
+        values |= {name: as_number(options.pop(name)) for name in ("beta", "margin") if name in options}
         values["loss_options"] = options or None
         for name in ("beta", "margin"):
             if values[name] is not None and values[name] == loss_defaults(self.loss).get(name):

@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from relahash_nb import registry
 from relahash_nb.config import RunConfig
+from relahash_nb.failures import explain
 from relahash_nb.paths import package_file, project_path
 from relahash_nb.registry import DATASETS
 
@@ -111,8 +112,8 @@ def _check_device(config: RunConfig) -> None:
 
 def _check_objects(config: RunConfig) -> None:
     """One's own functions and classes are there; what they do is for the kernel."""
-    for name in (config.dataset, config.backbone, config.loss, config.centroids):
-        if ":" in name:
+    for name in (config.dataset, config.backbone, config.loss, config.centroids, config.callback):
+        if name is not None and ":" in name:
             found = registry.load({}, name)
             if not callable(found):
                 raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
@@ -137,6 +138,12 @@ def _check_data(config: RunConfig) -> None:
         load_dataset(config)
 
 
+def _check_metrics(config: RunConfig) -> None:
+    from relahash_nb.results.own import check_metrics
+
+    check_metrics(config)
+
+
 def _check_model(config: RunConfig) -> None:
     from relahash_nb.models import build_model
 
@@ -148,9 +155,10 @@ def _check_model(config: RunConfig) -> None:
 # Each check, and the options that it looks at.
 CHECKS: dict[Callable[[RunConfig], None], tuple[str, ...]] = {
     _check_device: ("device",),
-    _check_objects: ("dataset", "backbone", "loss", "centroids"),
+    _check_objects: ("dataset", "backbone", "loss", "centroids", "callback"),
     _check_loss: ("loss", "beta", "margin", "loss_options"),
     _check_data: ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class", "batch_size"),
+    _check_metrics: ("metrics", "bits"),
     _check_model: ("recipe", "dataset", "backbone", "weights", "image_size"),
 }
 
@@ -206,7 +214,7 @@ def execute_notebook(
     except Exception as error:  # of papermill, nbclient, Jupyter or ZeroMQ, whose kinds nobody lists
         check_interrupt(error)
         place = f"\nThe partial notebook: {target}" if target.exists() else ""
-        raise RunFailed(f"{explain_failure(error, target, minutes)}{place}") from None
+        raise RunFailed(f"{explain_failure(error, minutes)}{place}") from None
 
 
 def check_interrupt(error: BaseException | None) -> None:
@@ -220,7 +228,7 @@ def check_interrupt(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def explain_failure(error: Exception, target: Path, minutes: float | None) -> str:
+def explain_failure(error: Exception, minutes: float | None) -> str:
     """Why a notebook did not come to its end, in a line or two."""
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
@@ -229,12 +237,10 @@ def explain_failure(error: Exception, target: Path, minutes: float | None) -> st
         return f"{error.ename}: {error.evalue}"
     if isinstance(error, CellTimeoutError):
         return f"a cell took longer than {minutes:g} minutes"
-    if isinstance(error, OSError):  # the notebook cannot be written
-        return f"{error.strerror or error}: {error.filename or target}"
     if isinstance(error, RuntimeError):  # nbclient's DeadKernelError, or the kernel did not start
         said = str(error).partition("\n")[0]
         return f"the kernel died ({said}); it may have been killed for the memory it took"
-    return f"the notebook could not be executed: {type(error).__name__}: {error}"
+    return explain(error) or f"the notebook could not be executed: {type(error).__name__}: {error}"
 
 
 def execute_at_once(

@@ -149,7 +149,8 @@ class Options(BaseModel):
 
 
 def _is_text(annotation: Any) -> bool:
-    return str in (annotation, *typing.get_args(annotation))
+    kinds = (annotation, *typing.get_args(annotation))
+    return any(getattr(kind, "__origin__", kind) is str for kind in kinds)  # that of Annotated[str, ...] is str
 
 
 def _choices(schema: Mapping[str, Any]) -> list[str]:
@@ -169,8 +170,13 @@ def _describe(schema: Mapping[str, Any]) -> str:
     if schema.get("format") == "path":
         return "a path of this machine"
     if "names" in schema:
-        others = ["or package.module:attribute"] if schema["names"] else ["package.module:attribute"]
-        return ", ".join([*schema["names"], *others])
+        own = "package.module:attribute"
+        return f"{', '.join(schema['names'])}, or {own}" if schema["names"] else own
+    return TYPES[schema["type"]] + _describe_range(schema)
+
+
+def _describe_range(schema: Mapping[str, Any]) -> str:
+    """The bounds of a number in words; nothing where there is none."""
     bounds = [text.format(schema[bound]) for bound, text in BOUNDS.items() if bound in schema]
     is_open = "minimum" in schema and len(bounds) == 1
-    return TYPES[schema["type"]] + "".join(bounds) + (" up" if is_open else "")
+    return "".join(bounds) + (" up" if is_open else "")

@@ -35,12 +35,14 @@ def local_path(name: str | Path) -> str:
         Traceback (most recent call last):
         ValueError: 's3://bucket/runs' given; allowed: a path of this machine, such as that of a mounted drive
     """
-    path = os.path.expanduser(name)
-    if ADDRESS.match(path):
+    if ADDRESS.match(str(name)):
         raise ValueError(f"{str(name)!r} given; allowed: a path of this machine, such as that of a mounted drive")
-    if path.startswith("~"):
-        raise ValueError(f"{str(name)!r} given, and there is no such user; a folder of this name is './{name}'")
-    return path
+    try:
+        return str(Path(name).expanduser())
+    except RuntimeError:
+        raise ValueError(
+            f"{str(name)!r} given, and there is no such home; a folder of this name is './{name}'"
+        ) from None
 
 
 def project_path(name: str | Path) -> Path:

@@ -18,6 +18,7 @@ from filelock import Timeout
 
 from relahash_nb.cluster import on_cluster
 from relahash_nb.config import RunConfig, available_cores
+from relahash_nb.failures import explain
 from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, timed, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
 from relahash_nb.results import Run, RunTaken, find_run, load_run, lock_run
@@ -203,8 +204,10 @@ def attempt(
             return attempt_alone(config, folder, minutes, notebook, kernels)
     except (Timeout, RunTaken):
         return None
-    except (OSError, RunFailed) as error:  # the disk is full, or cannot be written
+    except RunFailed as error:
         return Outcome(config, None, str(error))
+    except OSError as error:  # the disk is full, or cannot be written
+        return Outcome(config, None, str(explain(error)))
 
 
 def attempt_alone(
@@ -235,8 +238,7 @@ def open_folder(config: RunConfig) -> Path:
     try:
         check_writable(folder)
     except OSError as error:
-        place = f"results_dir: {config.results_dir!r} given"
-        raise RunFailed(f"{place}, and {folder} cannot be written to ({error.strerror})") from None
+        raise RunFailed(f"results_dir: {config.results_dir!r} given; {explain(error)}") from None
     return folder
 
 
@@ -274,7 +276,7 @@ def execute(
         place = run_folder(config)
         raise RunFailed(f"{place}: another process is at this run; wait for it, or change an option") from None
     except OSError as error:
-        raise RunFailed(str(error)) from None
+        raise RunFailed(explain(error)) from None
     run = find_run(config)
     if run is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
@@ -388,7 +390,8 @@ def read_values(name: str, values: Any) -> list[Any]:
 
 
 def describe_run(run: Run) -> str:
-    """One line: the score with its tie bounds, and the seconds."""
+    """One line: the score with its tie bounds, the user's own scores, and the seconds."""
     scores = run.report.scores
     bounds = f"{scores.worst:.4f} to {scores.best:.4f} by the order of ties"
-    return f"mAP {scores.mean_average_precision:.4f} ({bounds}), {sum(run.report.seconds.values()):.0f} s"
+    own = "".join(f", {name} {value:.4f}" for name, value in run.report.metrics.items())
+    return f"mAP {scores.mean_average_precision:.4f} ({bounds}){own}, {sum(run.report.seconds.values()):.0f} s"

@@ -174,9 +174,9 @@ def test_a_failed_run_is_exit_code_1_and_leaves_the_partial_notebook(relahash, w
     without_kernels(fail)
     code, _, error = relahash("train", "--bits", 16)
     assert code == 1 and "ValueError: no such data" in error and "Traceback" not in error
-    notebook = Path("results", "runs", RunConfig(bits=16).run_id, "01_train.ipynb")
+    notebook = Path("results", "runs", RunConfig(bits=16).run_id, "01_train.partial.ipynb")
     assert notebook.is_file() and str(notebook) in error
-    assert [file.name for file in notebook.parent.iterdir() if not file.name.startswith(".")] == ["01_train.ipynb"]
+    assert [file.name for file in notebook.parent.iterdir() if not file.name.startswith(".")] == [notebook.name]
 
 
 def test_a_notebook_that_ends_without_a_result_is_a_failed_run(relahash, without_kernels):

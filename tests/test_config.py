@@ -62,7 +62,8 @@ def test_what_is_allowed_is_taken():
 
 
 def test_a_config_has_a_value_for_every_option_as_soon_as_it_is_made():
-    absent = {"protocol", "root", "loss_options", "beta", "margin", "tuning"}  # there is none, or the loss has its own
+    # There is none, or the loss has its own.
+    absent = {"protocol", "root", "loss_options", "beta", "margin", "tuning", "metrics", "callback"}
     for recipe in RECIPES:
         values = RunConfig(recipe=recipe).to_dict()
         assert {name for name, value in values.items() if value is None} == absent - {*RECIPES[recipe]}
@@ -158,7 +159,7 @@ def test_every_option_is_of_one_kind_and_says_what_it_means():
     assert [name for name, kind in kinds.items() if kind == "identity"] == ["seed"]
     assert set(RunConfig.of_kind("bookkeeping")) == {
         *("recipe", "device", "threads", "root", "data_dir", "results_dir"),
-        *("checkpoint_minutes", "save_weights", "eval_interval"),
+        *("checkpoint_minutes", "save_weights", "eval_interval", "metrics", "callback"),
     }
     assert {*RunConfig.of_kind("bookkeeping"), *SETTING_FIELDS, "seed"} == set(kinds)
 

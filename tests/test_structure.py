@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from rows above its own, and from its own row where it is a package.
 ROWS = (
     "paths",
+    "failures",
     "registry",
     "options",
     "cluster",

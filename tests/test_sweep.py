@@ -200,7 +200,7 @@ def test_a_failure_is_kept_with_the_end_of_its_log_and_forgotten_when_it_works(
     folder = Path("results", "runs", RunConfig(bits=16).run_id)
     kept = (folder / "failed.txt").read_text()
     assert said in kept and "line 399" in kept and "line 0\n" not in kept
-    assert files_of(folder) == {"failed.txt", "log.txt", "01_train.ipynb"}
+    assert files_of(folder) == {"failed.txt", "log.txt", "01_train.partial.ipynb"}
     without_kernels(finish_run)
     assert relahash("sweep", "--bits", 16)[0] == 0
     assert "failed.txt" not in files_of(folder)

@@ -70,7 +70,7 @@ class Report(Section):
     """What a run reports of itself.
 
     `config` is kept as it was written, since a field may be gone since; `RunConfig.from_saved` reads it.
-    `loss_options` are all options of the loss, defaults too. `seconds` are by stage.
+    `loss_options` are all options of the loss, defaults too. `metrics` are the user's own. `seconds` are by stage.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -80,6 +80,7 @@ class Report(Section):
     loss_options: dict[str, Any]
     weights_digest: str
     scores: Scores
+    metrics: dict[str, float] = {}
     data: Data
     hardware: Hardware
     versions: dict[str, str]

@@ -188,7 +188,7 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
 
 
 def find_run(config: RunConfig) -> Run | None:
-    """The finished run of a config; None also where it kept fewer weights, or scored at other epochs, than asked."""
+    """The finished run of a config; None also where it kept fewer weights, or has other scores, than asked."""
     try:
         run = read_run(run_folder(config))
     except ValueError:  # a damaged one is run again
@@ -200,7 +200,8 @@ def find_run(config: RunConfig) -> Run | None:
     is_same = is_same and is_same_root(existing.root, config.root)
     keeps_enough = WEIGHTS.index(config.save_weights) <= WEIGHTS.index(existing.save_weights)
     scores_enough = config.eval_interval in (0, existing.eval_interval)
-    return run if is_same and keeps_enough and scores_enough else None
+    has_metrics = config.metrics in (None, existing.metrics)
+    return run if is_same and keeps_enough and scores_enough and has_metrics else None
 
 
 def is_same_root(first: str | None, second: str | None) -> bool:
