@@ -143,9 +143,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         advice = "the same command again does what is missing, and goes on from a checkpoint where there is one"
         print(f"\ninterrupted: no half result was left; {advice}", file=sys.stderr)
         return 130
-    except (
-        Exception
-    ) as error:  # of the disk, a database or a cluster; what is nobody's is a fault of ours, and is shown
+    except Exception as error:  # of the disk, a database or a cluster; all else is a fault of ours, and is shown
         line = explain(error)
         if line is None:
             raise

@@ -238,8 +238,13 @@ class RunConfig(Options):
             names.append("eval_interval")
         values = {name: getattr(self, name) for name in names}
         options = {name: shorten(value) for name, value in (self.loss_options or {}).items()}
-        values |= {name: as_number(options.pop(name)) for name in ("beta", "margin") if name in options}
+        for name in options.keys() & {"beta", "margin"}:
+            values[name] = as_number(options.pop(name))
         values["loss_options"] = options or None
+        return self._without_defaults(values)
+
+    def _without_defaults(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A setting whose `beta` and `margin` are None where they are the loss's own defaults."""
         for name in ("beta", "margin"):
             if values[name] is not None and values[name] == loss_defaults(self.loss).get(name):
                 values[name] = None

@@ -40,9 +40,7 @@ def local_path(name: str | Path) -> str:
     try:
         return str(Path(name).expanduser())
     except RuntimeError:
-        raise ValueError(
-            f"{str(name)!r} given, and there is no such home; a folder of this name is './{name}'"
-        ) from None
+        raise ValueError(f"{str(name)!r} given, and there is no such user; a folder of this name is ./{name}") from None
 
 
 def project_path(name: str | Path) -> Path:

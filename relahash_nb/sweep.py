@@ -363,18 +363,30 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        grid = yaml.safe_load(text)
+        grid = read_yaml(path)
         if not isinstance(grid, dict) or not all(isinstance(name, str) for name in grid):
             raise ValueError("expected names and values, as in 'bits: [16, 32]'")
-        names = [name.value for name, _ in yaml.compose(text).value]
-        for name in grid:
-            if names.count(name) > 1:
-                raise ValueError(f"{name}: given twice")
         return {name: read_values(name, values) for name, values in grid.items()}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}, line {line}: {error.problem}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise ValueError(f"{path}: {reason}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; a ValueError where a name is given twice, which YAML passes over."""
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if isinstance(content, dict):
+        names = [name.value for name, _ in yaml.compose(text).value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name}: given twice")
+    return content
 
 
 def read_values(name: str, values: Any) -> list[Any]:
