@@ -349,7 +349,8 @@ def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_n
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    options, given = parse("tune", arguments, TuneOptions, several=True)
+    names = [name for name in RunConfig.model_fields if name not in ("metrics", "callback")]  # of runs, not of trials
+    options, given = parse("tune", arguments, TuneOptions, names, several=True)
     from relahash_nb.sweep import load_shared
     from relahash_nb.tuning import search_space
     from relahash_nb.tuning import tune as search

@@ -95,7 +95,7 @@ def split_of(data: Dataset, rows: torch.Tensor) -> Split:
 
 def score_values(config: RunConfig, data: Dataset, features: torch.Tensor | None) -> float:
     """Mean average precision of a config on a `hold_out` data set; 0 where the training diverges."""
-    config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0, callback=None)
+    config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0)
     model = build_model(config)
     centroids = class_centroids(model, data, config, features)
     loss = build_loss(config, centroids)
