@@ -267,7 +267,7 @@ def test_report_as_csv_goes_to_a_file_and_nowhere_else(tiny_results, relahash, t
     assert code == 0 and sorted(table["bits"]) == [16, 32] and set(table["loss"]) == {"relahash"}
     assert not list(tmp_path.iterdir())
     assert relahash("report", *place, "--format", "csv", "--out", "table.csv") == (0, "", "")
-    assert Path("table.csv").read_text() == printed
+    assert Path("table.csv").read_text(encoding="utf-8") == printed
     code, _, error = relahash("report", *place, "--out", "none/table.md")
     assert code == 1 and error.count("\n") == 1 and "none/table.md" in error
 

@@ -85,14 +85,14 @@ def test_every_combination_is_planned_and_the_first_name_varies_slowest(relahash
 
 
 def test_a_yaml_file_is_a_grid(relahash):
-    Path("grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
+    Path("grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n", encoding="utf-8")
     code, printed, _ = relahash("sweep", "--file", "grid.yml", "--plan")
     expected = [RunConfig(bits=bits, lr=1e-3, seed=seed).run_id for bits in (16, 32) for seed in (0, 1)]
     assert code == 0 and list(planned(printed)) == expected
 
 
 def test_the_command_line_goes_before_the_file_even_where_it_gives_a_default(relahash):
-    Path("grid.yml").write_text("bits: [16, 32]\nloss: [csq, dpn]\nseed: [0, 1]\n")
+    Path("grid.yml").write_text("bits: [16, 32]\nloss: [csq, dpn]\nseed: [0, 1]\n", encoding="utf-8")
     code, printed, _ = relahash("sweep", "--file", "grid.yml", "--loss", "relahash", "--seed", 0, "--plan")
     assert code == 0 and list(planned(printed)) == [RunConfig(bits=bits).run_id for bits in (16, 32)]
 
@@ -230,7 +230,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_the_same_command_goes_o
 @pytest.mark.parametrize("place", ["/proc/none", "taken/results"], ids=["read-only", "a file is in the way"])
 @pytest.mark.parametrize("command", ["sweep", "train"])
 def test_a_place_that_cannot_be_written_is_a_line(command, place, relahash, without_kernels):
-    Path("taken").write_text("")
+    Path("taken").write_text("", encoding="utf-8")
     asked = without_kernels(lambda config, output: None)
     code, _, error = relahash(command, "--results-dir", place)
     assert code == 1 and not asked
