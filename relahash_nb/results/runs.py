@@ -17,7 +17,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from relahash_nb.config import RunConfig
 from relahash_nb.files import acquire, run_folder
-from relahash_nb.paths import project_path
+from relahash_nb.paths import local_path, project_path
 from relahash_nb.results.report import Report, clean
 
 ARRAYS = (
@@ -177,7 +177,7 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
         ValueError: There is no such run, and it is said which id is like this one; or its `run.json` is damaged.
     """
     place = project_path(results_dir) / "runs"
-    for folder in (Path(run).absolute(), place / run):
+    for folder in (Path(local_path(run)).absolute(), place / run):
         found = read_run(folder)
         if found is not None:
             return found
