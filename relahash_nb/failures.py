@@ -42,7 +42,7 @@ def explain(error: Exception) -> str | None:
     library = name_library(error)
     if library is not None:
         said = " ".join(str(error).split()) or type(error).__name__
-        return f"{library}: {said[:500]}; {REMEDIES[library]}"
+        return f"{library}: {said[:300]}; {REMEDIES[library]}"
     if not isinstance(error, OSError):
         return None
     said = str(error)

@@ -103,5 +103,6 @@ class Report(Section):
             raise ValueError(f"{place}: {first['input']!r} given; {first['msg']}") from None
 
     def to_json(self) -> str:
-        """The text of `run.json`."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1)
+        """The text of `run.json`; a run without metrics of the user's own has no such key."""
+        left_out = set() if self.metrics else {"metrics"}
+        return json.dumps(self.model_dump(by_alias=True, exclude=left_out), indent=1)
