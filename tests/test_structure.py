@@ -30,6 +30,7 @@ ROWS = (
     "baselines",
     "losses",
     "backbones",
+    "model_file",
     "models",
     "inference",
     "features",

@@ -18,27 +18,15 @@ from filelock import BaseFileLock, FileLock, Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder
 from relahash_nb.paths import project_path
+from relahash_nb.results.arrays import read_arrays
 from relahash_nb.results.report import Report, clean
 
-ARRAYS = (
-    "query_codes",
-    "query_targets",
-    "query_ids",
-    "database_codes",
-    "database_targets",
-    "database_ids",
-    "centroids",
-    "query_raw",
-    "sample_raw",
-    "sample_rows",
-    "thumbnails",
-    "shown_queries",
-    "query_thumbnails",
-    "nearest",
-    "nearest_thumbnails",
-)  # that each `codes.npz` has
 WEIGHTS = ("none", "trained", "all")  # from less to more
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
+# What a damaged file makes Python, NumPy and pandas raise.
+DAMAGE = (
+    *(OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, SyntaxError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +55,13 @@ class Run:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Packed codes and targets, ids, centroids, codes before the sign, thumbnails; see `saving.collect_arrays`."""
-        with named(self.folder / "codes.npz") as path, np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in {*file.files, *ARRAYS}}
+        with named(self.folder / "codes.npz") as path:
+            return read_arrays(path, self.report)
 
     def codes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Binary codes of `query` or `database`, (N, K) float32 of −1 and +1; and their labels, (N, C) uint8."""
+        if split not in ("query", "database"):
+            raise ValueError(f"split: {split!r} given; allowed: query, database")
         from relahash_nb.metrics import unpack
 
         return unpack(self.arrays[f"{split}_codes"], self.config.bits), self._targets(split)
