@@ -28,7 +28,7 @@ PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
-CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
+CHECKED = ("dataset", "protocol", "root", "holdout", "truncated", "drop_self_matches", "split_seed", "data_dir")
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -354,14 +354,14 @@ def check(arguments: Sequence[str]) -> int:
     """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
     options, given = parse("check", arguments, CheckOptions, CHECKED)
     config = RunConfig(**given)
-    from relahash_nb.datasets import describe_dataset, inspect_dataset
+    from relahash_nb.datasets import describe_classes, describe_dataset, inspect_dataset
 
     try:
         data = inspect_dataset(config, options.images)
     except ValueError as error:
         print(f"error: {error}\n1 error, 0 warnings")
         return 1
-    print(describe_dataset(data), *data.findings, sep="\n")
+    print(describe_dataset(data), *describe_classes(data), *data.findings, sep="\n")
     levels = [finding.level for finding in data.findings]
     print(f"{count(levels.count('error'), 'error')}, {count(levels.count('warning'), 'warning')}")
     return 1 if "error" in levels else 0

@@ -14,6 +14,7 @@ from relahash_nb.backbones import build_backbone
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import shorten
 from relahash_nb.datasets.images import prepare
+from relahash_nb.devices import find_device
 from relahash_nb.losses import wants_batch_norm
 from relahash_nb.model_file import (
     ModelFacts,
@@ -24,6 +25,7 @@ from relahash_nb.model_file import (
     write_model_file,
 )
 from relahash_nb.pictures import decoded_size, middle_square, to_rgb
+from relahash_nb.registry import DIRECTIONS
 
 __all__ = ["HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
@@ -240,6 +242,9 @@ def build_model(config: RunConfig) -> HashModel:
         if not config.dropout:
             turn_off_dropout(backbone)
         feature_size = measure_features(backbone, config.backbone, config.image_size)
+        if config.loss in DIRECTIONS and config.bits > feature_size:
+            limit = f"{config.loss} finds {feature_size} in the features of {config.backbone}"
+            raise ValueError(f"bits: {config.bits} given; {limit}; --loss lsh takes any number")
         model = HashModel(backbone, feature_size, config.bits, wants_batch_norm(config))
     if pretrained:
         model.pretrained = frozenset(pretrained)
@@ -408,16 +413,3 @@ def list_few(names: Iterable[str]) -> str:
     names = list(names)
     listed = ", ".join(names[:4])
     return f"{listed}, …" if len(names) > 4 else listed
-
-
-def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one, else the CPU. A ValueError says that it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {name!r} given, and not to be had here ({reason})") from None
-    return device

@@ -22,6 +22,7 @@ ROWS = (
     "cluster",
     "config",
     "files",
+    "devices",
     "centroids",
     "metrics",
     "plots",

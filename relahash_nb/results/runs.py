@@ -18,6 +18,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import run_folder
 from relahash_nb.paths import project_path
+from relahash_nb.registry import source_digest
 from relahash_nb.results.arrays import read_arrays
 from relahash_nb.results.report import Report, clean
 
@@ -187,6 +188,12 @@ def find_run(config: RunConfig) -> Run | None:
     keeps_enough = WEIGHTS.index(config.save_weights) <= WEIGHTS.index(existing.save_weights)
     scores_enough = config.eval_interval in (0, existing.eval_interval)
     return run if is_same and keeps_enough and scores_enough else None
+
+
+def changed_sources(run: Run) -> list[str]:
+    """The code of one's own whose file has changed since the run was made; an older run does not say which it was."""
+    sources = run.report.sources
+    return [name for name, digest in sources.items() if digest and digest != source_digest(name)]
 
 
 def is_same_root(first: str | None, second: str | None) -> bool:

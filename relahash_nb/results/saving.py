@@ -13,6 +13,7 @@ import pandas as pd
 
 from relahash_nb.config import RunConfig
 from relahash_nb.files import remove_checkpoint, run_folder, write
+from relahash_nb.registry import loaded_digest
 from relahash_nb.results.arrays import BIT_ORDER
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
@@ -73,6 +74,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
+        sources={name: loaded_digest(name) for name in config.own_names},
         scores=describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
