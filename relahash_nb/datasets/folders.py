@@ -134,17 +134,17 @@ def split_folder(config: RunConfig, root: Path, folders: Paths) -> Dataset:
         raise ValueError(f"holdout: {config.holdout} given; {root} has splits of its own, and nothing is drawn")
     splits = find_splits(root, folders)
     classes = {split: group(folders[name], level=1) for split, name in splits.items()}
-    for members in classes.values():
-        members.pop("", None)  # pictures without a class, as the tests of competitions have them
+    for groups in classes.values():
+        groups.pop("", None)  # pictures without a class, as the tests of competitions have them
     parts = choose_parts(root, splits, classes)
     listed = []
     for split in sorted(set(parts.values())):
-        for class_name, paths in sorted(classes[split].items()):
-            listed += [(split, class_name, path) for path in paths]
-    table = np.array(listed, dtype=str)  # (M, 3): split, class and path
-    names, labels = np.unique(table[:, 1], return_inverse=True)
-    positions = {part: np.flatnonzero(table[:, 0] == split) for part, split in parts.items()}
-    data = from_files(config, table[:, 2].tolist(), one_hot(labels, len(names)), names.tolist(), positions)
+        for class_name, members in sorted(classes[split].items()):
+            listed += [(split, class_name, path) for path in members]
+    split_of, class_of, paths = zip(*listed, strict=True)  # M each
+    names, labels = np.unique(class_of, return_inverse=True)
+    positions = {part: np.flatnonzero(np.array(split_of) == split) for part, split in parts.items()}
+    data = from_files(config, list(paths), one_hot(labels, len(names)), names.tolist(), positions)
     return replace(data, findings=(describe_splits(root, splits, folders, parts),))
 
 

@@ -87,16 +87,20 @@ class FileImages:
     def examine(self, row: int) -> Examined:
         """Decodes a file, and says what there is to say of it."""
         try:
-            content = read_file(self._path(self.paths[row]))
-            low_high = open_picture(content, truncated=self.truncated).getextrema()
+            path = self._path(self.paths[row])
+            content = read_file(path)
         except (OSError, ValueError) as error:
-            message = str(error)
-            path = str(self.root / self.paths[row])
-            return Examined(message if path in message else f"{path}: {message}")
+            return Examined(str(error))
+        is_cut = ends_early(content)
+        try:
+            image = open_picture(content, truncated=self.truncated)
+        except ValueError as error:
+            remedy = "; --truncated True takes it" if is_cut and not self.truncated else ""
+            return Examined(f"{path}: {error}{remedy}")
         return Examined(
             digest=hashlib.blake2b(content, digest_size=16).digest(),
-            has_one_level=all(low == high for low, high in low_high),
-            is_cut=self.truncated and ends_early(content),
+            has_one_level=all(low == high for low, high in image.getextrema()),
+            is_cut=is_cut,
         )
 
     def _path(self, path: str) -> str:

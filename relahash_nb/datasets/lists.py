@@ -192,9 +192,7 @@ def read_lists(root: Path, seed: int) -> Lists:
     listed = Lists()
     for name in LIST_FILES:
         read_one(root, name, listed)
-    if any(rows.ndim == 1 for rows in listed.labels.values()):
-        classes = 1 + max(int(numbers.max()) for numbers in listed.labels.values())
-        listed.labels = {name: one_hot(numbers, classes).numpy() for name, numbers in listed.labels.items()}
+    listed.labels = as_columns(listed.labels)
     has_training = (root / find_list(root, "train")).exists()
     if not has_training and is_pair(listed.files.get("database", "")):
         drawn = draw_training(listed.labels["database"], seed)
@@ -205,6 +203,14 @@ def read_lists(root: Path, seed: int) -> Lists:
         listed.findings = [finding for finding in listed.findings if "train.txt" not in finding.text]
         listed.findings.append(Finding("drawn", f"{root}: {text}"))
     return listed
+
+
+def as_columns(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels (N, C) of each list; class numbers (N,) become columns, up to the largest number of all lists."""
+    if all(rows.ndim == 2 for rows in labels.values()):
+        return labels
+    classes = 1 + max(int(numbers.max()) for numbers in labels.values())
+    return {name: one_hot(numbers, classes).numpy() for name, numbers in labels.items()}
 
 
 def read_one(root: Path, name: str, listed: Lists) -> None:
