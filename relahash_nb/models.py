@@ -16,7 +16,9 @@ from relahash_nb.datasets.checks import shorten
 from relahash_nb.datasets.images import prepare
 from relahash_nb.devices import find_device
 from relahash_nb.losses import wants_batch_norm
-from relahash_nb.model_file import (
+from relahash_nb.pictures import decoded_size, read_square
+from relahash_nb.registry import DIRECTIONS
+from relahash_nb.saved_model import (
     ModelFacts,
     digest_of,
     find_model_file,
@@ -24,8 +26,6 @@ from relahash_nb.model_file import (
     read_safetensors,
     write_model_file,
 )
-from relahash_nb.pictures import decoded_size, middle_square, to_rgb
-from relahash_nb.registry import DIRECTIONS
 
 __all__ = ["HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
@@ -125,9 +125,7 @@ class HashModel(nn.Module):
         if self.image_size is None or self.decoded_size is None:
             raise ValueError("image: the model knows no image size; build_model and HashModel.load set it")
         if isinstance(image, Image.Image):
-            # Read as the files of data sets are; for an image in memory this changes nothing.
-            image.draft(None, (2 * self.decoded_size, 2 * self.decoded_size))
-            pixels = torch.from_numpy(middle_square(to_rgb(image), self.decoded_size))
+            pixels = torch.from_numpy(read_square(image, self.decoded_size))
         else:
             pixels = check_pixels(image)
         side = min(*pixels.shape[1:], self.decoded_size)

@@ -32,6 +32,7 @@ ROWS = (
     "losses",
     "backbones",
     "model_file",
+    "saved_model",
     "models",
     "inference",
     "features",
