@@ -51,7 +51,7 @@ def codes_of(model):
 @QUICK
 @given(data=st.data())
 def test_any_metadata_give_a_model_or_one_line(data, saved, tmp_path):
-    path, tensors, metadata = saved
+    _, tensors, metadata = saved
     facts = json.loads(metadata["relahash_nb"])
     for name in data.draw(st.lists(st.sampled_from(sorted(facts)), min_size=1, max_size=2)):
         if data.draw(st.booleans()):

@@ -10,7 +10,7 @@ from relahash_nb.datasets.sampling import class_members, classes_and_images, dra
 from relahash_nb.datasets.sources import split_pool
 from relahash_nb.datasets.splits import RULES, Dataset, Finding, Pool, Split
 from relahash_nb.pictures import CROPS
-from relahash_nb.registry import DATASETS, DIRECTIONS, load
+from relahash_nb.registry import BASELINES, DATASETS, DIRECTIONS, load
 
 __all__ = [
     "AUGMENTATIONS", "PUBLISHED", "RULES", "DataError", "Dataset", "FileImages", "Finding", "Pool", "Split",
@@ -41,7 +41,9 @@ def load_dataset(config: RunConfig) -> Dataset:
 
 
 def check_batch_size(config: RunConfig, data: Dataset) -> None:
-    """Refuse a batch that the train split cannot fill, as the config's sampler does it, with a ValueError."""
+    """Refuse a batch that the train split cannot fill, as the config's sampler does it; a baseline has no batches."""
+    if config.loss in BASELINES:
+        return
     if config.batch_size <= len(data.train):
         if config.sampler == "classes":
             classes_and_images(config.batch_size, len(class_members(data)))
@@ -56,7 +58,7 @@ def check_bits(config: RunConfig, data: Dataset) -> None:
     """Refuse more bits than a baseline finds directions, with a ValueError: each needs a training image."""
     count = len(data.train)
     if config.loss in DIRECTIONS and config.bits > count:
-        fewer = 1 << (count.bit_length() - 1)  # the power of two up to it
+        fewer = 1 << (max(count, 1).bit_length() - 1)  # the power of two up to it
         remedy = f"--bits {fewer}, or --loss lsh, which needs no training images"
         raise ValueError(f"bits: {config.bits} given; {config.loss} finds {count} in {count} training images; {remedy}")
 
