@@ -1,5 +1,6 @@
 """`codes.npz`: what is in it, and how any such file from elsewhere is read or refused."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,14 +50,16 @@ def read_arrays(path: Path, report: Report) -> dict[str, np.ndarray]:
         ValueError: An array is missing, has another dtype or shape, or holds what cannot be.
         OSError, zipfile.BadZipFile, …: The file is damaged; `runs.named` has the list.
     """
-    with np.load(path, allow_pickle=False) as file:
-        lengths = axis_lengths(report)
+    lengths = axis_lengths(report)
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
         for name in ARRAYS:
-            if name not in file.files:
+            if f"{name}.npy" not in names:
                 raise ValueError(f"{name}: missing")
             dtype, shape = read_header(file, name)  # before an array takes the memory that its header asks for
             check_array(name, dtype, shape, lengths)
-        arrays = {name: file[name] for name in file.files}
+    with np.load(path, allow_pickle=False) as arrays_in_file:
+        arrays = dict(arrays_in_file)
     check_values(arrays, lengths)
     return arrays
 
@@ -75,9 +78,9 @@ def axis_lengths(report: Report) -> dict[str, int]:
     }
 
 
-def read_header(file: np.lib.npyio.NpzFile, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+def read_header(file: zipfile.ZipFile, name: str) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype and the shape of an array, without its numbers."""
-    with file.zip.open(f"{name}.npy") as member:
+    with file.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
