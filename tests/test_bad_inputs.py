@@ -154,6 +154,7 @@ IMAGES = {
     "a bomb": (save(BOMB), "05.png"),
     "fractions": (save(Image.new("F", (8, 8)), format="TIFF"), "05.png"),
     "32 bits": (save(Image.new("I", (8, 8), 1 << 20), format="TIFF"), "05.png"),
+    "8 bits in 32": (save(Image.fromarray(np.arange(64, dtype=np.int32).reshape(8, 8)), format="TIFF"), "05.png"),
 }  # fmt: skip
 
 

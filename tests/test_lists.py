@@ -7,7 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
@@ -368,3 +370,17 @@ def test_such_files_are_another_setting_and_another_cache(cut_folder, tmp_path, 
     assert "2 of 24" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"05\.png"):
         decode_images(inspect_dataset(RunConfig(**options)), RunConfig(**options))
+
+
+def test_good_pictures_of_odd_kinds_have_no_finding(list_folder, tmp_path, capsys):
+    """16 bits a level, and a comment that is longer than Pillow reads."""
+    root = shutil.copytree(list_folder, tmp_path / "odd")
+    levels = np.linspace(0, 2**16 - 1, 140).astype(np.uint16).reshape(10, 14)
+    Image.fromarray(levels).save(root / "images" / "05.png", format="TIFF")
+    comment = PngInfo()
+    comment.add_text("Comment", "x" * 2**21)
+    Image.open(root / "images" / "06.png").save(root / "images" / "07.png", pnginfo=comment)
+    assert main(["check", "--dataset", "lists", "--root", str(root), "--images"]) == 0
+    assert capsys.readouterr().out.endswith("\n0 errors, 0 warnings\n")
+    images = inspect_dataset(RunConfig(dataset="lists", root=str(root))).pool.images
+    assert torch.equal(images[[6]], images[[7]]) and images[[5]].max() > 250
