@@ -162,7 +162,10 @@ CHECKS: dict[Callable[[RunConfig], None], tuple[str, ...]] = {
     _check_device: ("device",),
     _check_objects: ("dataset", "backbone", "loss", "centroids"),
     _check_loss: ("loss", "beta", "margin", "loss_options"),
-    _check_data: ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class", "batch_size"),
+    _check_data: (
+        *("dataset", "protocol", "root", "data_dir", "holdout", "truncated"),
+        *("validation_per_class", "batch_size", "sampler"),
+    ),
     _check_bits: ("loss", "bits", "dataset", "root"),
     _check_model: ("recipe", "dataset", "backbone", "weights", "image_size"),
 }

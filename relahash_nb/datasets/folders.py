@@ -1,5 +1,6 @@
 """A folder with a sub-folder for each class, or with `train/`, `test/` and the like, each with such sub-folders."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import shorten
 from relahash_nb.datasets.lists import from_files, image_root
 from relahash_nb.datasets.splits import Dataset, Finding, one_hot
-from relahash_nb.pictures import LEAVINGS, scan
+from relahash_nb.pictures import LEAVINGS, leads_out, scan
 
 EXPECTED = "expected a sub-folder a class, each with two or more pictures"
 # Names of folders that are splits and no classes, in any case of their letters; and what each one is.
@@ -98,8 +99,12 @@ def draw_queries(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 def subfolders(root: Path) -> list[str]:
     """The names of the folders in a folder, also of those without a picture, but for what `scan` leaves out."""
-    names = sorted(path.name for path in root.iterdir() if path.is_dir())
-    return [name for name in names if not name.startswith(".") and name not in LEAVINGS]
+    names = []
+    for path in root.iterdir():
+        is_followed = not path.is_symlink() or leads_out(path.name, os.path.realpath(root))
+        if path.is_dir() and is_followed and not path.name.startswith(".") and path.name not in LEAVINGS:
+            names.append(path.name)
+    return sorted(names)
 
 
 def find_splits(root: Path, folders: Mapping[str, Sequence[str]]) -> dict[str, str]:
