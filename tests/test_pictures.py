@@ -334,6 +334,23 @@ def test_heic_is_passed_over_with_what_to_install_and_read_where_it_is(tmp_path,
         open_picture(tmp_path / "IMG_1.HEIC")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format_name", CONTENTS)
+def test_a_damaged_file_gives_a_picture_or_one_line(format_name):
+    content = content_of(format_name)
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(content), 3):
+            damaged[place] = generator.integers(0, 256)
+        end = generator.integers(len(content) // 2, len(content) + 1)
+        for file in (bytes(damaged), bytes(damaged[:end])):
+            try:
+                assert read_square(file, 4, truncated=True).shape == (3, 4, 4)
+            except ValueError as error:
+                assert "\n" not in str(error)
+
+
 def fill(folder, names, content=b""):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
