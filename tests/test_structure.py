@@ -32,7 +32,6 @@ ROWS = (
     "baselines",
     "losses",
     "backbones",
-    "model_file",
     "saved_model",
     "models",
     "inference",
