@@ -43,7 +43,7 @@ class Lists:
     """What the lists of a folder say, by split: `train`, `query` and `database`, without those that cannot be read.
 
     Attributes:
-        files: Their names.
+        files: Their names; `train` has none where it is drawn.
         paths: N paths, relative to the folder.
         labels: (N, C) uint8.
         findings: What is wrong with them.
@@ -65,9 +65,9 @@ def lists(config: RunConfig) -> Dataset:
     targets = np.zeros((len(pool_paths), classes), dtype=np.uint8)  # (M, C)
     for name, rows in listed.labels.items():
         targets[positions[name]] = rows
-    for name, rows in listed.labels.items():
-        differs = (targets[positions[name]] != rows).any(axis=1)  # (N,)
-        findings += find_contradiction(root / listed.files[name], listed.paths[name], differs)
+    for name, file in listed.files.items():
+        differs = (targets[positions[name]] != listed.labels[name]).any(axis=1)  # (N,)
+        findings += find_contradiction(root / file, listed.paths[name], differs)
     class_names: list[str] = []
     if classes:
         class_names, unclear = read_class_names(root, classes)
@@ -196,7 +196,6 @@ def read_lists(root: Path, seed: int) -> Lists:
     has_training = (root / find_list(root, "train")).exists()
     if not has_training and is_pair(listed.files.get("database", "")):
         drawn = draw_training(listed.labels["database"], seed)
-        listed.files["train"] = listed.files["database"]
         listed.paths["train"] = [listed.paths["database"][row] for row in drawn]
         listed.labels["train"] = listed.labels["database"][drawn]
         text = f"no train.txt: {len(drawn):,} images are drawn from the database, {DRAWN_PER_CLASS} a class"
