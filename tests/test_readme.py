@@ -84,13 +84,9 @@ def test_the_pages_notebooks_are_given_parameters_that_they_have(finished_run, m
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """The working directory has the page's blocks as `mine.py`; test_own runs those of callbacks, which need packages."""
-    page = PAGES[OWN].partition("
-## A callback
-")[0]
-    (tmp_path / "mine.py").write_text("
-".join(re.findall(r"```python
-(.*?)```", page, flags=re.DOTALL)))
+    """The working directory has the blocks of the page as `mine.py`; test_own runs those of callbacks."""
+    page = PAGES[OWN].partition("\n## A callback\n")[0]
+    (tmp_path / "mine.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
