@@ -21,7 +21,13 @@ class Section(BaseModel):
 
 
 class Scores(Section):
-    """Scores over all queries, and numbers about the codes of query and database before the sign."""
+    """Scores over all queries, and numbers about the codes of query and database before the sign.
+
+    `mean_average_precision`, `best` and `worst` are of the published protocol, over the whole database. `new_images` is
+    the mean average precision over the database without training images; it is the same where there are none in it,
+    and None where there are no others. `asymmetric` is by the query's codes before the sign. Runs up to version 0.2
+    have neither.
+    """
 
     mean_average_precision: Share
     best: Share
@@ -33,6 +39,11 @@ class Scores(Section):
     quantization_error_centred: float
     constant_bits: int
     distinct_codes: int
+    asymmetric: Share | None = None
+    new_images: Share | None = None
+    new_images_best: Share | None = None
+    new_images_worst: Share | None = None
+    new_images_asymmetric: Share | None = None
 
 
 class DataFinding(Section):

@@ -64,6 +64,9 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     codes = {split: np.asarray(values, dtype=np.float32) for split, values in finished.codes.items()}
     arrays = collect_arrays(config, data, codes, finished.centroids)
     arrays["average_precision"] = np.asarray(finished.scores.average_precision, dtype=np.float32)
+    new_images = score_new_images(config, data, codes)
+    if new_images is not None:
+        arrays["new_images_average_precision"] = np.asarray(new_images.average_precision, dtype=np.float32)
     seconds = {**finished.seconds, "training": sum(record["seconds"] for record in finished.history)}
     report = Report(
         schema=SCHEMA,
@@ -72,7 +75,11 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
-        scores=describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
+        scores=Scores(
+            **describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
+            **describe_new_images(new_images),
+            **score_asymmetric(config, data, codes),
+        ),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
         versions=describe_versions(),
@@ -91,11 +98,49 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     return folder
 
 
-def describe_scores(scores: "RetrievalScores", codes: np.ndarray) -> Scores:
-    """A run's scores, and numbers about all its codes (N, K) before the sign."""
+def score_new_images(
+    config: RunConfig, data: Any, codes: Mapping[str, np.ndarray], distance: str = "hamming"
+) -> "RetrievalScores | None":
+    """The scores over the database without training images; None where it has no others."""
+    from relahash_nb.training import score
+
+    new_images = data.new_images
+    if not len(new_images):
+        return None
+    rows = new_images.positions_in(data.database)
+    return score(codes["query"], codes["database"][rows], data.query, new_images, config, distance)
+
+
+def describe_new_images(scores: "RetrievalScores | None") -> dict[str, float]:
+    """What `run.json` says of the scores on new images."""
+    if scores is None:
+        return {}
+    return {
+        "new_images": scores.mean_average_precision,
+        "new_images_best": scores.best,
+        "new_images_worst": scores.worst,
+    }
+
+
+def score_asymmetric(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean average precision by the query's codes before the sign, over the database and over its new images."""
+    from relahash_nb.training import score
+
+    scores = score(codes["query"], codes["database"], data.query, data.database, config, "asymmetric")
+    new_images = scores
+    if len(data.new_images) < len(data.database):
+        new_images = score_new_images(config, data, codes, "asymmetric")
+    described = {"asymmetric": scores.mean_average_precision}
+    if new_images is not None:
+        described["new_images_asymmetric"] = new_images.mean_average_precision
+    return described
+
+
+def describe_scores(scores: "RetrievalScores", codes: np.ndarray) -> dict[str, Any]:
+    """What `run.json` says of a run's scores, and of all its codes (N, K) before the sign."""
     from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
 
-    return Scores(
+    return dict(
         mean_average_precision=scores.mean_average_precision,
         best=scores.best,
         worst=scores.worst,

@@ -15,21 +15,22 @@ import pandas as pd
 from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES, loss_defaults
-from relahash_nb.results.report import clean
+from relahash_nb.results.report import Scores, clean
 from relahash_nb.results.runs import Run, read_runs
 
 SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last one is missing where no epoch is chosen
 METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
 SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
 NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
+NEWER_SCORES = [name for name, field in Scores.model_fields.items() if not field.is_required()]
 FORMATS = ("markdown", "csv", "latex")
 PANDAS_TYPES = {"integer": "Int64", "number": "float64", "boolean": "boolean"}  # each of them has a missing value
 
 
 def column_types() -> dict[str, str]:
-    """The pandas type of each column that may be missing: of a setting's numbers, or `object` for a text."""
+    """The pandas type of each column that may be missing: of a setting's numbers and scores, or `object` for a text."""
     properties = RunConfig.model_json_schema()["properties"]
-    types = {"finished": "object", "accelerator": "object"}
+    types = {"finished": "object", "accelerator": "object", **dict.fromkeys(NEWER_SCORES, "float64")}
     for name in SETTING:
         schema = properties.get(name, {})
         kinds = {choice.get("type") for choice in schema.get("anyOf", [schema])} - {"null"}
@@ -200,12 +201,18 @@ def has_one_of(column: pd.Series, values: Sequence[Any]) -> pd.Series:
     return has_one
 
 
-def average(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The seeds, the mean and the deviation of the mean average precision, and means of other numbers, by the keys."""
+def average(runs: pd.DataFrame, keys: Sequence[str], score: str = "mean_average_precision") -> pd.DataFrame:
+    """The seeds, the mean and the deviation of a score, and means of other numbers, by the keys.
+
+    Args:
+        runs: As `load_runs` or `read_table` gives them.
+        keys: Columns whose values runs of one row share.
+        score: A column, such as `new_images`.
+    """
     groups = runs.groupby(list(keys), sort=False, dropna=False)
-    score = groups["mean_average_precision"]
-    means = pd.DataFrame({"seeds": groups["seed"].nunique(), "mean": score.mean(), "deviation": score.std()})
-    return means.join(groups[NUMBERS].mean()).reset_index()
+    means = {"seeds": groups["seed"].nunique(), "mean": groups[score].mean(), "deviation": groups[score].std()}
+    numbers = [name for name in (*NUMBERS, *NEWER_SCORES) if name in runs]
+    return pd.DataFrame(means).join(groups[numbers].mean()).reset_index()
 
 
 def format_mean(rows: pd.DataFrame) -> pd.Series:
@@ -226,9 +233,11 @@ def format_markdown(table: pd.DataFrame) -> str:
 def report(results_dir: Path | str = "results", format: str = "markdown", **filters: Any) -> str:
     """Mean ± deviation over the seeds: a row for each data set and loss and what else differs, bits as columns.
 
+    Where a database holds training images, the scores without them come first, in columns of their own.
+
     Args:
         results_dir: The folder that holds `runs/`.
-        format: `markdown`, `latex`, or `csv` with a row for each number of bits, and the bounds of ties.
+        format: `markdown`, `latex`, or `csv` with a row for each number of bits, all scores, and the bounds of ties.
         **filters: As of `matching`: a field of a setting, or `seed`.
 
     Raises:
@@ -255,13 +264,30 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
         rows[name] = [show(value) for value in rows[name]]
     if format == "csv":
         return rows.to_csv(index=False)
-    cells = rows.assign(cell=format_mean(rows), bits=rows["bits"].map("{} bits".format))
-    columns = [f"{bits} bits" for bits in sorted(rows["bits"].unique())]
-    scores = cells.pivot(index=keys, columns="bits", values="cell")[columns].fillna("")
-    wide = count_seeds(rows, keys).to_frame().join(scores).reset_index()
+    columns = {"": rows}
+    if has_memory(runs):
+        new_images = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"], "new_images")
+        columns = {", new images": new_images.assign(**{name: rows[name] for name in keys}), ", protocol": rows}
+    wide = count_seeds(rows, keys).to_frame()
+    for suffix, scores in columns.items():
+        wide = wide.join(side_by_side(scores, keys, suffix))
+    wide = wide.reset_index()
     if format == "latex":
         return wide.to_latex(index=False, escape=True).replace("±", r"$\pm$").replace("–", "--")
     return format_markdown(wide)
+
+
+def has_memory(runs: pd.DataFrame) -> bool:
+    """Whether training images in a database change a score: then that on new images is another."""
+    new_images = runs["new_images"]
+    return bool((new_images.notna() & (new_images != runs["mean_average_precision"])).any())
+
+
+def side_by_side(rows: pd.DataFrame, keys: Sequence[str], suffix: str) -> pd.DataFrame:
+    """What `average` gives as texts, a column for each number of bits; empty where a score is missing."""
+    cells = rows.assign(cell=format_mean(rows).where(rows["mean"].notna(), ""))
+    table = cells.pivot(index=list(keys), columns="bits", values="cell").fillna("")
+    return table.rename(columns=lambda bits: f"{bits} bits{suffix}")
 
 
 def differing_fields(runs: pd.DataFrame) -> list[str]:
