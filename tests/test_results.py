@@ -109,14 +109,14 @@ def test_new_images_are_scored_without_the_training_images_in_the_database(finis
 
 
 @pytest.mark.parametrize(("train", "are_scored"), [(range(20), True), (range(52), False)])
-def test_new_images_are_the_database_where_none_is_trained_on_and_missing_where_all_are(finished, train, are_scored):
-    save, data, codes, scores = finished
+def test_new_images_are_the_database_where_none_is_trained_on_and_missing_where_all_are(tmp_path, finished, train, are_scored):
+    _, data, codes, _ = finished
     held_out = Split(data.pool, torch.arange(20, 40))
-    codes["database"] = codes["database"][20:]
     other = replace(data, train=Split(data.pool, torch.tensor(train)), database=held_out)
-    result = Finished(codes, retrieval_scores(codes["query"], codes["database"], data.query.targets, held_out.targets),
-                      [], np.ones((3, 20)), {})  # fmt: skip
-    found = load_run(save_run(RunConfig(bits=20, results_dir=str(save().parent.parent), seed=7), other, Model(), result))
+    codes = {"query": codes["query"], "database": codes["database"][20:]}
+    scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, held_out.targets)
+    result = Finished(codes, scores, [], np.ones((3, 20)), {})
+    found = load_run(save_run(RunConfig(bits=20, results_dir=str(tmp_path)), other, Model(), result))
     expected = found.report.scores.mean_average_precision if are_scored else None
     assert found.report.scores.new_images == expected
     assert ("new_images_average_precision" in found.arrays) == are_scored
