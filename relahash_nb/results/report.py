@@ -114,4 +114,4 @@ class Report(Section):
 
     def to_json(self) -> str:
         """The text of `run.json`."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1)
+        return json.dumps(self.model_dump(by_alias=True, exclude_unset=True), indent=1)
