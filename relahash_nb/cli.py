@@ -71,8 +71,8 @@ class TuneOptions(Options):
 
     target: Literal["new_images", "protocol", "unseen"] = option(
         "new_images",
-        "what the options are for: held-out images are searched for among themselves (new_images), among themselves and "
-        "the data set's share of training images (protocol), or are those of held-out classes (unseen)",
+        "what the options are for: held-out images are searched for among themselves (new_images), among these and the "
+        "data set's share of training images (protocol), or are those of held-out classes (unseen)",
     )
     trials: Count = option(24, "trials for each loss and number of bits")
     file: str | None = option(

@@ -42,7 +42,7 @@ def shuffle_lists(lists: dict[str, list[str]], seed: int) -> dict[str, list[str]
     for line in dict.fromkeys(line for lines in lists.values() for line in lines):
         alike[line.split(maxsplit=1)[1]].append(line)
     generator = np.random.default_rng(seed)
-    other = {}
+    other: dict[str, str] = {}
     for lines in alike.values():
         other |= zip(lines, generator.permutation(lines).tolist(), strict=True)
     return {name: [other[line] for line in lines] for name, lines in lists.items()}

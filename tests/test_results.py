@@ -109,7 +109,7 @@ def test_new_images_are_scored_without_the_training_images_in_the_database(finis
 
 
 @pytest.mark.parametrize(("train", "are_scored"), [(range(20), True), (range(52), False)])
-def test_new_images_are_the_database_where_none_is_trained_on_and_missing_where_all_are(tmp_path, finished, train, are_scored):
+def test_new_images_are_all_where_none_is_trained_on_and_missing_where_all_are(tmp_path, finished, train, are_scored):
     _, data, codes, _ = finished
     held_out = Split(data.pool, torch.arange(20, 40))
     other = replace(data, train=Split(data.pool, torch.tensor(train)), database=held_out)
@@ -120,6 +120,13 @@ def test_new_images_are_the_database_where_none_is_trained_on_and_missing_where_
     expected = found.report.scores.mean_average_precision if are_scored else None
     assert found.report.scores.new_images == expected
     assert ("new_images_average_precision" in found.arrays) == are_scored
+
+
+def test_a_run_with_infinite_codes_is_not_lost(finished):
+    save, _, codes, scores = finished
+    codes["query"][0, 0] = np.inf
+    found = load_run(save()).report.scores
+    assert found.mean_average_precision == scores.mean_average_precision and found.asymmetric is None
 
 
 def test_a_run_of_an_earlier_version_has_no_score_on_new_images(finished):

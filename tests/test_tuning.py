@@ -15,7 +15,6 @@ import papermill
 import pytest
 import torch
 
-from relahash_nb.tuning import search as tuning
 from relahash_nb.centroids import make_centroids
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
@@ -25,6 +24,7 @@ from relahash_nb.metrics import retrieval_scores
 from relahash_nb.registry import LOSSES
 from relahash_nb.results import Finished, finished_runs, save_run
 from relahash_nb.tuning import TARGETS, Journal, hold_out
+from relahash_nb.tuning import search as tuning
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
 ROOT = Path(__file__).parent.parent
@@ -345,7 +345,14 @@ def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tm
 def test_a_sweep_takes_what_was_tuned(tmp_path, data, features, capsys):
     found = search(tmp_path, data, features)
     words = ["--loss", "csq", "--bits", "16", "--finetune", "False", "--checkpoint-minutes", "0", "--direct"]
-    words += ["--results-dir", str(tmp_path), "--data-dir", str(tmp_path), "--tuned", str(tmp_path / "tuned" / "new_images")]
+    words += [
+        "--results-dir",
+        str(tmp_path),
+        "--data-dir",
+        str(tmp_path),
+        "--tuned",
+        str(tmp_path / "tuned" / "new_images"),
+    ]
     assert main(["sweep", *words]) == 0
     (run,) = finished_runs(tmp_path).values()
     assert (run.config.tuning, run.config.lr) == ("3 trials, new images", found["best"]["lr"])

@@ -158,6 +158,13 @@ def relevant_levels(distances: np.ndarray, relevant: np.ndarray) -> tuple[np.nda
     return padded[:, 0], padded[:, 1]
 
 
+def scored_levels(distances: np.ndarray, relevant: np.ndarray, ranks: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """What a score needs to know of a ranking, in the faster of two ways."""
+    if ranks is None:
+        return relevant_levels(distances, relevant)
+    return distance_levels(distances, relevant, ranks)
+
+
 def checked_pairs(distances, relevant) -> tuple[np.ndarray, np.ndarray]:
     """Distances (Q, D) and relevance (Q, D) as arrays; a ValueError if they do not fit, or distances hold NaN."""
     distances = as_array(distances)
@@ -200,7 +207,7 @@ def level_blocks(
             has_own = np.flatnonzero(own >= 0)
             distances[has_own, own[has_own]] = np.inf
         relevant = relevance(labels[rows], database_targets)
-        yield relevant_levels(distances, relevant) if ranks is None else distance_levels(distances, relevant, ranks)
+        yield scored_levels(distances, relevant, ranks)
 
 
 def row_blocks(queries: int, items: int) -> Iterator[slice]:

@@ -85,8 +85,8 @@ def paired_differences(
     """How much better or worse than a reference each method is, query by query and seed by seed.
 
     The difference in mean average precision has a 95 % interval by a bootstrap over queries and over seeds at once.
-    The split of the data is fixed: see `differences_over_splits`. `verdict` is `better`, `worse`, or `not told apart`, at 5 %
-    after Holm's correction for the number of methods at these bits (Scandinavian Journal of Statistics, 1979).
+    The split of the data is fixed: see `differences_over_splits`. `verdict` is `better`, `worse`, or `not told apart`,
+    at 5 % after Holm's correction for the number of methods at these bits (Scandinavian Journal of Statistics, 1979).
 
     Args:
         runs: As `select_runs` gives them, all on the same queries.

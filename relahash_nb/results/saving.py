@@ -14,7 +14,8 @@ import pandas as pd
 from relahash_nb.config import RunConfig
 from relahash_nb.files import remove_checkpoint, run_folder, write
 from relahash_nb.results.machine import describe_hardware, describe_versions
-from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
+from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, clean
+from relahash_nb.results.scoring import describe_scores, score_asymmetric, score_new_images
 
 if TYPE_CHECKING:
     from relahash_nb.metrics.retrieval import RetrievalScores
@@ -65,6 +66,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     arrays = collect_arrays(config, data, codes, finished.centroids)
     arrays["average_precision"] = np.asarray(finished.scores.average_precision, dtype=np.float32)
     new_images = score_new_images(config, data, codes)
+    asymmetric = score_asymmetric(config, data, codes)
     if new_images is not None:
         arrays["new_images_average_precision"] = np.asarray(new_images.average_precision, dtype=np.float32)
     seconds = {**finished.seconds, "training": sum(record["seconds"] for record in finished.history)}
@@ -75,10 +77,8 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
-        scores=Scores(
-            **describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
-            **describe_new_images(new_images),
-            **score_asymmetric(config, data, codes),
+        scores=describe_scores(
+            finished.scores, new_images, asymmetric, np.concatenate([codes["query"], codes["database"]])
         ),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
@@ -96,62 +96,6 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
         remove_checkpoint(config)
     return folder
-
-
-def score_new_images(
-    config: RunConfig, data: Any, codes: Mapping[str, np.ndarray], distance: str = "hamming"
-) -> "RetrievalScores | None":
-    """The scores over the database without training images; None where it has no others."""
-    from relahash_nb.training import score
-
-    new_images = data.new_images
-    if not len(new_images):
-        return None
-    rows = new_images.positions_in(data.database)
-    return score(codes["query"], codes["database"][rows], data.query, new_images, config, distance)
-
-
-def describe_new_images(scores: "RetrievalScores | None") -> dict[str, float]:
-    """What `run.json` says of the scores on new images."""
-    if scores is None:
-        return {}
-    return {
-        "new_images": scores.mean_average_precision,
-        "new_images_best": scores.best,
-        "new_images_worst": scores.worst,
-    }
-
-
-def score_asymmetric(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean average precision by the query's codes before the sign, over the database and over its new images."""
-    from relahash_nb.training import score
-
-    scores = score(codes["query"], codes["database"], data.query, data.database, config, "asymmetric")
-    new_images = scores
-    if len(data.new_images) < len(data.database):
-        new_images = score_new_images(config, data, codes, "asymmetric")
-    described = {"asymmetric": scores.mean_average_precision}
-    if new_images is not None:
-        described["new_images_asymmetric"] = new_images.mean_average_precision
-    return described
-
-
-def describe_scores(scores: "RetrievalScores", codes: np.ndarray) -> dict[str, Any]:
-    """What `run.json` says of a run's scores, and of all its codes (N, K) before the sign."""
-    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
-
-    return dict(
-        mean_average_precision=scores.mean_average_precision,
-        best=scores.best,
-        worst=scores.worst,
-        precision_at_100=scores.precision_at(100),
-        precision_within_2=scores.precision_within(2),
-        recall_within_2=scores.recall_within(2),
-        quantization_error=quantization_error(codes),
-        quantization_error_centred=quantization_error(codes, centred=True),
-        constant_bits=int(np.size(constant_bits(codes))),
-        distinct_codes=int(distinct_codes(codes)),
-    )
 
 
 def describe_data(data: Any) -> Data:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,8 +61,8 @@ def evaluate(
 
 
 def score(
-    query_codes: Tensor,
-    database_codes: Tensor,
+    query_codes: Tensor | np.ndarray,
+    database_codes: Tensor | np.ndarray,
     query: Split,
     database: Split,
     config: RunConfig,

@@ -1,6 +1,5 @@
 """The trials of a search on disk, so that a search goes on after a kill and several processes share it."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -55,7 +54,7 @@ class Journal:
                 print(f"{path.parent}: cannot be locked here; do not run one search twice at a time")
 
     def read(self) -> dict[int, Trial]:
-        """The finished trials by their turns, in this order; a last line that a kill cut off is dropped, and it is said.
+        """The finished trials by their turns, in this order; a last line that was cut off is dropped, and it is said.
 
         Raises:
             ValueError: Another line is damaged; which one is said.
@@ -63,7 +62,7 @@ class Journal:
         with lock_file(self._lock("file"), seconds=60):
             self._drop_torn_line()
             lines = self.path.read_bytes().splitlines() if self.path.exists() else []
-        trials = {}
+        trials: dict[int, Trial] = {}
         for number, line in enumerate(lines, 1):
             try:
                 trial = Trial.model_validate_json(line)

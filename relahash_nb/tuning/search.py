@@ -203,7 +203,7 @@ def default_values(config: RunConfig, space: Mapping[str, BaseDistribution]) -> 
     factors = batch_factors(config.loss, config.batch_size)
     defaults = {}
     for name, distribution in space.items():
-        value = options.get(name, getattr(config, name, None))
+        value: Any = options.get(name, getattr(config, name, None))
         if name in factors:
             value /= factors[name]
         if is_in(value, distribution):

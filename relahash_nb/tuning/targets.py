@@ -29,10 +29,8 @@ def hold_out(data: Dataset, seed: int, target: str = "new_images") -> Dataset:
         ValueError: `unseen` of fewer than four classes, or all images have a held-out class.
     """
     generator = torch.Generator().manual_seed(seed)
-    if target == "unseen":
-        is_held_out = choose_classes(data, generator)
-    else:
-        is_held_out = choose_images(data, generator)
+    choose = choose_classes if target == "unseen" else choose_images
+    is_held_out = choose(data, generator)
     held_out = data.train.indices[is_held_out]
     learned = data.train.indices[~is_held_out]
     database = held_out
