@@ -122,6 +122,7 @@ def test_new_images_are_all_where_none_is_trained_on_and_missing_where_all_are(t
     assert ("new_images_average_precision" in found.arrays) == are_scored
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # its quantization error is NaN
 def test_a_run_with_infinite_codes_is_not_lost(finished):
     save, _, codes, scores = finished
     codes["query"][0, 0] = np.inf

@@ -358,6 +358,23 @@ def test_a_sweep_takes_what_was_tuned(tmp_path, data, features, capsys):
     assert (run.config.tuning, run.config.lr) == ("3 trials, new images", found["best"]["lr"])
 
 
+def test_a_plan_counts_searches_and_the_runs_that_wait_for_them(tmp_path, data, features, capsys):
+    def count(command, *words):
+        given = [*words, "--file", str(ROOT / "study" / "rivals_mini.yml"), "--results-dir", str(tmp_path), "--plan"]
+        assert main([command, "--loss", "csq", "dpn", "--bits", "16", *given]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert count("tune") == "0 done, 2 to do"  # the seeds of the file are those of the runs
+    assert count("tune", "--seed", "0", "3") == "0 done, 4 to do"
+    assert count("sweep", "--tuned", str(tmp_path / "tuned" / "new_images")) == "0 done, 10 to do"
+    config = RunConfig(loss="csq", bits=16, results_dir=str(tmp_path))
+    path = tuning.tuned_path(config, tuning.search_folder(config, "new_images"))
+    path.parent.mkdir(parents=True)
+    path.write_text('{"best": {"lr": 0.1}, "budget": {"trials": 24, "seed": 0}, "target": "new_images"}')
+    assert count("tune") == "1 done, 1 to do" and count("tune", "--trials", "25") == "0 done, 2 to do"
+    assert count("sweep", "--tuned", str(path.parent)) == "0 done, 10 to do"
+
+
 @pytest.mark.parametrize(
     ("words", "value"),
     [(["--loss", "itq"], "loss: itq"), (["--lr", "0.1", "0.2"], "several values"), (["--trials", "0"], "trials: 0")],

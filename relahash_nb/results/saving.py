@@ -14,8 +14,8 @@ import pandas as pd
 from relahash_nb.config import RunConfig
 from relahash_nb.files import remove_checkpoint, run_folder, write
 from relahash_nb.results.machine import describe_hardware, describe_versions
-from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, clean
-from relahash_nb.results.scoring import describe_scores, score_asymmetric, score_new_images
+from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
+from relahash_nb.results.scoring import further_scores, score_new_images
 
 if TYPE_CHECKING:
     from relahash_nb.metrics.retrieval import RetrievalScores
@@ -66,9 +66,9 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     arrays = collect_arrays(config, data, codes, finished.centroids)
     arrays["average_precision"] = np.asarray(finished.scores.average_precision, dtype=np.float32)
     new_images = score_new_images(config, data, codes)
-    asymmetric = score_asymmetric(config, data, codes)
     if new_images is not None:
         arrays["new_images_average_precision"] = np.asarray(new_images.average_precision, dtype=np.float32)
+    scores = describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]]))
     seconds = {**finished.seconds, "training": sum(record["seconds"] for record in finished.history)}
     report = Report(
         schema=SCHEMA,
@@ -77,9 +77,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
-        scores=describe_scores(
-            finished.scores, new_images, asymmetric, np.concatenate([codes["query"], codes["database"]])
-        ),
+        scores=scores.model_copy(update=further_scores(config, data, codes, new_images)),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
         versions=describe_versions(),
@@ -96,6 +94,24 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
         remove_checkpoint(config)
     return folder
+
+
+def describe_scores(scores: "RetrievalScores", codes: np.ndarray) -> Scores:
+    """A run's scores, and numbers about all its codes (N, K) before the sign."""
+    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
+
+    return Scores(
+        mean_average_precision=scores.mean_average_precision,
+        best=scores.best,
+        worst=scores.worst,
+        precision_at_100=scores.precision_at(100),
+        precision_within_2=scores.precision_within(2),
+        recall_within_2=scores.recall_within(2),
+        quantization_error=quantization_error(codes),
+        quantization_error_centred=quantization_error(codes, centred=True),
+        constant_bits=int(np.size(constant_bits(codes))),
+        distinct_codes=int(distinct_codes(codes)),
+    )
 
 
 def describe_data(data: Any) -> Data:

@@ -137,7 +137,7 @@ def plan_searches(configs: Sequence[RunConfig], target: str, trials: int) -> str
     done = 0
     for config in configs:
         path = tuned_path(config, search_folder(config, target))
-        is_done = path.is_file() and json.loads(path.read_text(encoding="utf-8"))["budget"]["trials"] >= trials
+        is_done = path.is_file() and read_search(path)["budget"]["trials"] >= trials
         done += is_done
         lines.append(f"{path.parent.name}/{path.stem}: {'done' if is_done else 'to do'}")
     return "\n".join([*lines, f"{done} done, {len(configs) - done} to do"])
@@ -294,9 +294,18 @@ def tuned(config: RunConfig, folder: Path | str) -> RunConfig:
     path = tuned_path(config, project_path(folder))
     if not path.is_file():
         raise ValueError(f"tuned: {folder} has no search for {describe_missing(config, Path(folder))}")
+    content = read_search(path)
+    with named(path):
+        return with_values(config, content["best"] | {"tuning": describe_budget(content)})
+
+
+def read_search(path: Path) -> dict[str, Any]:
+    """The content of a search's file, whose `best` and `budget` are there; a ValueError names a damaged one."""
     with named(path):
         content = json.loads(path.read_text(encoding="utf-8"))
-        return with_values(config, content["best"] | {"tuning": describe_budget(content)})
+        if not isinstance(content["best"], dict) or not isinstance(content["budget"]["trials"], int):
+            raise ValueError("expected the best values, and a number of trials")
+        return content
 
 
 def describe_budget(content: Mapping[str, Any]) -> str:
