@@ -217,14 +217,14 @@ def test_a_process_takes_a_turn_that_no_other_is_at_and_in_the_end_waits_for_it(
 
 @pytest.mark.slow
 def test_processes_that_start_together_draw_different_trials_of_one_search(tmp_path, data, features):
-    processes = [start(f"t.search({str(tmp_path)!r}, data, features, 'dpn', 6)") for _ in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    processes = [start(f"t.search({str(tmp_path)!r}, data, features, 'dpn', 4)") for _ in range(2)]
+    assert [process.wait(300) for process in processes] == [0, 0]
     (path,) = tmp_path.rglob("*.jsonl")
     trials = [json.loads(line) for line in path.read_text().splitlines()]
-    assert sorted(trial["turn"] for trial in trials) == list(range(6))  # none was drawn twice
-    assert len({json.dumps(trial["drawn"]) for trial in trials}) == 6
-    found = search(tmp_path, data, features, "dpn", 6)
-    assert len(found["trials"]) == 6 and found["best"] in [trial["values"] for trial in found["trials"]]
+    assert sorted(trial["turn"] for trial in trials) == list(range(4))  # none was drawn twice
+    assert len({json.dumps(trial["drawn"]) for trial in trials}) == 4
+    found = search(tmp_path, data, features, "dpn", 4)
+    assert len(found["trials"]) == 4 and found["best"] in [trial["values"] for trial in found["trials"]]
 
 
 @pytest.mark.parametrize("cut", [1, 20, -1])
