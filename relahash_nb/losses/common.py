@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from relahash_nb.centroids import vote_centroids
 
 # Of the losses on cosines, one and the same for all: their scale s and margin M.
-COSINE_SEARCH = {"beta": (0.1, 32.0, "log"), "margin": (0.02, 12.0, "log")}
+COSINE_SEARCH = {"beta": (0.03, 32.0, "log"), "margin": (0.02, 12.0, "log")}
 
 
 class HashLoss(nn.Module):

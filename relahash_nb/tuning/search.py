@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # What is searched for every method; a loss adds its own `SEARCH`. A range is (low, high, scale), a choice a list.
 COMMON: dict[str, Any] = {
     "lr": (1e-4, 1e-1, "log"),
-    "weight_decay": (1e-6, 1e-1, "log"),
+    "weight_decay": (1e-6, 1.0, "log"),
     "epochs": [2, 5, 10, 20, 40, 80],
     "batch_size": [16, 32, 64, 128],
     "batch_norm": [True, False],
