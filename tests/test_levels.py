@@ -208,6 +208,7 @@ def test_self_matches_are_left_out(distance, top_k):
 def test_precision_at_counts_ties_and_says_how_far_it_goes():
     scores = distance_scores([[0.5, 0.1, 0.5, 0.7]], [[1, 0, 0, 1]])
     assert scores.precision_at([1, 2, 3, 4]) == pytest.approx([0, 0.5 / 2, 1 / 3, 2 / 4])
+    assert scores.precision_of_queries([2, 4]).tolist() == [[0.25, 0.5]]
     many = np.arange(3_000.0)[None]
     scores = distance_scores(many, many % 2 == 0, top_k=10)
     assert scores.precision_at(1_000) == pytest.approx(0.5)

@@ -16,6 +16,7 @@ from relahash_nb.metrics.statistics import (
     bit_correlation,
     bit_entropy,
     bit_histograms,
+    centroid_accuracy,
     centroid_distances,
     class_distances,
     code_cosine,

@@ -169,6 +169,10 @@ class RetrievalScores:
 
         By another distance than Hamming's, n is at most `KEPT_LEVELS`.
         """
+        return _as_asked(_mean(self.precision_of_queries(n)), n)
+
+    def precision_of_queries(self, n) -> np.ndarray:
+        """Likewise, of each query: (Q, 1), or (Q, N) for a sequence of N ranks."""
         check_integer("n", n, least=1)
         if self.distance != "hamming" and np.max(n) > KEPT_LEVELS:
             raise ValueError(f"n is {n!r}; allowed for the distance {self.distance}: 1 to {KEPT_LEVELS}")
@@ -177,8 +181,8 @@ class RetrievalScores:
         seen = _counts_from_zero(self.total)
         hits = _counts_from_zero(self.relevant)
         found = [np.interp(ranks, *curve) for curve in zip(seen, hits, strict=True)]
-        counted_ranks = np.minimum(ranks, seen[:, -1:]).clip(1)  # (Q, n)
-        return _as_asked(_mean(np.stack(found) / counted_ranks), n)
+        counted_ranks = np.minimum(ranks, seen[:, -1:]).clip(1)  # (Q, N)
+        return np.stack(found) / counted_ranks
 
     def precision_within(self, radius=2, empty_ball: str = "zero"):
         """Relevant share of the items at most `radius` ≥ 0 bits away: precision of a hash table look-up.

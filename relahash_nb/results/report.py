@@ -25,13 +25,14 @@ class Scores(Section):
 
     `mean_average_precision`, `best` and `worst` are of the published protocol, over the whole database. `new_images` is
     the mean average precision over the database without training images; it is the same where there are none in it,
-    and None where there are no others. `asymmetric` is by the query's codes before the sign. Runs up to version 0.2
-    have neither.
+    and None where there are no others. `asymmetric` is by the query's codes before the sign. `query_accuracy` is the
+    `centroid_accuracy` of the queries' codes. Runs up to version 0.2 have none of these.
     """
 
     mean_average_precision: Share
     best: Share
     worst: Share
+    query_accuracy: Share | None = None
     precision_at_100: float
     precision_within_2: float
     recall_within_2: float
