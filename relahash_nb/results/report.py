@@ -82,7 +82,7 @@ class Report(Section):
     """What a run reports of itself.
 
     `config` is kept as it was written, since a field may be gone since; `RunConfig.from_saved` reads it.
-    `loss_options` are all options of the loss, defaults too. `seconds` are by stage.
+    `loss_options` are all options of the loss, defaults too. `metrics` are the user's own. `seconds` are by stage.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -92,6 +92,7 @@ class Report(Section):
     loss_options: dict[str, Any]
     weights_digest: str
     scores: Scores
+    metrics: dict[str, float] = {}
     data: Data
     hardware: Hardware
     versions: dict[str, str]
@@ -114,5 +115,5 @@ class Report(Section):
             raise ValueError(f"{place}: {first['input']!r} given; {first['msg']}") from None
 
     def to_json(self) -> str:
-        """The text of `run.json`."""
+        """The text of `run.json`; what a run does not say has no key in it."""
         return json.dumps(self.model_dump(by_alias=True, exclude_unset=True), indent=1)

@@ -76,7 +76,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 def score_values(config: RunConfig, data: Dataset, features: torch.Tensor | None) -> float:
     """Mean average precision of a config on a `hold_out` data set; 0 where the training diverges."""
-    config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0)
+    config = config.replace(drop_self_matches=True, checkpoint_minutes=0.0, eval_interval=0, callback=None)
     model = build_model(config)
     centroids = class_centroids(model, data, config, features)
     loss = build_loss(config, centroids)
