@@ -35,6 +35,10 @@ PUBLISHED_VALUES = {
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)")
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
 
+TRIAL_FIELDS = tuple(
+    name for name in RunConfig.model_fields if name not in ("metrics", "callback")
+)  # those are of runs
+
 HELP = """usage: relahash COMMAND [options]
 
   train       train and score one hash model
@@ -367,8 +371,7 @@ def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_n
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    names = [name for name in RunConfig.model_fields if name not in ("metrics", "callback")]  # of runs, not of trials
-    options, given = parse("tune", arguments, TuneOptions, names, several=True)
+    options, given = parse("tune", arguments, TuneOptions, TRIAL_FIELDS, several=True)
     from relahash_nb.sweep import load_shared
     from relahash_nb.tuning import plan_searches, search_space
     from relahash_nb.tuning import tune as search

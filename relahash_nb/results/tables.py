@@ -285,8 +285,7 @@ def table(runs: pd.DataFrame, format: str = "markdown", metric: str = SCORE) -> 
     runs = distinct(runs)
     keys = differing_fields(runs)
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"], metric)
-    for name in keys:
-        rows[name] = [show(value) for value in rows[name]]
+    rows[keys] = rows[keys].map(show)
     if format == "csv":
         return rows.to_csv(index=False)
     scores = {"": rows}
