@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -33,6 +34,10 @@ PUBLISHED_VALUES = {
 }
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)")
 CHECKED = ("dataset", "protocol", "root", "holdout", "truncated", "drop_self_matches", "split_seed", "data_dir")
+
+TRIAL_FIELDS = tuple(
+    name for name in RunConfig.model_fields if name not in ("metrics", "callback")
+)  # those are of runs
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -63,7 +68,7 @@ class SweepOptions(ClusterOptions):
     plan: bool = option(False, "only print the runs, and which are finished", "flag")
     file: LocalPath | None = option(None, "YAML file with names and values; an option on the command line overrides it")
     tuned: LocalPath | None = option(
-        None, "folder that relahash tune wrote; its best options replace those of each run"
+        None, "folder that relahash tune wrote, such as results/tuned/new_images; its options replace those of each run"
     )
     jobs: Count | None = option(None, "runs at once; default: as many as the cores have threads for, one on a GPU")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
@@ -73,10 +78,16 @@ class SweepOptions(ClusterOptions):
 class TuneOptions(Options):
     """Search for the options of each loss."""
 
+    target: Literal["new_images", "protocol", "unseen"] = option(
+        "new_images",
+        "what the options are for: held-out images are searched for among themselves (new_images), among these and the "
+        "data set's share of training images (protocol), or are those of held-out classes (unseen)",
+    )
     trials: Count = option(24, "trials for each loss and number of bits")
     file: LocalPath | None = option(
-        None, "YAML file with names and values, as for a sweep; its baselines are passed over"
+        None, "YAML file with names and values, as for a sweep; its baselines and its seeds are passed over"
     )
+    plan: bool = option(False, "only print the searches, and which are finished", "flag")
 
 
 class CheckOptions(Options):
@@ -300,11 +311,11 @@ def sweep(arguments: Sequence[str]) -> int:
 
     check_ways(options)
     configs = read_configs(options.file, given)
+    if options.plan:
+        print(plan(*split_tuned(configs, options.tuned)))
+        return 0
     if options.tuned:
         configs = take_tuned(configs, options.tuned)
-    if options.plan:
-        print(plan(configs))
-        return 0
     notebooks.check_runs(configs)
     cluster = options.workers, options.scheduler
     outcomes = run_all(configs, options.jobs, *cluster, options.minutes, notebooks=not options.direct)
@@ -336,6 +347,17 @@ def take_tuned(configs: list[RunConfig], folder: str) -> list[RunConfig]:
     return [config if config.loss in BASELINES else tuned(config, folder) for config in configs]
 
 
+def split_tuned(configs: list[RunConfig], folder: str | None) -> tuple[list[RunConfig], int]:
+    """The configs with the options that were found, where there is a folder; and how many wait for their search."""
+    if folder is None:
+        return configs, 0
+    found = []
+    for config in configs:
+        with suppress(ValueError):
+            found += take_tuned([config], folder)
+    return found, len(configs) - len(found)
+
+
 def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_notebooks: bool) -> None:
     """The table of the runs that are there, where they lie, and each that failed with its command."""
     from relahash_nb.results.tables import load_runs, summarize, table
@@ -359,23 +381,25 @@ def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_n
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    names = [name for name in RunConfig.model_fields if name not in ("metrics", "callback")]  # of runs, not of trials
-    options, given = parse("tune", arguments, TuneOptions, names, several=True)
+    options, given = parse("tune", arguments, TuneOptions, TRIAL_FIELDS, several=True)
     from relahash_nb.sweep import load_shared
-    from relahash_nb.tuning import search_space
+    from relahash_nb.tuning import plan_searches, search_space
     from relahash_nb.tuning import tune as search
 
-    given["seed"] = given.get("seed", [0])[:1]  # that of the search
+    given.setdefault("seed", [0])  # of the search; those of a file are of its runs
     configs = read_configs(options.file, given)
     if options.file:
         configs = [config for config in configs if config.loss not in BASELINES]
     for config in configs:
         search_space(config.loss)  # refuses what cannot be tuned before anything is loaded
-    if len({config.replace(loss="relahash", bits=64).run_id for config in configs}) > 1:
-        raise ValueError("tune: several values are given; allowed: of loss and bits alone")
+    if len({config.replace(loss="relahash", bits=64, seed=0).run_id for config in configs}) > 1:
+        raise ValueError("tune: several values are given; allowed: of loss, bits and seed alone")
+    if options.plan:
+        print(plan_searches(configs, options.target, options.trials))
+        return 0
     data, features = load_shared(configs[0])
     for config in configs:
-        print(search(config, data, features, options.trials))
+        print(search(config, data, features, options.trials, options.target))
     return 0
 
 

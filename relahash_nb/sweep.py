@@ -366,11 +366,13 @@ def discard(folder: Path) -> None:
         folder.rmdir()
 
 
-def plan(configs: Sequence[RunConfig]) -> str:
-    """The runs, and which of them are done."""
+def plan(configs: Sequence[RunConfig], waiting: int = 0) -> str:
+    """The runs, and which of them are done; `waiting` are not known before their search is."""
     is_done = [find_done(config) is not None for config in configs]
     lines = [f"{config.run_id}: {'done' if done else 'to do'}" for config, done in zip(configs, is_done, strict=True)]
-    return "\n".join([*lines, f"{sum(is_done)} done, {len(configs) - sum(is_done)} to do"])
+    if waiting:
+        lines.append(f"{waiting} more, whose options are not searched yet")
+    return "\n".join([*lines, f"{sum(is_done)} done, {len(configs) - sum(is_done) + waiting} to do"])
 
 
 def read_grid(path: Path) -> dict[str, list[Any]]:
@@ -417,8 +419,11 @@ def read_values(name: str, values: Any) -> list[Any]:
 
 
 def describe_run(run: Run) -> str:
-    """One line: the score with its tie bounds, the user's own scores, and the seconds."""
+    """One line: the score with its tie bounds, that on new images, the user's own, and the seconds."""
     scores = run.report.scores
     bounds = f"{scores.worst:.4f} to {scores.best:.4f} by the order of ties"
-    own = "".join(f", {name} {value:.4f}" for name, value in run.report.metrics.items())
-    return f"mAP {scores.mean_average_precision:.4f} ({bounds}){own}, {sum(run.report.seconds.values()):.0f} s"
+    parts = [f"mAP {scores.mean_average_precision:.4f} ({bounds})"]
+    if scores.new_images is not None:
+        parts.append(f"new images {scores.new_images:.4f}")
+    parts += [f"{name} {value:.4f}" for name, value in run.report.metrics.items()]
+    return ", ".join([*parts, f"{sum(run.report.seconds.values()):.0f} s"])

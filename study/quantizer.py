@@ -1,12 +1,14 @@
-"""Product quantization at the bytes of a hash code: OPQ by FAISS, on the fixed features of a sweep's file.
+"""What needs no training, on the fixed features of a sweep's file: product quantization, and the features alone.
 
     python -m study.quantizer                                                # CIFAR-10
     python -m study.quantizer --root data/miniimagenet100_10k --top-k 1000
 
-K bits are K/8 bytes, each the number of one of 256 centroids of a part of the features, which were reduced to 128
-dimensions and rotated (Ge et al., "Optimized Product Quantization", CVPR 2013). It is learned from the training images
-without their labels. A query is not quantized: its distance to an item is a sum of K/8 table entries, not a count of
-bits. The scores go to `docs/results/quantizer.csv`, where those of other data stay.
+`opq` is FAISS's, at the bytes of a hash code: K bits are K/8 bytes, each the number of one of 256 centroids of a part
+of the features, which were reduced to 128 dimensions and rotated (Ge et al., "Optimized Product Quantization", CVPR
+2013). It is learned from the training images without their labels. A query is not quantized: its distance to an item is
+a sum of K/8 table entries, not a count of bits. `float` ranks by the cosine between the features
+themselves, less the mean of the training images. The scores go to `docs/results/quantizer.csv`, where those of other
+data stay.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from typing import Any
 import faiss
 import numpy as np
 import pandas as pd
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from relahash_nb.config import RunConfig
-from relahash_nb.metrics import average_precision
+from relahash_nb.datasets import Dataset
+from relahash_nb.metrics import distance_scores, relevance
 from relahash_nb.results.tables import describe_setting
 from relahash_nb.sweep import load_shared, read_grid
 
@@ -30,7 +35,7 @@ QUERIES = 50  # searched at a time
 
 
 def main() -> None:
-    """Score the quantizer at each number of bits and each seed of the file, and write the scores."""
+    """Score the features and the quantizer, at each number of bits and each seed of the file, and write the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--file", default="study/rivals.yml", help="YAML file of a sweep (default: %(default)s)")
     parser.add_argument("--root", help="folder with the images and their lists; default: that of the file")
@@ -44,68 +49,60 @@ def main() -> None:
 
 
 def measure(config: RunConfig, bits: list[int], seeds: list[int]) -> list[dict[str, Any]]:
-    """Score the quantizer on a config's data: a row for each number of bits and each seed."""
+    """Score the features, and the quantizer at each number of bits and each seed: a row for each."""
     data, features = load_shared(config)
-    train = features[data.train.indices].float().numpy()  # (N, F)
-    database = features[data.database.indices].float().numpy()
-    query = features[data.query.indices].float().numpy()
-    top_k = None if config.top_k == "all" else config.top_k
-    rows = []
+    train, query, database = (features[split.indices].float() for split in (data.train, data.query, data.database))
+    named = {"data": describe_setting(config)["data"]}
+    distances = cosine_distances(query, database, train.mean(dim=0))
+    size = {"method": "float", "bits": 32 * train.shape[1], "seed": 0}
+    rows = [named | size | score(distances, data, config)]
     for code_bits in bits:
         for seed in seeds:
-            code_bytes = code_bits // 8
-            index = faiss.index_factory(train.shape[1], f"PCA{DIMENSIONS},OPQ{code_bytes},PQ{code_bytes}x8")
-            index.train(np.random.default_rng(seed).permutation(train))  # the order decides where k-means begins
-            index.add(database)
-            scores = score(index, query, data.query.targets.numpy(), data.database.targets.numpy(), top_k)
-            row = {"data": describe_setting(config)["data"], "bits": code_bits, "seed": seed, **scores}
-            print(row, flush=True)
-            rows.append(row)
+            distances = quantized_distances(query.numpy(), database.numpy(), train.numpy(), code_bits, seed)
+            rows.append(named | {"method": "opq", "bits": code_bits, "seed": seed} | score(distances, data, config))
+            print(rows[-1], flush=True)
     return rows
 
 
-def score(index, query, query_targets, database_targets, top_k: int | None) -> dict[str, float]:
-    """Score the ranking by an index's distances; items at equal distances are tied, as for bits.
+def cosine_distances(query: Tensor, database: Tensor, mean: Tensor) -> np.ndarray:
+    """(Q, D), the negative cosines between features (Q, F) and (D, F), both less their mean (F,)."""
+    return -(normalize(query - mean) @ normalize(database - mean).T).numpy()
 
-    Args:
-        index: FAISS's, which holds the D items of the database.
-        query: (Q, F) float32.
-        query_targets: (Q, C) multi-hot.
-        database_targets: (D, C) multi-hot.
-        top_k: ranks that count; None: all.
 
-    Returns:
-        The mean average precision, and that of the best and of the worst order of ties.
-    """
-    blocks = []
+def quantized_distances(query: np.ndarray, database: np.ndarray, train: np.ndarray, bits: int, seed: int) -> np.ndarray:
+    """(Q, D), FAISS's distances between features (Q, F) and quantized features (D, F), learned from train (N, F)."""
+    index = faiss.index_factory(train.shape[1], f"PCA{DIMENSIONS},OPQ{bits // 8},PQ{bits // 8}x8")
+    index.train(np.random.default_rng(seed).permutation(train))  # the order decides where k-means begins
+    index.add(database)
+    return all_distances(index, query)
+
+
+def all_distances(index: Any, query: np.ndarray) -> np.ndarray:
+    """(Q, D), the distances of an index's items to queries (Q, F), in the order in which the items were added."""
+    distances = np.empty((len(query), index.ntotal), dtype=np.float32)
     for start in range(0, len(query), QUERIES):
         rows = slice(start, start + QUERIES)
-        distances, items = index.search(query[rows], len(database_targets))  # (q, D) each, the nearest first
-        shared = (query_targets[rows] @ database_targets.T) > 0  # (q, D), in the order of the database
-        relevant = np.take_along_axis(shared, items, axis=1)
-        hits, total = count_levels(distances, relevant)
-        blocks.append(average_precision(hits, total, top_k))
-    expected, best, worst = np.concatenate(blocks, axis=1).mean(axis=1)
-    return {"mean_average_precision": expected, "best": best, "worst": worst}
+        sorted_distances, items = index.search(query[rows], index.ntotal)  # (q, D) each, the nearest first
+        np.put_along_axis(distances[rows], items, sorted_distances, axis=1)
+    return distances
 
 
-def count_levels(distances: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the relevant items and all items at each different distance of each query.
+def score(distances: np.ndarray, data: Dataset, config: RunConfig) -> dict[str, float]:
+    """The mean average precision of rankings by distances (Q, D): of the whole database, and of its new images.
 
-    Args:
-        distances: (q, D) in ascending order.
-        relevant: (q, D) bool.
-
-    Returns:
-        Two (q, D) integers; the first columns are the smallest distances, the last ones are empty where items tie.
+    Items at equal distances are tied, as for bits; `best` and `worst` are of the order of ties.
     """
-    queries, items = distances.shape
-    is_farther = np.diff(distances, axis=1, prepend=distances[:, :1]) > 0
-    level = np.cumsum(is_farther, axis=1)  # (q, D), from 0
-    place = (level + np.arange(queries)[:, None] * items).ravel()
-    total = np.bincount(place, minlength=queries * items)
-    hits = np.bincount(place, relevant.ravel(), minlength=queries * items)
-    return hits.astype(int).reshape(queries, items), total.reshape(queries, items)
+    top_k = None if config.top_k == "all" else config.top_k
+    relevant = relevance(data.query.targets, data.database.targets)  # (Q, D)
+    scores = distance_scores(distances, relevant, top_k)
+    rows = data.new_images.positions_in(data.database)
+    new_images = distance_scores(distances[:, rows], relevant[:, rows], top_k)
+    return {
+        "mean_average_precision": scores.mean_average_precision,
+        "best": scores.best,
+        "worst": scores.worst,
+        "new_images": new_images.mean_average_precision,
+    }
 
 
 def write_rows(rows: list[dict[str, Any]]) -> None:
@@ -113,6 +110,8 @@ def write_rows(rows: list[dict[str, Any]]) -> None:
     table = pd.DataFrame(rows)
     if TARGET.exists():
         earlier = pd.read_csv(TARGET)
+        if "method" not in earlier:  # of version 0.2
+            earlier.insert(1, "method", "opq")
         others = earlier[earlier["data"] != rows[0]["data"]]
         if len(others):
             table = pd.concat([others, table])

@@ -44,7 +44,8 @@ def made_up(**scores):
 
 def test_a_difference_smaller_than_the_spread_is_no_rank():
     """Means .60, .58 and .50, deviations .02 each: the first two are not told apart, both are better than the third."""
-    table = compare(made_up(c=[0.48, 0.50, 0.52], a=[0.58, 0.60, 0.62], b=[0.56, 0.58, 0.60]))
+    spread = 0.02 * np.array([-1, -1, 0, 1, 1])
+    table = compare(made_up(c=0.50 + spread, a=0.60 + spread, b=0.58 + spread))
     assert table["method"].tolist() == ["a", "b", "c"]
     assert table["mean"].tolist() == pytest.approx([0.60, 0.58, 0.50])
     assert table["deviation"].tolist() == pytest.approx([0.02] * 3)
@@ -56,17 +57,24 @@ def test_a_difference_smaller_than_the_spread_is_no_rank():
     ]
 
 
-def test_a_method_with_one_seed_has_no_place_and_takes_none():
+def test_a_method_with_few_seeds_has_no_place_and_takes_none():
     table = compare(made_up(a=[0.7], b=[0.5, 0.5]))
     assert table["place"].isna().tolist() == [True, True]
     assert format_comparison(table)[16].tolist() == ["0.7000", "0.5000 ± 0.0000"]
-    assert compare(made_up(a=[0.7], b=[0.5, 0.5], c=[0.3, 0.3]))["place"].tolist() == [pd.NA, 1, 2]
+    assert compare(made_up(a=[0.7] * 4, b=[0.5] * 5, c=[0.3] * 6))["place"].tolist() == [pd.NA, 1, 2]
 
 
 def test_places_are_of_one_number_of_bits():
-    runs = pd.concat([made_up(a=[0.7, 0.7], b=[0.5, 0.5]), made_up(b=[0.9, 0.9], a=[0.8, 0.8]).assign(bits=32)])
+    runs = pd.concat([made_up(a=[0.7] * 5, b=[0.5] * 5), made_up(b=[0.9] * 5, a=[0.8] * 5).assign(bits=32)])
     table = compare(runs).set_index(["method", "bits"])["place"]
     assert [table["a", 16], table["b", 16], table["b", 32], table["a", 32]] == [1, 2, 1, 2]
+
+
+def test_methods_are_compared_by_the_score_that_is_asked_for():
+    runs = made_up(a=[0.7] * 5, b=[0.5] * 5).assign(new_images=[0.2] * 5 + [0.4] * 5)
+    assert compare(runs)["method"].tolist() == ["a", "b"]
+    table = compare(runs, "new_images")
+    assert table["method"].tolist() == ["b", "a"] and table["mean"].tolist() == pytest.approx([0.4, 0.2])
 
 
 def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
@@ -107,6 +115,31 @@ def test_differences_to_a_reference_are_paired_by_query_and_corrected_for_their_
     assert table.loc["up", "low"] < 0.02 < table.loc["up", "high"] and table.loc["up", "low"] > 0.01
     assert set(table.loc[list(noise), "verdict"]) == {"not told apart"} and "one" not in table.index
     assert table.index[0] == "up" and table.index[-1] == "down" and "relahash" not in table.index
+
+
+def test_the_interval_is_that_of_new_seeds_not_of_resampled_ones():
+    """Gains 1 and −1 of two seeds: the variance of their mean is 1, of resampled means it is ½."""
+    gain = np.array([[1.0, 1.0], [-1.0, -1.0]])
+    weights = np.full((1_000, 2), 0.5)
+    row = comparison.describe_gain(gain, weights, np.random.default_rng(0))
+    assert row["difference"] == 0 and (row["low"], row["high"]) == pytest.approx((-math.sqrt(2), math.sqrt(2)))
+
+
+def test_differences_on_new_images_need_runs_that_have_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
+    runs = with_query_scores(tmp_path, relahash=[np.ones(3)] * 2, csq=[np.ones(3)] * 2)
+    with pytest.raises(ValueError, match="has no new_images_average_precision"):
+        comparison.paired_differences(runs, score="new_images")
+
+
+def test_a_difference_varies_with_the_split():
+    """Gains .1 and .3 on one split, where a third seed has no partner, and .5 on another: .35 ± .15 √2."""
+    rows = [("relahash", "one", seed, 0.2) for seed in (0, 1, 2)] + [("relahash", "two", 0, 0.1)]
+    rows += [("csq", "one", 0, 0.3), ("csq", "one", 1, 0.5), ("csq", "one", 9, 0.9), ("csq", "two", 0, 0.6)]
+    runs = pd.DataFrame(rows, columns=["method", "fingerprint", "seed", "new_images"]).assign(bits=64)
+    (row,) = comparison.differences_over_splits(runs, score="new_images").to_dict("records")
+    assert (row["method"], row["bits"], row["splits"]) == ("csq", 64, 2)
+    assert (row["difference"], row["deviation"]) == pytest.approx((0.35, math.sqrt(2) * 0.15))
 
 
 def test_a_difference_that_one_seed_made_is_not_told_apart(tmp_path, monkeypatch):
@@ -236,7 +269,8 @@ def test_figures_published_on_cifar10_are_not_those_of_cifar100(data, is_there):
 
 def test_the_report_has_bits_as_columns_and_the_bounds_of_ties_as_csv(results_dir):
     lines = report(results_dir, loss=["itq"]).splitlines()
-    assert lines[0].endswith("| seeds | 16 bits | 32 bits |") and len(lines) == 3 and lines[2].count("±") == 2
+    columns = ["16 bits, new images", "32 bits, new images", "16 bits, protocol", "32 bits, protocol"]
+    assert lines[0].endswith(f"| seeds | {' | '.join(columns)} |") and len(lines) == 3 and lines[2].count("±") == 4
     rows = pd.read_csv(io.StringIO(report(results_dir, "csv", epochs=3)))
     assert len(rows) == 1 and rows["worst"][0] <= rows["mean"][0] <= rows["best"][0]
     latex = report(results_dir, "latex", bits=16)

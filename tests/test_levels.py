@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relahash_nb.metrics import (
+    average_precision,
     binarize,
     code_distances,
     distance_levels,
@@ -249,3 +250,16 @@ def test_bad_arguments_raise_one_line(call, named):
 def test_hamming_is_one_of_the_distances():
     queries, database, *_ = random_set()
     np.testing.assert_array_equal(code_distances(queries, database), hamming_distances(queries, database))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_levels_without_a_relevant_item_may_be_one(decimals):
+    rng = np.random.default_rng(decimals)
+    distances = rng.standard_normal((20, 60)).round(decimals)
+    distances[:, 7] = np.inf
+    relevant = rng.random((20, 60)) < 0.1
+    relevant[0] = False
+    merged, apart = levels.relevant_levels(distances, relevant), distance_levels(distances, relevant)
+    assert merged[0].shape[1] < apart[0].shape[1] or decimals == 0
+    for top_k in (None, 5):
+        assert np.allclose(average_precision(*merged, top_k), average_precision(*apart, top_k))

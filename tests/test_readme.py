@@ -159,7 +159,7 @@ def test_their_numbers_are_those_of_the_results():
     for (loss, bits), rows in study.groupby(["loss", "bits"]):
         text = f"{rows['mean_average_precision'].mean():.4f} ± {rows['mean_average_precision'].std():.4f}"
         line = next(line for line in page.splitlines() if line.startswith(f"| {loss} |"))
-        assert f" {text} (" in line
+        assert f"| {text} |" in line
         if loss == "relahash":
             bounds = f"{rows['worst'].mean():.4f} … {rows['best'].mean():.4f}"
             assert f"| {loss} | {bits} | {len(rows)} | {text} | {bounds} |" in page

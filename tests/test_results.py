@@ -36,9 +36,15 @@ from relahash_nb.results import (
     select_runs,
 )
 from relahash_nb.results import runs as runs_module
-from relahash_nb.results.tables import SETTING, distinct, matching, report, summarize
+from relahash_nb.results.tables import NEWER_SCORES, SETTING, distinct, matching, report, summarize
 
 PUBLISHED = Path(__file__).parent.parent / "docs" / "results"
+
+
+class Model:
+    def save(self, path, config):
+        if config.save_weights != "none":
+            write(path, lambda file: file.write_bytes(b"tensors"))
 
 
 @pytest.fixture
@@ -58,11 +64,6 @@ def finished(tmp_path):
     config = RunConfig(bits=20, results_dir=str(tmp_path))
     scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
     history = [{"epoch": 1, "loss": 2.0, "seconds": 0.5}, {"epoch": 2, "loss": 1.5, "seconds": 0.5}]
-
-    class Model:
-        def save(self, path, config):
-            if config.save_weights != "none":
-                write(path, lambda file: file.write_bytes(b"tensors"))
 
     def save(**options):
         result = Finished(codes, scores, history, np.where(np.eye(3, 20), 1, -1), {"encoding": 0.5})
@@ -88,6 +89,71 @@ def test_what_is_saved_is_enough_to_score_again(finished):
     assert np.array_equal(np.sign(arrays["sample_raw"]), np.sign(codes["database"][arrays["sample_rows"]]))
     assert run.history.to_dict("list") == {"epoch": [1, 2], "loss": [2.0, 1.5], "seconds": [0.5, 0.5]}
     assert run.config.bits == 20 and run.config.beta is None
+
+
+def test_new_images_are_scored_without_the_training_images_in_the_database(finished):
+    save, data, codes, scores = finished
+    run = load_run(save())
+    labels = [split.targets for split in (data.query, data.database)]
+    alone = retrieval_scores(codes["query"], codes["database"][20:], labels[0], labels[1][20:])  # 0 to 19 are trained
+    found = run.report.scores
+    assert found.new_images == alone.mean_average_precision != scores.mean_average_precision
+    assert (found.new_images_worst, found.new_images_best) == (alone.worst, alone.best)
+    assert np.allclose(run.arrays["new_images_average_precision"], alone.average_precision)
+    by_floats = [
+        retrieval_scores(codes["query"], codes["database"][rows], labels[0], labels[1][rows], distance="asymmetric")
+        for rows in (slice(None), slice(20, None))
+    ]
+    assert found.asymmetric == by_floats[0].mean_average_precision
+    assert found.new_images_asymmetric == by_floats[1].mean_average_precision
+
+
+@pytest.mark.parametrize(("train", "are_scored"), [(range(20), True), (range(52), False)])
+def test_new_images_are_all_where_none_is_trained_on_and_missing_where_all_are(tmp_path, finished, train, are_scored):
+    _, data, codes, _ = finished
+    held_out = Split(data.pool, torch.arange(20, 40))
+    other = replace(data, train=Split(data.pool, torch.tensor(train)), database=held_out)
+    codes = {"query": codes["query"], "database": codes["database"][20:]}
+    scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, held_out.targets)
+    result = Finished(codes, scores, [], np.ones((3, 20)), {})
+    found = load_run(save_run(RunConfig(bits=20, results_dir=str(tmp_path)), other, Model(), result))
+    expected = found.report.scores.mean_average_precision if are_scored else None
+    assert found.report.scores.new_images == expected
+    assert ("new_images_average_precision" in found.arrays) == are_scored
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # its quantization error is NaN
+def test_a_run_with_infinite_codes_is_not_lost(finished):
+    save, _, codes, scores = finished
+    codes["query"][0, 0] = np.inf
+    found = load_run(save()).report.scores
+    assert found.mean_average_precision == scores.mean_average_precision and found.asymmetric is None
+
+
+def test_a_run_of_an_earlier_version_has_no_score_on_new_images(finished):
+    save, *_ = finished
+    folder = save()
+    report = json.loads((folder / "run.json").read_text())
+    for name in NEWER_SCORES:
+        del report["scores"][name]
+    (folder / "run.json").write_text(json.dumps(report))
+    save(seed=1)
+    runs = load_runs(folder.parent.parent).set_index("seed")
+    assert runs["new_images"].isna().tolist() == [True, False]
+    assert np.isnan(read_table(PUBLISHED / "summary.csv")["new_images"]).any()
+
+
+def test_a_report_shows_new_images_first_where_a_database_holds_training_images(finished):
+    save, *_ = finished
+    results_dir = save().parent.parent
+    header, _, row = report(results_dir).splitlines()
+    run = load_runs(results_dir).iloc[0]
+    columns = [cell.strip() for cell in header.strip("|").split("|")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert columns[-2:] == ["20 bits, new images", "20 bits, protocol"]
+    assert cells[-2:] == [f"{run['new_images']:.4f}", f"{run['mean_average_precision']:.4f}"]
+    whole = pd.read_csv(io.StringIO(report(results_dir, format="csv")))
+    assert whole[NEWER_SCORES].iloc[0].tolist() == pytest.approx(run[NEWER_SCORES].tolist())
 
 
 def test_query_accuracy_is_the_share_of_queries_nearest_to_the_centroid_of_their_class(finished):

@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models import alexnet
 
 from relahash_nb.centroids import make_centroids, max_hamming
-from relahash_nb.datasets import Pool
+from relahash_nb.config import RunConfig
+from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import RelaHashLoss
 from relahash_nb.models import HashModel
 from relahash_nb.sweep import read_grid
@@ -26,15 +27,61 @@ def test_every_grid_can_be_read(path):
 
 
 def test_a_quantizers_ranking_is_scored_with_its_ties():
-    """By hand: two items tie in front, one of them relevant, and a relevant one comes last."""
+    """By hand: two items tie in front, one of them relevant, and a relevant one comes last, which is trained on."""
     pytest.importorskip("faiss")
-    from study.quantizer import score
+    from study.quantizer import all_distances, score
 
-    index = SimpleNamespace(search=lambda query, count: (np.array([[1.0, 1, 2]]), np.array([[2, 0, 1]])))
-    query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0], [1, 1]])
-    scores = score(index, np.zeros((1, 4)), query, database, top_k=None)
+    index = SimpleNamespace(search=lambda query, count: (np.array([[1.0, 1, 2]]), np.array([[2, 0, 1]])), ntotal=3)
+    distances = all_distances(index, np.zeros((1, 4)))
+    assert distances.tolist() == [[1, 2, 1]]
+    targets = np.array([[0, 1], [1, 0], [1, 1], [1, 0]])
+    data = Dataset.from_arrays(np.zeros((4, 2, 2), np.uint8), targets, train=[1], query=[3], database=[0, 1, 2])
     first, second = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
-    assert scores == pytest.approx({"mean_average_precision": (first + second) / 2, "best": first, "worst": second})
+    expected = {"mean_average_precision": (first + second) / 2, "best": first, "worst": second, "new_images": 3 / 4}
+    assert score(distances, data, RunConfig(top_k="all")) == pytest.approx(expected)
+
+
+def test_the_cosine_of_features_is_that_of_each_pair_less_the_mean():
+    pytest.importorskip("faiss")
+    from study.quantizer import cosine_distances
+
+    rows = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)).double()
+    distances = cosine_distances(rows[:2], rows[2:], rows.mean(0))
+    centred = (rows - rows.mean(0)).numpy()
+    for query, row in zip(centred[:2], distances, strict=True):
+        for item, distance in zip(centred[2:], row, strict=True):
+            assert distance == pytest.approx(-query @ item / np.linalg.norm(query) / np.linalg.norm(item))
+
+
+def test_another_split_has_as_many_of_each_class_in_each_list():
+    from study.splits import shuffle_lists
+
+    lines = [f"{number}.jpg {number % 3}" for number in range(60)]
+    lists = {"train.txt": lines[:20], "test.txt": lines[40:], "database.txt": lines[:40]}
+    other = shuffle_lists(lists, seed=1)
+    assert set(other["train.txt"]) <= set(other["database.txt"])  # as in the first split
+    assert not set(other["test.txt"]) & set(other["database.txt"])
+    for name, before in lists.items():
+        assert sorted(line.split()[1] for line in before) == sorted(line.split()[1] for line in other[name])
+        assert set(before) != set(other[name])
+    assert sorted(other["test.txt"] + other["database.txt"]) == sorted(lines)
+    assert shuffle_lists(lists, seed=1) == other != shuffle_lists(lists, seed=2)
+
+
+def test_the_images_of_another_split_are_links_in_a_folder_of_the_same_name(tmp_path):
+    from study.splits import main
+
+    source = tmp_path / "toy"
+    (source / "images").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (source / "images" / name).write_text(name)
+    for name, images in (("train", "a"), ("test", "b"), ("database", "ac")):
+        (source / f"{name}.txt").write_text("".join(f"images/{image} 0\n" for image in images))
+    main(str(source), "4")
+    main(str(source), "4")  # again
+    target = tmp_path / "splits" / "4" / "toy"
+    assert sorted(path.name for path in target.iterdir()) == ["database.txt", "images", "test.txt", "train.txt"]
+    assert (target / "images" / "b").samefile(source / "images" / "b")
 
 
 def test_the_ranking_by_cosine_is_that_of_each_pair():

@@ -62,7 +62,7 @@ STUDY = """    if importlib.util.find_spec("optuna") is None:
     phase = f"{fixed} --direct --results-dir results_phase"
     !{relahash} sweep {three} --direct --seed 0 1
     !{relahash} tune {three}
-    !{relahash} sweep {three} --direct --seed 0 1 --tuned results/tuned
+    !{relahash} sweep {three} --direct --seed 0 1 --tuned results/tuned/new_images
     !{relahash} sweep {phase} --loss relahash --beta 4 16 64 --margin 0.025 0.125 0.5
     !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4
     !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 256

@@ -62,9 +62,7 @@ CAPTIONS = {
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
 }
-SCORES = (
-    "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds; rank in brackets."
-)
+SCORES = "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds."
 MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
     assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to

@@ -85,10 +85,12 @@ def publish_differences(results: str, tuned: pd.DataFrame) -> None:
 
 
 def publish_searches(results: str) -> None:
-    """The searches, with all trials."""
-    (TARGET / "tuned").mkdir(exist_ok=True)
-    for path in Path(results, "tuned").glob("*.json"):
-        shutil.copy(path, TARGET / "tuned")
+    """The searches, with all trials, in a folder for each target."""
+    searches = Path(results, "tuned")
+    for path in searches.rglob("*.json"):
+        target = TARGET / "tuned" / path.relative_to(searches)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
 
 
 def publish_epochs(folder: str) -> None:

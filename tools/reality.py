@@ -37,8 +37,8 @@ PHASE = (
     "β/√B and m√B), CIFAR-10, 64 bits, one seed."
 )
 TUNED = (
-    "Five of sixteen losses, tuned alike, 3–5 seeds (rank); miniImageNet: mAP@1000. Columns 1 to 3 train the hash "
-    "layer alone, on fixed features: not comparable with above."
+    "Five of sixteen losses, tuned alike, 3–5 seeds (rank from five); miniImageNet: mAP@1000. Columns 1 to 3 train the "
+    "hash layer alone, on fixed features: not comparable with above."
 )
 
 
@@ -80,7 +80,9 @@ def chosen(runs: pd.DataFrame, data: str, tuned: bool) -> pd.DataFrame:
 
 def with_quantizer(parts: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The runs on each data set, and product quantization beside them."""
-    quantizer = pd.read_csv(RESULTS / "quantizer.csv").assign(method="opq")
+    quantizer = pd.read_csv(RESULTS / "quantizer.csv")
+    if "method" not in quantizer:
+        quantizer["method"] = "opq"
     return {data: pd.concat([runs, quantizer[quantizer["data"] == data]]) for data, runs in parts.items()}
 
 

@@ -203,6 +203,13 @@ class Dataset:
         kept = ~torch.isin(self.database.indices, self.validation.indices)
         return Split(self.pool, self.database.indices[kept])
 
+    @property
+    def new_images(self) -> Split:
+        """The database without the images that are learned from or choose the epoch: new to a model, as queries are."""
+        used = torch.cat([self.train.indices, self.validation.indices])
+        is_new = ~torch.isin(self.database.indices, used)
+        return Split(self.pool, self.database.indices[is_new])
+
     def with_validation(self, per_class: int, seed: int) -> Dataset:
         """The same with `per_class` training images of each class held out of training, to choose the epoch.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relahash_nb.losses.common import (
+    COSINE_SEARCH,
     HashLoss,
     above_zero,
     batch_mean,
@@ -38,7 +39,7 @@ class OrthoHashLoss(HashLoss):
         0.1839
     """
 
-    SEARCH: ClassVar = {"beta": (0.5, 32.0, "log"), "margin": (0.0, 1.0, "linear")}
+    SEARCH: ClassVar = COSINE_SEARCH
 
     def __init__(self, centroids: Tensor, beta: float | None = None, margin: float = 0.2) -> None:
         super().__init__(centroids)
@@ -65,6 +66,8 @@ class OrthoHashArcLoss(OrthoHashLoss):
 
     Past θ = π − m the cosine rises again, as in the published code; codes there are nearly opposite to their centroid.
     """
+
+    SEARCH: ClassVar = COSINE_SEARCH | {"margin": (0.0, math.pi / 2, "linear")}  # an angle
 
     def forward(self, codes: Tensor, targets: Tensor) -> Tensor:
         """The loss of codes (B, K) float and targets (B, C) multi-hot, a scalar."""

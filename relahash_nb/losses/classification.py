@@ -134,7 +134,7 @@ class JMLHLoss(HashLoss):
     """
 
     batch_norm = False
-    SEARCH: ClassVar = {"divergence": (1e-3, 1.0, "log")}
+    SEARCH: ClassVar = {"divergence": (1e-4, 1.0, "log")}
 
     def __init__(self, centroids: Tensor, divergence: float = 0.1) -> None:
         super().__init__(centroids)
@@ -175,9 +175,9 @@ class SDHCLoss(HashLoss):
 
     batch_norm = False
     SEARCH: ClassVar = {
-        "quantization": (1e-4, 1.0, "log"),
-        "variance": (1e-4, 1.0, "log"),
-        "independence": (1e-4, 1.0, "log"),
+        "quantization": (1e-5, 1.0, "log"),
+        "variance": (1e-5, 1.0, "log"),
+        "independence": (1e-5, 1.0, "log"),
     }
 
     def __init__(

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from relahash_nb.centroids import vote_centroids
 
+# Of the losses on cosines, one and the same for all: their scale s and margin M.
+COSINE_SEARCH = {"beta": (0.03, 32.0, "log"), "margin": (0.02, 12.0, "log")}
+
 
 class HashLoss(nn.Module):
     """A module with the centroids as a buffer, from which each loss derives: `loss(codes, targets) -> scalar`.
@@ -21,6 +24,8 @@ class HashLoss(nn.Module):
         batch_norm: Whether the loss's paper or code has a batch norm after the hash layer. `build_model` follows it;
             the loss option `batch_norm` overrides it.
         SEARCH: The range in which a tuner may search each option, `{option: (low, high, "log" or "linear")}`.
+        BATCH_POWER: Of options whose meaning depends on the batch size B: the option is what is searched times B to
+            this power.
 
     Args:
         centroids: H, (C, K) ±1. The buffer is a copy in the same dtype.
@@ -31,6 +36,7 @@ class HashLoss(nn.Module):
 
     batch_norm: ClassVar[bool] = True
     SEARCH: ClassVar[dict[str, tuple[float, float, str]]] = {}
+    BATCH_POWER: ClassVar[dict[str, float]] = {}
     centroids: Tensor
 
     def __init__(self, centroids: Tensor) -> None:

@@ -88,7 +88,7 @@ class DPSHLoss(HashLoss):
     """
 
     batch_norm = False
-    SEARCH: ClassVar = {"quantization": (1e-3, 10.0, "log")}
+    SEARCH: ClassVar = {"quantization": (1e-4, 10.0, "log")}
     recent_codes: Tensor  # (M, K), the newest first
     recent_targets: Tensor  # (M, C) bool; a row without a label is still empty
 
@@ -142,7 +142,7 @@ class DTSHLoss(HashLoss):
     """
 
     batch_norm = False
-    SEARCH: ClassVar = {"margin": (0.5, 16.0, "log"), "quantization": (1e-3, 10.0, "log")}
+    SEARCH: ClassVar = {"margin": (0.5, 16.0, "log"), "quantization": (1e-4, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, margin: float = 2.5, quantization: float = 1.0) -> None:
         super().__init__(centroids)
@@ -187,7 +187,7 @@ class DCHLoss(HashLoss):
     """
 
     batch_norm = False
-    SEARCH: ClassVar = {"gamma": (1.0, 50.0, "log"), "quantization": (1e-3, 1.0, "log")}
+    SEARCH: ClassVar = {"gamma": (1.0, 200.0, "log"), "quantization": (1e-3, 1.0, "log")}
 
     def __init__(self, centroids: Tensor, gamma: float = 20.0, quantization: float = 0.1) -> None:
         super().__init__(centroids)
@@ -237,7 +237,7 @@ class AveragePrecisionLoss(HashLoss):
     """
 
     batch_norm = False
-    SEARCH: ClassVar = {"scale": (0.1, 10.0, "log")}
+    SEARCH: ClassVar = {"scale": (0.03, 10.0, "log")}
 
     def __init__(self, centroids: Tensor, scale: float = 1.0) -> None:
         super().__init__(centroids)

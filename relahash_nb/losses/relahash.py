@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from relahash_nb.losses.common import HashLoss, above_zero, not_negative, soft_cross_entropy
+from relahash_nb.losses.common import COSINE_SEARCH, HashLoss, above_zero, not_negative, soft_cross_entropy
 
 
 class RelaHashLoss(HashLoss):
@@ -45,7 +45,8 @@ class RelaHashLoss(HashLoss):
         True
     """
 
-    SEARCH: ClassVar = {"beta": (1.0, 100.0, "log"), "margin": (0.0, 1.0, "linear")}
+    SEARCH: ClassVar = COSINE_SEARCH
+    BATCH_POWER: ClassVar = {"beta": 0.5, "margin": -0.5}  # a row's part of Ẑ is about 1/√B long: β = s √B, m = M/√B
 
     def __init__(
         self,

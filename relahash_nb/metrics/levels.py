@@ -126,6 +126,45 @@ def distance_levels(distances, relevant, ranks: int | None = None) -> tuple[np.n
     return hits, total
 
 
+def relevant_levels(distances: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`distance_levels` of all ranks, where neighbouring levels without a relevant item are one level.
+
+    No score depends on the order within such a level. Only values are sorted, not places, and there are far fewer
+    levels, which makes it several times faster.
+
+    Args:
+        distances: (Q, D); an item at an infinite distance is left out of the ranking.
+        relevant: (Q, D) bool.
+
+    Example:
+        >>> hits, total = relevant_levels(np.array([[0.3, 0.1, 0.2, 0.3]]), np.array([[True, False, False, False]]))
+        >>> print(hits, total)
+        [[0 1]] [[2 2]]
+    """
+    rows = []
+    for row, is_relevant in zip(distances, relevant, strict=True):
+        listed = np.isfinite(row)
+        ranked = np.sort(row[listed])
+        values, hits = np.unique(row[listed & is_relevant], return_counts=True)  # (U,)
+        start = np.searchsorted(ranked, values, side="left")
+        end = np.searchsorted(ranked, values, side="right")
+        edges = np.concatenate([[0], np.column_stack([start, end]).ravel(), [len(ranked)]])
+        total = np.diff(edges)  # (2U + 1,), in turn items without a relevant one, and those of a level
+        all_hits = np.zeros_like(total)
+        all_hits[1::2] = hits
+        rows.append(np.stack([all_hits, total])[:, total > 0])
+    width = max(1, *(row.shape[1] for row in rows))
+    padded = np.stack([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])  # (Q, 2, L)
+    return padded[:, 0], padded[:, 1]
+
+
+def scored_levels(distances: np.ndarray, relevant: np.ndarray, ranks: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """What a score needs to know of a ranking, in the faster of two ways."""
+    if ranks is None:
+        return relevant_levels(distances, relevant)
+    return distance_levels(distances, relevant, ranks)
+
+
 def checked_pairs(distances, relevant) -> tuple[np.ndarray, np.ndarray]:
     """Distances (Q, D) and relevance (Q, D) as arrays; a ValueError if they do not fit, or distances hold NaN."""
     distances = as_array(distances)
@@ -167,7 +206,8 @@ def level_blocks(
             own = self_matches[rows]
             has_own = np.flatnonzero(own >= 0)
             distances[has_own, own[has_own]] = np.inf
-        yield distance_levels(distances, relevance(labels[rows], database_targets), ranks)
+        relevant = relevance(labels[rows], database_targets)
+        yield scored_levels(distances, relevant, ranks)
 
 
 def row_blocks(queries: int, items: int) -> Iterator[slice]:

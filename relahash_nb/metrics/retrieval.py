@@ -10,7 +10,7 @@ import numpy as np
 from relahash_nb.metrics.checks import check_integer, check_name
 from relahash_nb.metrics.codes import as_array, hamming_distances
 from relahash_nb.metrics.histograms import check_arrays, distance_histograms
-from relahash_nb.metrics.levels import DISTANCES, checked_pairs, distance_levels, level_blocks, row_blocks
+from relahash_nb.metrics.levels import DISTANCES, checked_pairs, level_blocks, row_blocks, scored_levels
 from relahash_nb.metrics.ties import average_precision
 
 EMPTY_BALLS = {"zero": 0.0, "skip": np.nan}  # the precision of a query that has no item within the radius
@@ -92,7 +92,7 @@ def distance_scores(distances, relevant, top_k: int | None = None, denominator: 
     """
     distances, relevant = checked_pairs(distances, relevant)
     ranks = _ranks_to_tell_apart(top_k)
-    blocks = (distance_levels(distances[rows], relevant[rows], ranks) for rows in row_blocks(*distances.shape))
+    blocks = (scored_levels(distances[rows], relevant[rows], ranks) for rows in row_blocks(*distances.shape))
     return _score_blocks(blocks, top_k, denominator, "given")
 
 

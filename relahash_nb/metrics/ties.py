@@ -3,7 +3,8 @@
 The items at one distance are tied, and a ranking may list them in any order. With n items at a distance, r of them
 relevant, and N items of which R are relevant nearer than that, the precision at the relevant items of that distance
 adds up to a closed form (McSherry & Najork, "Computing information retrieval performance measures efficiently in
-the presence of tied scores", ECIR 2008). Only where `top_k` cuts through a distance and the sum is divided by the
+the presence of tied scores", ECIR 2008; He et al. score and train hash codes by it: "Hashing as tie-aware learning to
+rank", CVPR 2018, arXiv 1705.08562). Only where `top_k` cuts through a distance and the sum is divided by the
 relevant items that were retrieved does the number of these, j, matter: it is hypergeometric.
 """
 

@@ -1,7 +1,7 @@
 """Runs as files (`saving`, `runs`, `report`), and as tables (`tables`, `selection`, `comparison`). No torch."""
 # ruff: noqa: F401
 
-from relahash_nb.results.comparison import compare, format_comparison, paired_differences
+from relahash_nb.results.comparison import compare, differences_over_splits, format_comparison, paired_differences
 from relahash_nb.results.figures import save_figure
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import Report

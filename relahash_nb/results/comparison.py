@@ -28,30 +28,39 @@ COMPARED = (
 )
 LEVEL = 0.05  # of a verdict
 COVERED = (0.025, 0.975)  # quantiles of a 95 % interval
+RANKED_SEEDS = 5  # fewer seeds give no rank: with three, two deviations apart happen by chance too often
+QUERY_SCORES = {  # the array of `codes.npz` that has a score for each query
+    "mean_average_precision": "average_precision",
+    "new_images": "new_images_average_precision",
+}
 
 
-def compare(runs: pd.DataFrame) -> pd.DataFrame:
+def compare(runs: pd.DataFrame, score: str = "mean_average_precision") -> pd.DataFrame:
     """Each method of `select_runs` at each number of bits, over its seeds; the best mean first.
 
-    The columns: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average precision, the means of `worst`,
-    `best`, `query_accuracy`, `quantization_error` and `seconds_training`; and `place`, one more than the number of
-    methods that are better at these bits by more than both deviations together. <NA>: one seed cannot tell, nor can one
-    method alone.
+    Args:
+        runs: As `select_runs` gives them.
+        score: A column, such as `new_images`.
+
+    Returns:
+        The columns `method`, `bits`, `seeds`, `mean` and `deviation` of the score, and the means of other numbers; and
+        `place`, one more than the number of methods that are better at these bits by more than both deviations
+        together. <NA>: fewer than five seeds cannot tell, nor can one method alone.
 
     Example:
-        >>> from relahash_nb.results.tables import NUMBERS
-        >>> scores = {"mean_average_precision": [0.5, 0.52, 0.7], **{name: [0.0] * 3 for name in NUMBERS}}
+        >>> scores = {"mean_average_precision": [0.5, 0.52, 0.7]}
         >>> runs = pd.DataFrame({"method": ["a", "a", "b"], "bits": [16] * 3, "seed": [0, 1, 0], **scores})
         >>> compare(runs)[["method", "mean", "seeds", "place"]]
           method  mean  seeds  place
         0      b  0.70      1   <NA>
         1      a  0.51      2   <NA>
     """
-    means = average(runs, ["method", "bits"]).sort_values(["bits", "mean"], ascending=[True, False], ignore_index=True)
+    means = average(runs, ["method", "bits"], score)
+    means = means.sort_values(["bits", "mean"], ascending=[True, False], ignore_index=True)
     places: list[int | None] = []
     for row in means.to_dict("records"):
-        rivals = means[(means["bits"] == row["bits"]) & means["deviation"].notna()]
-        if pd.isna(row["deviation"]) or len(rivals) < 2:
+        rivals = means[(means["bits"] == row["bits"]) & (means["seeds"] >= RANKED_SEEDS)]
+        if row["seeds"] < RANKED_SEEDS or len(rivals) < 2:
             places.append(None)
             continue
         is_better = rivals["mean"] - row["mean"] > rivals["deviation"] + row["deviation"]
@@ -67,17 +76,23 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
     return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
 
 
-def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resamples: int = 10_000) -> pd.DataFrame:
+def paired_differences(
+    runs: pd.DataFrame,
+    reference: str = "relahash",
+    resamples: int = 10_000,
+    score: str = "mean_average_precision",
+) -> pd.DataFrame:
     """How much better or worse than a reference each method is, query by query and seed by seed.
 
     The difference in mean average precision has a 95 % interval by a bootstrap over queries and over seeds at once.
-    With few seeds the interval is a little too narrow. `verdict` is `better`, `worse`, or `not told apart`, at 5 %
-    after Holm's correction for the number of methods at these bits (Scandinavian Journal of Statistics, 1979).
+    The split of the data is fixed: see `differences_over_splits`. `verdict` is `better`, `worse`, or `not told apart`,
+    at 5 % after Holm's correction for the number of methods at these bits (Scandinavian Journal of Statistics, 1979).
 
     Args:
         runs: As `select_runs` gives them, all on the same queries.
         reference: The method that the others are compared with, over the seeds that both have.
         resamples: Of the bootstrap.
+        score: `mean_average_precision`, or `new_images`.
 
     Returns:
         A row for each method and number of bits: `method`, `bits`, `seeds`, `difference`, `low`, `high`, `verdict`;
@@ -86,7 +101,7 @@ def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resample
     rows = []
     for bits, same_bits in runs.groupby("bits"):
         generator = np.random.default_rng(0)  # the same draws for each code length, whichever others there are
-        scores = load_query_scores(same_bits)
+        scores = load_query_scores(same_bits, QUERY_SCORES[score])
         base = scores.pop(reference, None)
         if base is None:
             continue
@@ -104,17 +119,59 @@ def paired_differences(runs: pd.DataFrame, reference: str = "relahash", resample
     return pd.DataFrame(rows)
 
 
-def load_query_scores(runs: pd.DataFrame) -> dict[str, dict[int, np.ndarray]]:
-    """The average precision of each query, (Q,), by method and by seed."""
+def load_query_scores(runs: pd.DataFrame, array: str) -> dict[str, dict[int, np.ndarray]]:
+    """An array of `codes.npz` that holds a score for each query, (Q,), by method and by seed."""
     scores = {}
     for method, same_method in runs.groupby("method"):
         folders = same_method.set_index("seed")["folder"]
-        scores[method] = {seed: load_run(folder).arrays["average_precision"] for seed, folder in folders.items()}
+        scores[method] = {seed: read_query_scores(folder, array) for seed, folder in folders.items()}
     return scores
+
+
+def read_query_scores(folder: str, array: str) -> np.ndarray:
+    """(Q,), a score for each query of a run; a ValueError if the run has none."""
+    arrays = load_run(folder).arrays
+    if array not in arrays:
+        raise ValueError(f"{folder}: has no {array}, as a run of an earlier version; relahash train makes it again")
+    return arrays[array]
+
+
+def differences_over_splits(
+    runs: pd.DataFrame, reference: str = "relahash", score: str = "mean_average_precision"
+) -> pd.DataFrame:
+    """How much the difference of each method to a reference depends on the split of the data.
+
+    Args:
+        runs: Of one data set with `method` and `fingerprint`, which tells the splits apart.
+        reference: The method that the others are compared with, on each split over the seeds that both have.
+        score: A column, such as `new_images`.
+
+    Returns:
+        A row for each method and number of bits: `method`, `bits`, `splits`, the mean `difference` over the splits and
+        its `deviation` from split to split, NaN of one; the largest difference first.
+
+    Example:
+        >>> values = {"relahash": [0.5, 0.6], "csq": [0.52, 0.66]}
+        >>> rows = [(m, 16, 0, str(i), v) for m, scores in values.items() for i, v in enumerate(scores)]
+        >>> columns = ["method", "bits", "seed", "fingerprint", "mean_average_precision"]
+        >>> print(differences_over_splits(pd.DataFrame(rows, columns=columns)).round(3))
+          method  bits  splits  difference  deviation
+        0    csq    16       2        0.04      0.028
+    """
+    by_method = runs.pivot_table(index=["bits", "fingerprint", "seed"], columns="method", values=score)
+    gains = by_method.drop(columns=reference).sub(by_method[reference], axis=0)
+    by_split = gains.groupby(["bits", "fingerprint"]).mean()  # of the seeds that both have
+    rows = by_split.melt(var_name="method", value_name="gain", ignore_index=False).dropna().reset_index()
+    groups = rows.groupby(["method", "bits"])["gain"]
+    table = groups.agg(splits="size", difference="mean", deviation="std").reset_index()
+    return table.sort_values(["bits", "difference"], ascending=[True, False], ignore_index=True)
 
 
 def describe_gain(gain: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
     """The mean of a method's gain, a 95 % interval, and the chance of so large a mean where there is no gain.
+
+    Means of S resampled seeds vary less than means of S new seeds would, by √((S − 1)/S); so the seeds of a resample
+    are first moved away from their mean by the inverse.
 
     Args:
         gain: (S, Q), of each seed and query.
@@ -122,6 +179,8 @@ def describe_gain(gain: np.ndarray, weights: np.ndarray, generator: np.random.Ge
         generator: Draws the seeds of the resamples.
     """
     by_seed = gain @ weights.T  # (S, R)
+    mean = by_seed.mean(axis=0)  # (R,)
+    by_seed = mean + (by_seed - mean) * (len(gain) / (len(gain) - 1)) ** 0.5
     seeds = generator.integers(len(gain), size=by_seed.shape)
     means = np.take_along_axis(by_seed, seeds, axis=0).mean(axis=0)  # (R,)
     smaller_tail = min((means <= 0).sum(), (means >= 0).sum())

@@ -23,7 +23,10 @@ class Section(BaseModel):
 class Scores(Section):
     """Scores over all queries, and numbers about the codes of query and database before the sign.
 
-    `query_accuracy` is the `centroid_accuracy` of the queries' codes; None in a run that did not record it.
+    `mean_average_precision`, `best` and `worst` are of the published protocol, over the whole database. `new_images` is
+    the mean average precision over the database without training images; it is the same where there are none in it,
+    and None where there are no others. `asymmetric` is by the query's codes before the sign. `query_accuracy` is the
+    `centroid_accuracy` of the queries' codes. Runs up to version 0.2 have none of these.
     """
 
     mean_average_precision: Share
@@ -37,6 +40,11 @@ class Scores(Section):
     quantization_error_centred: float
     constant_bits: int
     distinct_codes: int
+    asymmetric: Share | None = None
+    new_images: Share | None = None
+    new_images_best: Share | None = None
+    new_images_worst: Share | None = None
+    new_images_asymmetric: Share | None = None
 
 
 class DataFinding(Section):
@@ -109,6 +117,5 @@ class Report(Section):
             raise ValueError(f"{place}: {first['input']!r} given; {first['msg']}") from None
 
     def to_json(self) -> str:
-        """The text of `run.json`; a run without metrics of the user's own has no such key."""
-        left_out = set() if self.metrics else {"metrics"}
-        return json.dumps(self.model_dump(by_alias=True, exclude=left_out), indent=1)
+        """The text of `run.json`; what a run does not say has no key in it."""
+        return json.dumps(self.model_dump(by_alias=True, exclude_unset=True), indent=1)

@@ -18,6 +18,7 @@ from relahash_nb.results.arrays import BIT_ORDER
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.own import own_metrics
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
+from relahash_nb.results.scoring import further_scores, score_new_images
 
 if TYPE_CHECKING:
     from relahash_nb.metrics.retrieval import RetrievalScores
@@ -67,6 +68,10 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     codes = {split: np.asarray(values, dtype=np.float32) for split, values in finished.codes.items()}
     arrays = collect_arrays(config, data, codes, finished.centroids)
     arrays["average_precision"] = np.asarray(finished.scores.average_precision, dtype=np.float32)
+    new_images = score_new_images(config, data, codes)
+    if new_images is not None:
+        arrays["new_images_average_precision"] = np.asarray(new_images.average_precision, dtype=np.float32)
+    scores = describe_scores(finished, codes, data.query.targets)
     seconds = {**finished.seconds, "training": sum(record["seconds"] for record in finished.history)}
     report = Report(
         schema=SCHEMA,
@@ -76,7 +81,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
         sources={name: loaded_digest(name) for name in config.own_names},
-        scores=describe_scores(finished, codes, data.query.targets),
+        scores=scores.model_copy(update=further_scores(config, data, codes, new_images)),
         metrics=score_by_own(config, data, codes),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),

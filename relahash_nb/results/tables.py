@@ -16,7 +16,7 @@ import pandas as pd
 from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig, shorten
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES, did_you_mean, loss_defaults
-from relahash_nb.results.report import clean
+from relahash_nb.results.report import Scores, clean
 from relahash_nb.results.runs import Run, read_runs
 
 # `eval_interval` is missing where no epoch is chosen, `sources` where no code is of one's own.
@@ -24,7 +24,8 @@ SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval", "sources")
 # With bits, what runs of one comparison may differ in.
 METHOD = ("loss", "loss_options", "beta", "margin", "centroids", "sources")
 SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
-NUMBERS = ["worst", "best", "query_accuracy", "quantization_error", "seconds_training"]
+NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
+NEWER_SCORES = [name for name, field in Scores.model_fields.items() if not field.is_required()]
 FORMATS = ("markdown", "csv", "latex")
 SCORE = "mean_average_precision"  # what a table shows, unless it is asked for another one
 LOWER_IS_BETTER = ("quantization_error", "constant_bits", "seconds")  # how their names begin
@@ -32,9 +33,9 @@ PANDAS_TYPES = {"integer": "Int64", "number": "float64", "boolean": "boolean"}  
 
 
 def column_types() -> dict[str, str]:
-    """The pandas type of each column that may be missing: of numbers, or `object` for a text."""
+    """The pandas type of each column that may be missing: of a setting's numbers and scores, or `object` for a text."""
     properties = RunConfig.model_json_schema()["properties"]
-    types = {"finished": "object", "accelerator": "object", "query_accuracy": "float64"}
+    types = {"finished": "object", "accelerator": "object", **dict.fromkeys(NEWER_SCORES, "float64")}
     for name in SETTING:
         schema = properties.get(name, {})
         kinds = {choice.get("type") for choice in schema.get("anyOf", [schema])} - {"null"}
@@ -208,11 +209,17 @@ def has_one_of(column: pd.Series, values: Sequence[Any]) -> pd.Series:
 
 
 def average(runs: pd.DataFrame, keys: Sequence[str], metric: str = SCORE) -> pd.DataFrame:
-    """The seeds, the mean and the deviation of a score, and means of other numbers, by the keys."""
+    """The seeds, the mean and the deviation of a score, and means of other numbers, by the keys.
+
+    Args:
+        runs: As `load_runs` or `read_table` gives them.
+        keys: Columns whose values runs of one row share.
+        metric: A column, such as `new_images`.
+    """
     groups = runs.groupby(list(keys), sort=False, dropna=False)
-    score = groups[metric]
-    means = pd.DataFrame({"seeds": groups["seed"].nunique(), "mean": score.mean(), "deviation": score.std()})
-    return means.join(groups[NUMBERS].mean()).reset_index()
+    means = {"seeds": groups["seed"].nunique(), "mean": groups[metric].mean(), "deviation": groups[metric].std()}
+    numbers = [name for name in (*NUMBERS, *NEWER_SCORES) if name in runs]
+    return pd.DataFrame(means).join(groups[numbers].mean()).reset_index()
 
 
 def format_mean(rows: pd.DataFrame) -> pd.Series:
@@ -233,10 +240,12 @@ def format_markdown(table: pd.DataFrame) -> str:
 def report(results_dir: Path | str = "results", format: str = "markdown", metric: str = SCORE, **filters: Any) -> str:
     """Mean ± deviation over the seeds: a row for each data set and loss and what else differs, bits as columns.
 
+    Where a database holds training images, the scores without them come first, in columns of their own.
+
     Args:
         results_dir: The folder that holds `runs/`.
-        format: `markdown`; `latex`, with the best in bold; or `csv` with a row for each number of bits, and the bounds
-            of ties.
+        format: `markdown`; `latex`, with the best in bold; or `csv` with a row for each number of bits, all scores, and
+            the bounds of ties.
         metric: A column of `load_runs`, such as `precision_at_100`, or a score of your own.
         **filters: As of `matching`: a field of a setting, or `seed`.
 
@@ -280,18 +289,36 @@ def table(runs: pd.DataFrame, format: str = "markdown", metric: str = SCORE) -> 
     runs = distinct(runs)
     keys = differing_fields(runs)
     rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"], metric)
-    for name in keys:
-        rows[name] = [show(value) for value in rows[name]]
+    rows[keys] = rows[keys].map(show)
     if format == "csv":
         return rows.to_csv(index=False)
-    cells = rows.assign(cell=format_mean(rows), bits=rows["bits"].map("{} bits".format))
-    columns = [f"{bits} bits" for bits in sorted(rows["bits"].unique())]
-    scores = cells.pivot(index=keys, columns="bits", values="cell")[columns].fillna("")
-    wide = count_seeds(rows, keys).to_frame().join(scores).reset_index()
+    scores = {"": rows}
+    if metric == SCORE and has_memory(runs):
+        new_images = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"], "new_images")
+        scores = {", new images": new_images.assign(**{name: rows[name] for name in keys}), ", protocol": rows}
+    wide = count_seeds(rows, keys).to_frame()
+    best = []
+    for suffix, part in scores.items():
+        cells = part.assign(cell=format_mean(part).where(part["mean"].notna(), ""), best=is_best(part, metric))
+        wide = wide.join(side_by_side(cells, keys, "cell", suffix).fillna(""))
+        best.append(side_by_side(cells, keys, "best", suffix))
+    wide = wide.reset_index()
     if format == "latex":
-        best = cells.assign(best=is_best(rows, metric)).pivot(index=keys, columns="bits", values="best")[columns]
-        return format_latex(wide, best.fillna(False).astype(bool).reset_index()[columns], metric)
+        bold = pd.concat(best, axis=1).reindex(pd.MultiIndex.from_frame(wide[keys]) if len(keys) > 1 else wide[keys[0]])
+        return format_latex(wide, bold.eq(True).reset_index(drop=True), metric)
     return format_markdown(wide)
+
+
+def has_memory(runs: pd.DataFrame) -> bool:
+    """Whether training images in a database change a score: then that on new images is another."""
+    new_images = runs["new_images"]
+    return bool((new_images.notna() & (new_images != runs["mean_average_precision"])).any())
+
+
+def side_by_side(rows: pd.DataFrame, keys: Sequence[str], column: str, suffix: str) -> pd.DataFrame:
+    """A column of rows, such as `average` gives, with a column for each number of bits."""
+    table = rows.pivot(index=list(keys), columns="bits", values=column)
+    return table.rename(columns=lambda bits: f"{bits} bits{suffix}")
 
 
 def is_best(rows: pd.DataFrame, metric: str) -> pd.Series:

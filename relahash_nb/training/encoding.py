@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,9 +61,23 @@ def evaluate(
 
 
 def score(
-    query_codes: Tensor, database_codes: Tensor, query: Split, database: Split, config: RunConfig
+    query_codes: Tensor | np.ndarray,
+    database_codes: Tensor | np.ndarray,
+    query: Split,
+    database: Split,
+    config: RunConfig,
+    distance: str = "hamming",
 ) -> RetrievalScores:
-    """Retrieval scores of codes (Q, K) and (D, K) of two splits, as a config says how to count them."""
+    """Retrieval scores of codes (Q, K) and (D, K) of two splits, as a config says how to count them.
+
+    Args:
+        query_codes: Before the sign.
+        database_codes: Before the sign.
+        query: Q items.
+        database: D items.
+        config: Its `top_k`, `denominator` and `drop_self_matches` count.
+        distance: As for `retrieval_scores`.
+    """
     return retrieval_scores(
         query_codes,
         database_codes,
@@ -71,4 +86,5 @@ def score(
         top_k=None if config.top_k == "all" else config.top_k,
         denominator=config.denominator,
         self_matches=query.positions_in(database) if config.drop_self_matches else None,
+        distance=distance,
     )
