@@ -14,7 +14,7 @@ from relahash_nb.cluster import on_cluster
 from relahash_nb.pictures import scan
 from relahash_search.location import absolute_location, is_address
 from relahash_search.model import Model
-from relahash_search.reading import Batch, Reader, describe_file, digest_of, reason
+from relahash_search.reading import Batch, Reader, check_name, describe_file, digest_of, reason
 from relahash_search.tables import Folder, Item, Tables
 from relahash_search.update import Update, update_folder
 
@@ -115,6 +115,7 @@ class Index:
             ChildProcessError: A worker failed.
         """
         place = Path(folder).expanduser().resolve()
+        check_name(place)
         found = scan(place)
 
         def read(target: Folder, paths: list[str]) -> Iterator[Batch]:

@@ -1,7 +1,6 @@
 """From picture files to what an index keeps of them: what the file is, its digest, and its packed code."""
 
 import hashlib
-import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from relahash_nb.config import available_cores
+from relahash_nb.pictures import LARGEST_FILE
 from relahash_search.model import Model
 from relahash_search.tables import File, Folder, Reading, Tables, batched
 
 COMMIT = 32  # pictures that are kept in an index at a time
 AHEAD = 4  # pictures for each core that are begun before the first of them is kept
-LARGEST = 2**31  # bytes of a file; a picture has fewer, and a file with holes may claim to have more than a disk holds
 
 
 class Fault(NamedTuple):
@@ -37,14 +36,24 @@ def describe_file(path: Path) -> File:
 
     Raises:
         OSError: It is gone, or the folder may not be read.
-        ValueError: It is no regular file, such as a named pipe; or too large for a picture.
+        ValueError: It is no regular file, such as a named pipe; or too large for a picture; or no table can hold its
+            name.
     """
+    check_name(path)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("no regular file")
-    if found.st_size > LARGEST:
-        raise ValueError(f"{found.st_size:,} bytes; allowed: {LARGEST:,}")
+    if found.st_size > LARGEST_FILE:  # one with holes may claim to have more than a disk holds
+        raise ValueError(f"{found.st_size:,} bytes; allowed: {LARGEST_FILE:,}")
     return File(found.st_size, found.st_mtime_ns)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("its name is not UTF-8") from None
 
 
 def digest_of(picture: Path | bytes) -> str:
@@ -99,7 +108,6 @@ class Reader:
     def _read(self, path: str) -> Reading | Fault:
         place = Path(self.folder.place, path)
         try:
-            path.encode()  # a name that is not UTF-8 is a ValueError: no table can hold it
             before = describe_file(place)
             digest = digest_of(place)
             code = self.tables.known_code(digest)
@@ -117,7 +125,3 @@ def reason(error: Exception, path: Path) -> str:
     message = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
     return " ".join(message.split()) or type(error).__name__
 
-
-def printable(path: str) -> str:
-    """A path as a terminal can show it: what is not UTF-8 is replaced, and line breaks are blanks."""
-    return " ".join(os.fsencode(path).decode(errors="replace").splitlines())
