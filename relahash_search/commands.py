@@ -30,7 +30,9 @@ class SearchOptions(ClusterOptions):
     backbone: str = option("mobilenet_v3_large", "of a baseline: any model of torchvision or timm")
     weights: str = option("imagenet", "of the backbone: imagenet, none, or a safetensors file")
     loss: Literal["itq", "pcah", "lsh"] = option("itq", "the baseline")
-    bits: Annotated[int, Field(ge=1, le=4096)] = option(256, "of a baseline: length of a hash code")
+    bits: Annotated[int, Field(ge=1, le=4096)] | None = option(
+        None, "of a baseline: length of a hash code; default: 256, less for few pictures"
+    )
     image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "of a baseline: height and width in pixels")
     device: str = option("auto", "of a baseline, while it is fitted: auto, cpu, cuda, cuda:1 or mps")
     kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")

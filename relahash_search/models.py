@@ -14,6 +14,9 @@ from relahash_search.model import Model
 from relahash_search.reading import Fault, reason
 from relahash_search.sqlite import is_index
 
+BITS = 256  # of a baseline: with a tenth of them as radius, 3 of 103 groups of near-duplicates are wrong; 64 bits: 21
+FEWEST_BITS = 8
+
 
 def open_index(options: SearchOptions) -> Index:
     """Open an index, or make it with the model that the options describe.
@@ -59,8 +62,10 @@ def make_model(options: SearchOptions) -> bytes:
     if options.run is None:
         from relahash_nb.export import export_baseline
 
-        names = ("backbone", "weights", "loss", "bits", "image_size", "device")
-        return export_baseline(options.folder, **{name: getattr(options, name) for name in names})
+        names = ("backbone", "weights", "loss", "image_size", "device")
+        settings = {name: getattr(options, name) for name in names}
+        bits = options.bits or bits_for(len(scan(str(options.folder)).files))
+        return export_baseline(options.folder, bits=bits, **settings)
     for name in options.model_fields_set.intersection(MODEL) - {"run", "device"}:
         raise ValueError(f"{name}: {getattr(options, name)!r} given beside a run; allowed: without a run")
     if Path(options.run).suffix == ".onnx":
@@ -68,6 +73,14 @@ def make_model(options: SearchOptions) -> bytes:
     from relahash_nb.export import export_run
 
     return export_run(options.run)
+
+
+def bits_for(pictures: int) -> int:
+    """The length of the codes of a baseline for so many pictures: `BITS`, or what half as many pictures determine."""
+    bits = BITS
+    while bits > pictures / 2 and bits > FEWEST_BITS:
+        bits //= 2
+    return bits
 
 
 def hash_folder(options: SearchOptions) -> tuple[dict[str, Any], list[str], np.ndarray, list[Fault]]:
