@@ -20,7 +20,7 @@ from relahash_nb.datasets.images import prepare
 from relahash_nb.files import write
 from relahash_nb.losses import wants_batch_norm
 from relahash_nb.paths import project_path
-from relahash_nb.pictures import decoded_size, middle_square, to_rgb
+from relahash_nb.pictures import decoded_size, read_square
 
 __all__ = ["HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
@@ -120,9 +120,7 @@ class HashModel(nn.Module):
         if self.image_size is None or self.decoded_size is None:
             raise ValueError("image: the model knows no image size; build_model and HashModel.load set it")
         if isinstance(image, Image.Image):
-            # Read as the files of data sets are; for an image in memory this changes nothing.
-            image.draft(None, (2 * self.decoded_size, 2 * self.decoded_size))
-            pixels = torch.from_numpy(middle_square(to_rgb(image), self.decoded_size))
+            pixels = torch.from_numpy(read_square(image, self.decoded_size))
         else:
             pixels = check_pixels(image)
         side = min(*pixels.shape[1:], self.decoded_size)

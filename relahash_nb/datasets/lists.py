@@ -17,7 +17,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import LIST_FILES, shorten
 from relahash_nb.datasets.images import FileImages
 from relahash_nb.datasets.splits import Dataset, Finding, Pool, one_hot
-from relahash_nb.pictures import IMAGE_SUFFIXES, decoded_size, find_pictures
+from relahash_nb.pictures import decoded_size, scan
 
 MAX_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"
@@ -212,12 +212,12 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
     Raises:
         ValueError: A folder cannot be read, there is no sub-folder, or one has fewer than two images.
     """
-    expected = f"expected a sub-folder a class, each with two or more images ({', '.join(IMAGE_SUFFIXES)})"
+    expected = "expected a sub-folder a class, each with two or more images"
     found = {}
     try:
         names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         for name in names:
-            found[name] = [f"{name}/{path}" for path in find_pictures(root / name)]
+            found[name] = [f"{name}/{path}" for path in scan(root / name).files]
     except OSError as error:
         raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if not found:
