@@ -11,6 +11,7 @@ from pydantic import Field
 
 from relahash_nb.cluster import ClusterOptions
 from relahash_nb.options import Count, option
+from relahash_search.location import hide_secrets
 
 if TYPE_CHECKING:  # a help text need not wait for them
     from relahash_search.duplicates import Group
@@ -34,7 +35,6 @@ class SearchOptions(ClusterOptions):
         None, "of a baseline: length of a hash code; default: 256, less for few pictures"
     )
     image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "of a baseline: height and width in pixels")
-    device: str = option("auto", "of a baseline, while it is fitted: auto, cpu, cuda, cuda:1 or mps")
     kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")
     list: bool = option(False, "print the folders of the index", "flag")
     remove: str | None = option(None, "folder to take out of the index; its files stay")
@@ -56,8 +56,8 @@ def run_index(options: SearchOptions) -> int:
         return change_folders(options)
     if options.folder is None:
         raise ValueError("folder: not given; see relahash index --help")
-    index = open_index(options)
-    update = index.update(options.folder, options.workers, options.scheduler)
+    index, fitted = open_index(options)
+    update = index.update(options.folder, options.workers, options.scheduler, fitted)
     print_faults(update.faults)
     for note in update.notes:
         print(note)
@@ -94,7 +94,7 @@ def run_search(options: SearchOptions) -> int:
         try:
             answers[name] = index.search(name, options.k)
         except (OSError, ValueError) as error:
-            faults.append(Fault(name, reason(error, Path(name))))
+            faults.append(Fault(name, reason(error, name)))
     print_faults(faults)
     print_recall(index, options.k)
     PRINT_ANSWERS[options.format](answers)
@@ -200,7 +200,7 @@ def run_hash(options: SearchOptions) -> int:
 def print_faults(faults: "Sequence[Fault]") -> None:
     """Say which pictures were skipped, and why."""
     for fault in faults:
-        print(f"skipped: {clean(fault.path)}: {clean(fault.reason)}", file=sys.stderr)
+        print(clean(hide_secrets(f"skipped: {fault.path}: {fault.reason}")), file=sys.stderr)
 
 
 def print_recall(index: "Index", k: int) -> None:
@@ -221,7 +221,7 @@ def clean(text: str) -> str:
 
 PRINT_ANSWERS = {"table": print_answers_table, "jsonl": print_answers_jsonl, "html": print_answers_html}
 PRINT_GROUPS = {"table": print_groups_table, "jsonl": print_groups_jsonl, "html": print_groups_html}
-MODEL = ("run", "backbone", "weights", "loss", "bits", "image_size", "device")
+MODEL = ("run", "backbone", "weights", "loss", "bits", "image_size")
 COMMANDS: dict[str, tuple[Callable[[SearchOptions], int], tuple[str, ...]]] = {
     "hash": (run_hash, ("folder", "index", "out", "strict", *MODEL)),
     "index": (run_index, ("folder", "index", "list", "remove", "kind", "strict", "workers", "scheduler", *MODEL)),
@@ -241,8 +241,6 @@ def run(command: str, read: Callable[[tuple[str, ...]], dict[str, Any]]) -> int:
     Raises:
         ValueError: One line, without a password.
     """
-    from relahash_search.location import hide_secrets
-
     function, names = COMMANDS[command]
     try:
         options = SearchOptions(**read(names))

@@ -14,7 +14,7 @@ from relahash_nb.cluster import on_cluster
 from relahash_nb.pictures import scan
 from relahash_search.location import absolute_location, is_address
 from relahash_search.model import Model
-from relahash_search.reading import Batch, Reader, check_name, describe_file, digest_of, reason
+from relahash_search.reading import Batch, Fitted, Reader, check_name, describe_file, digest_of, reason
 from relahash_search.tables import Folder, Item, Tables
 from relahash_search.update import Update, update_folder
 
@@ -99,7 +99,13 @@ class Index:
                 self._model = Model.from_bytes(self.tables.model_content())
             return self._model
 
-    def update(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> Update:
+    def update(
+        self,
+        folder: str | Path,
+        workers: int | None = None,
+        scheduler: str | None = None,
+        fitted: Fitted | None = None,
+    ) -> Update:
         """Bring the index up to date with a folder; only pictures that are new or have changed are read.
 
         A folder in one that is indexed is a part of that one. A folder around one that is indexed takes it in. A folder
@@ -109,6 +115,7 @@ class Index:
             folder: Its pictures are indexed at any depth.
             workers: Number of processes of a local Dask cluster that share the work; None: this process alone.
             scheduler: Address of a running Dask scheduler whose workers share the work.
+            fitted: Codes of the folder's pictures that need not be computed again.
 
         Raises:
             ValueError: There is no such folder, no picture in it, no Dask or no such scheduler.
@@ -119,9 +126,9 @@ class Index:
         found = scan(place)
 
         def read(target: Folder, paths: list[str]) -> Iterator[Batch]:
-            if workers is not None or scheduler is not None:
+            if fitted is None and (workers is not None or scheduler is not None):
                 return self._read_on_cluster(target, paths, workers, scheduler)
-            return Reader(self.tables, target, self.model).read(paths)
+            return Reader(self.tables, target, self.model, fitted).read(paths)
 
         update = update_folder(self.tables, place, found, read)
         if found.summary():

@@ -7,8 +7,8 @@ ADDRESSES = ("postgresql://", "postgres://")
 # What belongs to an address of some kind, but to no folder that anybody has: a mistyped one may hold a password.
 ADDRESS_PARTS = re.compile(r"://|\b(password|passfile|host|hostaddr|dbname)\s*=", re.IGNORECASE)
 SECRETS = (
-    re.compile(r"(?<=://)\S.*?(?=@)"),  # user:password@, also where the password has blanks or slashes
-    re.compile(r"(?<=password=)('[^']*'|[^\s&]+)", re.IGNORECASE),
+    re.compile(r"(\w{2,}:/+)\S.*?(?=@)"),  # user:password@, also where the password has blanks or slashes
+    re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE),
 )
 
 
@@ -42,5 +42,5 @@ def hide_secrets(text: str) -> str:
         'no such file: postgresql://...@host/pictures'
     """
     for secret in SECRETS:
-        text = secret.sub("...", text)
+        text = secret.sub(r"\1...", text)
     return text

@@ -1,25 +1,36 @@
 """Which model hashes: that of an index, that of a run, or a baseline that is fitted to a folder. Only here is torch."""
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from relahash_nb.files import watch
 from relahash_nb.pictures import scan
 from relahash_search.commands import MODEL, SearchOptions
-from relahash_search.index import Index, describe_card, open_tables
+from relahash_search.index import Index, card_of, describe_card, open_tables
 from relahash_search.location import is_address
 from relahash_search.model import Model
-from relahash_search.reading import Fault, reason
+from relahash_search.reading import Fault, Fitted, reason
 from relahash_search.sqlite import is_index
 
 BITS = 256  # of a baseline: with a tenth of them as radius, 3 of 103 groups of near-duplicates are wrong; 64 bits: 21
 FEWEST_BITS = 8
 
 
-def open_index(options: SearchOptions) -> Index:
+class Made(NamedTuple):
+    """A model that was just made: the bytes of a `model.onnx`, and the codes of the pictures it was fitted to."""
+
+    content: bytes
+    fitted: Fitted | None = None
+
+
+def open_index(options: SearchOptions) -> tuple[Index, Fitted | None]:
     """Open an index, or make it with the model that the options describe.
+
+    Returns:
+        The index, and what is known of the options' folder since a baseline was fitted to it.
 
     Raises:
         ValueError: It holds codes of another model than the options name; or no such model can be made.
@@ -28,8 +39,9 @@ def open_index(options: SearchOptions) -> Index:
     if has_model(location):
         index = Index(location, options.kind)
         check_model(options, index.card)
-        return index
-    return Index.begin(location, make_model(options), options.kind)
+        return index, None
+    made = make_model(options)
+    return Index.begin(location, made.content, options.kind), made.fitted
 
 
 def has_model(location: str) -> bool:
@@ -45,7 +57,7 @@ def has_model(location: str) -> bool:
 
 def check_model(options: SearchOptions, card: dict[str, Any]) -> None:
     """Refuse options that name another model than the one that an index has."""
-    for name in options.model_fields_set.intersection(MODEL) - {"device"}:
+    for name in options.model_fields_set.intersection(MODEL):
         value = getattr(options, name)
         known = card[name]
         if name in ("run", "weights"):  # the same by another path
@@ -57,22 +69,33 @@ def check_model(options: SearchOptions, card: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {value!r} given; the index holds codes of {describe_card(card)}; {advice}")
 
 
-def make_model(options: SearchOptions) -> bytes:
-    """The bytes of a `model.onnx`: of a run, or of a baseline that is fitted to the options' folder."""
+def make_model(options: SearchOptions) -> Made:
+    """The model of a run, or of a baseline that is fitted to the options' folder, which has to hold pictures."""
+    folder = Path(str(options.folder)).expanduser()
+    files = scan(folder).files
+    if not files:
+        raise ValueError(f"folder: {options.folder!r} given, and no picture is in it")
     if options.run is None:
-        from relahash_nb.export import export_baseline
-
-        names = ("backbone", "weights", "loss", "image_size", "device")
-        settings = {name: getattr(options, name) for name in names}
-        bits = options.bits or bits_for(len(scan(str(options.folder)).files))
-        return export_baseline(options.folder, bits=bits, **settings)
-    for name in options.model_fields_set.intersection(MODEL) - {"run", "device"}:
+        return fit_baseline(options, folder, len(files))
+    for name in options.model_fields_set.intersection(MODEL) - {"run"}:
         raise ValueError(f"{name}: {getattr(options, name)!r} given beside a run; allowed: without a run")
     if Path(options.run).suffix == ".onnx":
-        return Model.from_file(options.run).content
+        return Made(Model.from_file(options.run).content)
     from relahash_nb.export import export_run
 
-    return export_run(options.run)
+    return Made(export_run(options.run))
+
+
+def fit_baseline(options: SearchOptions, folder: Path, pictures: int) -> Made:
+    """A baseline for a folder of so many pictures, with the codes that they have."""
+    from relahash_nb.export import export_baseline
+
+    began = time.time_ns()
+    settings = {name: getattr(options, name) for name in ("backbone", "weights", "loss", "image_size")}
+    bits = options.bits or bits_for(pictures)
+    baseline = export_baseline(folder, bits=bits, **settings)
+    codes = {path: code.tobytes() for path, code in baseline.codes.items()}
+    return Made(baseline.content, Fitted(codes, began))
 
 
 def bits_for(pictures: int) -> int:
@@ -89,18 +112,21 @@ def hash_folder(options: SearchOptions) -> tuple[dict[str, Any], list[str], np.n
     Returns:
         The model's card, paths (N,), packed codes (N, ⌈K/8⌉) uint8, and the pictures that cannot be read.
     """
+    made = make_model(options)
     folder = Path(str(options.folder)).expanduser().resolve()
-    files = [folder / path for path in scan(folder).files]
-    if not files:
-        raise ValueError(f"folder: {options.folder!r} given, and no picture is in it")
-    model = Model.from_bytes(make_model(options))
+    files = scan(folder).files
+    model = Model.from_bytes(made.content)
+    known = {} if made.fitted is None else made.fitted.codes
+    hashed = model.hash_many(folder / path for path in files if path not in known)
     paths: list[str] = []
+    codes: list[bytes] = []
     faults: list[Fault] = []
-    codes = [np.empty((0, model.metadata.code_bytes), np.uint8)]
-    for file, code in zip(files, watch(model.hash_many(files), len(files), "pictures"), strict=True):
+    for path in watch(files, len(files), "pictures"):
+        code = known.get(path) or next(hashed)
         if isinstance(code, ValueError):
-            faults.append(Fault(str(file), reason(code, file)))
+            faults.append(Fault(path, reason(code, folder / path)))
         else:
-            paths.append(str(file))
-            codes.append(code[None])
-    return model.metadata.model_dump(mode="json"), paths, np.concatenate(codes), faults
+            paths.append(str(folder / path))
+            codes.append(bytes(code))
+    packed = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, model.metadata.code_bytes)
+    return card_of(model), paths, packed, faults

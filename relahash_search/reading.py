@@ -3,7 +3,7 @@
 import hashlib
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,18 @@ class Fault(NamedTuple):
 
     path: str
     reason: str
+
+
+class Fitted(NamedTuple):
+    """What is known of a folder's pictures since a baseline was fitted to them.
+
+    Attributes:
+        codes: Packed codes by path in the folder.
+        began: Nanoseconds: a file that was written later may be another picture.
+    """
+
+    codes: Mapping[str, bytes]
+    began: int
 
 
 class Batch(NamedTuple):
@@ -71,12 +83,16 @@ class Reader:
         tables: Of the index.
         folder: Whose pictures they are.
         model: Gives the model; it is called for the first picture whose content is not known.
+        fitted: Codes that need not be computed again.
     """
 
-    def __init__(self, tables: Tables, folder: Folder, model: Callable[[], Model]) -> None:
+    def __init__(
+        self, tables: Tables, folder: Folder, model: Callable[[], Model], fitted: Fitted | None = None
+    ) -> None:
         self.tables = tables
         self.folder = folder
         self.model = model
+        self.fitted = fitted
 
     def read(self, paths: Sequence[str]) -> Iterator[Batch]:
         """Read the pictures at these paths, each on a thread, and keep `COMMIT` of them at a time.
@@ -110,7 +126,7 @@ class Reader:
         try:
             before = describe_file(place)
             digest = digest_of(place)
-            code = self.tables.known_code(digest)
+            code = self.tables.known_code(digest) or self._fitted_code(path, before)
             if code is None:
                 code = self.model().hash(place).tobytes()
             if describe_file(place) != before:
@@ -119,8 +135,13 @@ class Reader:
             return Fault(path, reason(error, place))
         return Reading(path, digest, before, code)
 
+    def _fitted_code(self, path: str, file: File) -> bytes | None:
+        if self.fitted is None or file.changed >= self.fitted.began:
+            return None
+        return self.fitted.codes.get(path)
 
-def reason(error: Exception, path: Path) -> str:
+
+def reason(error: BaseException, path: str | Path) -> str:
     """An error's message in one line, without the path, which stands before it."""
     message = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
     return " ".join(message.split()) or type(error).__name__

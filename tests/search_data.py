@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from relahash_nb.metadata import METADATA_KEY, Metadata
+from relahash_nb.model_file import METADATA_KEY, Metadata
 from relahash_search.model import Model
 
 BITS = 12  # no multiple of 8
