@@ -59,6 +59,8 @@ def check_model(options: SearchOptions, card: dict[str, Any]) -> None:
     """Refuse options that name another model than the one that an index has."""
     for name in options.model_fields_set.intersection(MODEL):
         value = getattr(options, name)
+        if value is None:
+            continue
         known = card[name]
         if name in ("run", "weights"):  # the same by another path
             value, known = Path(str(value)).name, Path(str(known)).name

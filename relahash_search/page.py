@@ -17,6 +17,7 @@ from relahash_search.duplicates import Group, find_duplicates
 from relahash_search.index import Index, Match
 
 SIDE = 140  # pixels, at most, of a thumbnail's height and width
+LONGEST = 30  # letters, at most, of a file's name before and after its last dot, of up to four bytes each
 STYLE = "width:140px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
 ROW = '<div style="display:flex;flex-wrap:wrap">{}</div>'
 
@@ -159,9 +160,10 @@ def add_pictures(index: Index, files: Mapping[str, bytes], folder: Path) -> str:
 
 def save_upload(folder: Path, name: str, content: bytes) -> Path:
     """Write a file that somebody sent: another of its name gets a number; the same one again is not written twice."""
-    wanted = Path(Path(name.replace("\\", "/")).name.lstrip(".") or "picture")
+    wanted = Path(name.replace("\\", "/").rpartition("/")[2].lstrip(".") or "picture")
+    stem = wanted.stem[:LONGEST]
     number = 1
-    path = folder / wanted
+    path = folder / f"{stem}{wanted.suffix[:LONGEST]}"
     while True:
         try:
             with path.open("xb") as file:
@@ -171,7 +173,7 @@ def save_upload(folder: Path, name: str, content: bytes) -> Path:
             if path.is_file() and path.read_bytes() == content:
                 return path
         number += 1
-        path = folder / f"{wanted.stem}-{number}{wanted.suffix}"
+        path = folder / f"{stem}-{number}{wanted.suffix[:LONGEST]}"
 
 
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:

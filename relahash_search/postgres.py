@@ -32,6 +32,7 @@ CREATE INDEX IF NOT EXISTS relahash_items_digest ON relahash_items (digest);
 CREATE INDEX IF NOT EXISTS relahash_items_code ON relahash_items (code);
 """
 CREATE_HNSW = "CREATE INDEX IF NOT EXISTS relahash_hnsw ON relahash_codes USING hnsw (code bit_hamming_ops)"
+OF_SCHEMA = "to_regclass(format('%%I.%%I', current_schema(), ?::text))"  # a table of the first schema, or NULL
 CANDIDATES = 200  # codes that a search by hnsw keeps in sight, if no more are asked for
 MOST_CANDIDATES = 1_000  # pgvector's limit
 ADDRESS = "postgresql://USER@HOST/DATABASE"
@@ -68,14 +69,13 @@ class PostgresTables(Tables):
             self.read_card()
 
     def _exists(self, table: str) -> bool:
-        return self.execute("SELECT to_regclass(?)::text", (table,))[0][0] is not None
+        return self.execute(f"SELECT {OF_SCHEMA}::text", (table,))[0][0] is not None
 
     def _check_version(self) -> None:
-        text = """
-            SELECT count(*) FROM information_schema.columns
-            WHERE table_schema = current_schema() AND table_name = 'relahash_model' AND column_name = 'version'
-        """
-        if self._exists("relahash_model") and self.execute(text)[0][0] == 0:
+        if not self._exists("relahash_model"):
+            return
+        text = f"SELECT 1 FROM pg_attribute WHERE attrelid = {OF_SCHEMA} AND attname = 'version'"
+        if not self.execute(text, ("relahash_model",)):
             remedy = "index the folders again into another schema or database; this one stays as it is"
             raise ValueError(f"index: PostgreSQL: the tables were made by an older version: {remedy}")
 

@@ -41,7 +41,7 @@ def test_what_is_neither_is_refused_without_its_password(location):
     [
         "no such file: postgresql://me:secret@host/x",
         "postgresql://me:se cret@host/x and postgres://me:secret@b/y",
-        "a://me:s/e:cret@host",
+        "pg://me:s/e:cret@host",
         "host=h password=secret user=me",
         "host=h password='se cret' user=me",
         "postgresql://host/x?password=secret&user=me",
