@@ -1,7 +1,9 @@
 """A model as one file, `model.onnx`: images in, codes out, on any machine, without torch and without this package."""
 
+import copy
 import io
 import json
+import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,12 +76,13 @@ def export_run(run: Path | str, weights: str | None = None, backbone: str | None
     network = None if backbone is None else load(BACKBONES, backbone)("none")
     model = HashModel.load(run, weights, network)
     folder = find_model_file(run).resolve().parent
-    names = dict(run=folder.name, dataset=None, loss=None)
+    dataset = loss = None
     if (folder / "config.json").is_file():
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config = RunConfig.from_saved(saved)
-        names |= dict(dataset=config.dataset, loss=config.loss)
-    return export_model(model, backbone=model.facts["backbone"], weights=model.facts["weights"], **names)
+        config = RunConfig.from_saved(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        dataset, loss = config.dataset, config.loss
+    facts = model.facts
+    network_names = dict(backbone=facts["backbone"], weights=facts["weights"])
+    return export_model(model, run=folder.name, dataset=dataset, loss=loss, **network_names)
 
 
 def export_baseline(
@@ -158,7 +161,7 @@ def compute_features(
 
 
 def hash_features(model: HashModel, features: np.ndarray) -> np.ndarray:
-    """Packed codes (N, ⌈K/8⌉) uint8 of features (N, F), one by one by ONNX Runtime: to the last bit those of the file."""
+    """Packed codes (N, ⌈K/8⌉) uint8 of features (N, F), one by one by ONNX Runtime: just those that the file gives."""
     import onnx
 
     width = onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["N", features.shape[1]])
@@ -174,7 +177,7 @@ def export_model(model: HashModel, **names: str | None) -> bytes:
 
     Args:
         model: With an image size, as `build_model` and `HashModel.load` give it.
-        names: `run`, `dataset`, `loss`, `backbone` and `weights`, as in `Metadata`.
+        names: `run`, `dataset`, `loss`, `backbone` and `weights`, as in `Metadata`; of a path the last name is kept.
 
     Raises:
         ValueError: Its hash layer is no linear map, its network cannot be exported, or comes out otherwise.
@@ -186,7 +189,7 @@ def finish(network: "ModelProto", model: HashModel, **names: Any) -> bytes:
     """The features' network with the hash layer and the metadata, as the content of a file."""
     import onnx
 
-    preprocessing = {
+    preprocessing: dict[str, Any] = {
         "image_size": model.image_size,
         "decoded_size": model.decoded_size,
         "mean": tuple(model.mean.flatten().tolist()),
@@ -194,6 +197,7 @@ def finish(network: "ModelProto", model: HashModel, **names: Any) -> bytes:
     }
     digest = digest_of(model.state_dict(), json.dumps(preprocessing))
     bits = len(affine(model.hash_layer)[0])
+    names["weights"] = Path(names["weights"]).name  # a file that is passed on need not tell its maker's folders
     metadata = Metadata(bits=bits, digest=digest, **preprocessing, **names)
     whole = append_hash_layer(network, model.hash_layer)
     onnx.helper.set_model_props(whole, {METADATA_KEY: metadata.model_dump_json()})
@@ -208,9 +212,8 @@ def append_hash_layer(network: "ModelProto", hash_layer: nn.Module) -> "ModelPro
     whole = onnx.ModelProto()
     whole.CopyFrom(network)
     graph = whole.graph
-    graph.initializer.extend(
-        [onnx.numpy_helper.from_array(weight, "hash_weight"), onnx.numpy_helper.from_array(bias, "hash_bias")]
-    )
+    graph.initializer.append(onnx.numpy_helper.from_array(weight, "hash_weight"))
+    graph.initializer.append(onnx.numpy_helper.from_array(bias, "hash_bias"))
     inputs = ["features", "hash_weight", "hash_bias"]
     graph.node.append(onnx.helper.make_node("Gemm", inputs, ["codes"], "hash", transB=1))
     del graph.output[:]
@@ -222,9 +225,7 @@ def affine(hash_layer: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     """Weight (K, F) and bias (K,) float32 of a linear layer and the batch norm, if any, that follows it."""
     layers = list(hash_layer) if isinstance(hash_layer, nn.Sequential) else [hash_layer]
     if not layers or not isinstance(layers[0], nn.Linear):
-        raise ValueError(
-            f"model: {type(layers[0]).__name__} is no hash layer that can be exported; allowed: a linear one"
-        )
+        raise ValueError(f"model: hash layer {layers} given; allowed: a linear layer, alone or with a batch norm")
     weight = layers[0].weight.detach().cpu().double()  # (K, F)
     bias = torch.zeros(len(weight), dtype=torch.float64)
     norm = layers[-1]
@@ -248,7 +249,7 @@ def features_network(model: HashModel) -> "ModelProto":
     """
     if model.image_size is None:
         raise ValueError("model: it knows no image size; build_model and HashModel.load set it")
-    network = Features(model).eval().cpu()
+    network = copy.deepcopy(Features(model)).float().cpu().eval()
     side = model.image_size
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     reasons = []
@@ -289,20 +290,34 @@ def export_older(network: nn.Module, images: Tensor) -> "ModelProto":
     """By TorchScript."""
     import onnx
 
-    buffer = io.BytesIO()
-    names = dict(input_names=["images"], output_names=["features"])
-    axes = {"images": {0: "N"}, "features": {0: "N"}}
-    torch.onnx.export(network, (images,), buffer, dynamo=False, dynamic_axes=axes, **names)
-    return onnx.load_model_from_string(buffer.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.onnx")
+        torch.onnx.export(
+            network,
+            (images,),
+            path,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_axes={"images": {0: "N"}, "features": {0: "N"}},
+            dynamo=False,
+        )
+        return onnx.load(path)
 
 
 def export_newer(network: nn.Module, images: Tensor) -> "ModelProto":
     """By torch.export."""
     import onnxscript  # noqa: F401 - torch asks for it by a message of many lines
 
-    names = dict(input_names=["images"], output_names=["features"])
-    shapes = ({0: torch.export.Dim("N")},)
-    program = torch.onnx.export(network, (images,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
+    program = torch.onnx.export(
+        network,
+        (images,),
+        input_names=["images"],
+        output_names=["features"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # it is, where a file is given
     return program.model_proto
 
 

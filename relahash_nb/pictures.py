@@ -113,10 +113,10 @@ def scan(folder: str | Path, is_known: Callable[[str], bool] | None = None) -> S
     Args:
         folder: The folder, or a link to it.
         is_known: Whether a file, by its path relative to the folder, is known to be a picture: its first bytes are then
-            not read. It is asked only for files whose suffix does not tell.
+            not read.
 
     Raises:
-        ValueError: There is no such folder, or it cannot be read.
+        ValueError: There is no such folder.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"folder: {str(folder)!r} given, and there is no such folder")
@@ -125,13 +125,7 @@ def scan(folder: str | Path, is_known: Callable[[str], bool] | None = None) -> S
     waiting = [""]  # folders relative to the root
     while waiting:
         place = waiting.pop()
-        try:
-            with os.scandir(Path(root, place)) as entries:
-                listed = list(entries)
-        except OSError as error:
-            found.faults.append(f"{error.filename}: cannot be read ({error.strerror})")
-            continue
-        for entry in listed:
+        for entry in list_entries(Path(root, place), found.faults):
             path = f"{place}/{entry.name}" if place else entry.name
             kind = kind_of_entry(entry, path, root, is_known)
             if kind == FOLDER:
@@ -140,10 +134,18 @@ def scan(folder: str | Path, is_known: Callable[[str], bool] | None = None) -> S
                 found.files.append(path)
             else:
                 found.passed_over[kind] += 1
-    if found.faults and not found.files and not found.passed_over:
-        raise ValueError(found.faults[0])
     found.files.sort()
     return found
+
+
+def list_entries(folder: Path, faults: list[str]) -> list[os.DirEntry[str]]:
+    """What is in a folder; if it cannot be read, nothing, and the faults get a line."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        faults.append(f"{folder}: cannot be read ({error.strerror})")
+        return []
 
 
 def kind_of_entry(entry: os.DirEntry[str], path: str, root: str, is_known: Callable[[str], bool] | None) -> str:
@@ -158,12 +160,17 @@ def kind_of_entry(entry: os.DirEntry[str], path: str, root: str, is_known: Calla
             return FOLDER if is_followed else "links to folders"
         if not entry.is_file():
             return "not regular files"
-        if entry.name.lower().endswith(SUFFIXES) or (is_known is not None and is_known(path)):
-            return PICTURE
-        with open(entry.path, "rb") as file:  # noqa: PTH123 - of many thousands
-            return kind_of_content(entry.name, file.read(HEAD))
+        return kind_of_file(entry, is_known is not None and is_known(path))
     except OSError:
         return "files that cannot be opened"
+
+
+def kind_of_file(entry: os.DirEntry[str], is_known: bool) -> str:
+    """`PICTURE`, or the kind of another file; its first bytes are read where its suffix does not tell."""
+    if is_known or entry.name.lower().endswith(SUFFIXES):
+        return PICTURE
+    with open(entry.path, "rb") as file:  # noqa: PTH123 - of many thousands
+        return kind_of_content(entry.name, file.read(HEAD))
 
 
 def leads_out(path: str, root: str) -> bool:
@@ -229,8 +236,8 @@ def open_picture(source: Source, smallest: int = 0, truncated: bool = False) -> 
 
     Args:
         source: A path, the content of a file, or an image of any mode, which is loaded and not changed.
-        smallest: Pixels; only for thumbnails. A JPEG is decoded at a half, a quarter or an eighth of its size as long as
-            both sides keep so many pixels: faster, and a pixel differs by a level or so. 0 decodes the whole.
+        smallest: Pixels; only for thumbnails. A JPEG is decoded at a half, a quarter or an eighth of its size, as
+            long as both sides keep so many pixels: faster, and a pixel differs by a level or so. 0: the whole.
         truncated: Whether a JPEG file without its end is taken too; what is missing is grey. See `ends_early`.
 
     Raises:
@@ -345,9 +352,9 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def find_turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns an image upright, by its EXIF; None also where that is damaged: the pixels count."""
+    """What turns an image upright, by its EXIF; None where it has none, or that is damaged: the pixels count."""
     try:
-        return TURNS.get(image.getexif().get(ORIENTATION))
+        return TURNS.get(image.getexif()[ORIENTATION])
     except Exception:  # as for the image itself, no closed list
         return None
 
