@@ -49,7 +49,6 @@ class SearchOptions(ClusterOptions):
 
 def run_index(options: SearchOptions) -> int:
     """Bring an index up to date with a folder: only what is new or has changed is read. The first time makes it."""
-    from relahash_search.index import open_tables
     from relahash_search.models import open_index
 
     if options.list or options.remove is not None:
@@ -189,9 +188,9 @@ def run_hash(options: SearchOptions) -> int:
     else:
         card, paths, codes, faults = hash_folder(options)
     print_faults(faults)
-    arrays = dict(codes=codes, paths=np.array(paths, str), bit_order=np.array("big"), card=np.array(json.dumps(card)))
+    text = json.dumps(card)
     buffer = BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, codes=codes, paths=np.array(paths, str), bit_order=np.array("big"), card=np.array(text))
     write(Path(options.out).expanduser(), lambda temporary: temporary.write_bytes(buffer.getvalue()))
     print(f"{options.out}: {len(paths)} codes of {card['bits']} bits")
     return exit_code(options, len(faults))

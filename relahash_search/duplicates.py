@@ -98,33 +98,40 @@ def _near(tables: Tables, pairs: Sequence[tuple[Item, int]], radius: int) -> Ite
     """Groups of pictures within a radius of their first; `pairs` are in the order in which they may be first."""
     numbers, codes = tables.codes()
     rows = np.searchsorted(numbers, [number for _, number in pairs])  # (N,)
-    places: dict[int, list[int]] = defaultdict(list)  # of the pictures that have a code
-    for place, row in enumerate(rows.tolist()):
-        places[row].append(place)
     is_free = np.ones(len(pairs), bool)
     for first, found in _neighbours(codes, rows, is_free, radius):
-        if not is_free[first]:
+        members = [(place, distance) for place, distance in found if is_free[place]]
+        if not is_free[first] or len(members) == 1:
             continue
-        members = [(place, distance) for row, distance in found for place in places[row] if is_free[place]]
         is_free[[place for place, _ in members]] = False
-        if len(members) > 1:
-            members.sort(key=lambda member: (member[0] != first, member[1], member[0]))
-            yield [_copy(pairs[place][0], distance) for place, distance in members]
+        members.sort(key=lambda member: (member[0] != first, member[1], member[0]))
+        yield [_copy(pairs[place][0], distance) for place, distance in members]
 
 
 def _neighbours(
     codes: np.ndarray, rows: np.ndarray, is_free: np.ndarray, radius: int
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Pictures that are in no group, each with rows and distances of the codes (D, ⌈K/8⌉) within the radius."""
+    """Pictures that are in no group, each with all pictures within the radius and their distances.
+
+    Args:
+        codes: Distinct packed codes (D, ⌈K/8⌉) uint8.
+        rows: The row of each picture's code (N,).
+        is_free: Whether a picture is in no group yet (N,); whoever takes the answers changes it.
+        radius: Bits.
+    """
     import faiss
 
     flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
     flat.add(codes)
+    pictures_of = defaultdict(list)
+    for picture, row in enumerate(rows.tolist()):
+        pictures_of[row].append(picture)
     for start in range(0, len(rows), AT_ONCE):
         chosen = start + np.flatnonzero(is_free[start : start + AT_ONCE])
         limits, distances, found = flat.range_search(codes[rows[chosen]], radius + 1)
-        for place, begin, end in zip(chosen.tolist(), limits[:-1].tolist(), limits[1:].tolist(), strict=True):
-            yield place, list(zip(found[begin:end].tolist(), distances[begin:end].astype(int).tolist(), strict=True))
+        for picture, begin, end in zip(chosen.tolist(), limits[:-1].tolist(), limits[1:].tolist(), strict=True):
+            near = zip(found[begin:end].tolist(), distances[begin:end].astype(int).tolist(), strict=True)
+            yield picture, [(other, distance) for row, distance in near for other in pictures_of[row]]
 
 
 def _copy(item: Item, distance: int) -> Copy:

@@ -182,9 +182,7 @@ class Index:
         code = self.model().hash(source).tobytes()
         digest = None if isinstance(source, Image.Image) else digest_of(as_file(source))
         found = nearest_items(self.tables, code, k, self.kind)
-        return [
-            Match(distance, item.full_path, state_of(item), item.digest == digest) for distance, item in found
-        ]
+        return [Match(distance, item.full_path, state_of(item), item.digest == digest) for distance, item in found]
 
     def recall(self, k: int = 20, queries: int = 100) -> float:
         """Measure what `kind` finds, with codes of the index as queries.

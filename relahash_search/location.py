@@ -1,4 +1,4 @@
-"""Where an index lies, as `--index` names it: a folder, or an address of PostgreSQL, whose password no message shows."""
+"""Where an index lies: a folder, or an address of PostgreSQL, whose password no message shows."""
 
 import re
 from pathlib import Path

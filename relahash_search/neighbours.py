@@ -1,4 +1,4 @@
-"""FAISS's index of an index's distinct codes, kept in a file. The file is made anew whenever it is not of these codes."""
+"""FAISS's index of the distinct codes, kept in a file, which is made anew whenever it is not of these codes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -151,7 +151,7 @@ def _holds_the_first(index: Any, kind: str, numbers: np.ndarray, codes: np.ndarr
     if kind != "hnsw" or not 0 < index.ntotal <= len(numbers):
         return False
     count = index.ntotal
-    storage = faiss.downcast_IndexBinary(_inner_index(index).storage)
+    storage: Any = faiss.downcast_IndexBinary(_inner_index(index).storage)
     known = faiss.vector_to_array(storage.xb).reshape(count, -1)
     known_numbers = faiss.vector_to_array(index.id_map)
     return np.array_equal(known, codes[:count]) and np.array_equal(known_numbers, numbers[:count])

@@ -91,15 +91,15 @@ def whole_page(title: str, body: str) -> str:
 
 
 def figure(picture: File, name: str, caption: str) -> str:
-    """Draw one picture as HTML, with a caption and the last part of its name."""
+    """Draw one picture as HTML, with a caption, its folder and its name."""
     try:
         content = thumbnail(picture)
         shown = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(content).decode()}">'
     except (OSError, ValueError):
         shown = "(cannot be shown: gone, or broken)"
     title = html.escape(name)
-    last = html.escape(Path(name).name)
-    below = f"<figcaption><b>{caption}</b><br>{last}</figcaption>"
+    shortened = html.escape("/".join(Path(name).parts[-2:]))
+    below = f"<figcaption><b>{caption}</b><br>{shortened}</figcaption>"
     return f'<figure style="{STYLE}" title="{title}">{shown}{below}</figure>'
 
 

@@ -36,7 +36,7 @@ OF_SCHEMA = "to_regclass(format('%%I.%%I', current_schema(), ?::text))"  # a tab
 CANDIDATES = 200  # codes that a search by hnsw keeps in sight, if no more are asked for
 MOST_CANDIDATES = 1_000  # pgvector's limit
 ADDRESS = "postgresql://USER@HOST/DATABASE"
-RIGHTS = "GRANT USAGE, CREATE ON SCHEMA public TO the user who indexes, GRANT SELECT ON ALL TABLES IN SCHEMA public TO a reader"
+RIGHTS = "GRANT USAGE, CREATE ON SCHEMA public TO INDEXER; GRANT SELECT ON ALL TABLES IN SCHEMA public TO READER"
 
 
 class PostgresTables(Tables):
@@ -101,6 +101,9 @@ class PostgresTables(Tables):
             raise ValueError(f"index: PostgreSQL: the server has no pgvector; {remedy}") from None
         except errors.InsufficientPrivilege as error:
             raise ValueError(f"index: PostgreSQL: {_one_line(error)}; {_remedy(str(error))}") from None
+        except errors.ForeignKeyViolation:
+            remedy = "another process has changed its folders: the same command again goes on"
+            raise ValueError(f"index: PostgreSQL: {remedy}") from None
         except errors.DiskFull:
             raise ValueError("index: PostgreSQL: the server's disk is full; nothing is lost, try again later") from None
         except self._psycopg.OperationalError as error:

@@ -145,4 +145,3 @@ def reason(error: BaseException, path: str | Path) -> str:
     """An error's message in one line, without the path, which stands before it."""
     message = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
     return " ".join(message.split()) or type(error).__name__
-

@@ -41,6 +41,7 @@ REMEDIES = {
     "SQLITE_CANTOPEN": "the file cannot be opened: look at the rights of the folder",
     "SQLITE_BUSY": "another process has been writing for ten minutes: try again",
     "SQLITE_IOERR": "the drive cannot be read, is full, or has no file locks: copy the index to a local one",
+    "SQLITE_CONSTRAINT": "another process has changed its folders: the same command again goes on",
     "SQLITE_PROTOCOL": "the drive has no file locks: copy the index to a local one",
 }
 
@@ -61,24 +62,29 @@ class FolderTables(Tables):
     def __init__(self, folder: str | Path, create: bool = False) -> None:
         self.folder = Path(folder).expanduser()
         self._neighbours: dict[str, Neighbours] = {}
-        path = self.folder / NAME
-        if (self.folder / OLD_NAME).exists() and not path.exists():
-            remedy = "index the folders again into a new folder; this one stays as it is"
-            raise ValueError(f"index: {str(folder)!r} was made by an older version: {remedy}")
-        if path.exists() and not path.is_file():
-            raise ValueError(f"index: {str(path)!r} is no regular file")
-        if not create and not path.exists():
-            raise ValueError(f"index: {str(folder)!r} given, and there is none; relahash index FOLDER begins one")
+        self._check_files(create)
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
         with self._explained():
             # Several threads ask whether a picture is known.
+            path = self.folder / NAME
             self.connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            self.connection.execute("PRAGMA foreign_keys = ON")
             if create and not self._has_tables():
                 self._create()
             if not self._has_tables():
-                raise ValueError(f"index: {str(folder)!r} given, and nothing is in it")
+                raise ValueError(f"index: {str(self.folder)!r} given, and nothing is in it")
         self.read_card()
+
+    def _check_files(self, create: bool) -> None:
+        path = self.folder / NAME
+        if (self.folder / OLD_NAME).exists() and not path.exists():
+            remedy = "index the folders again into a new folder; this one stays as it is"
+            raise ValueError(f"index: {str(self.folder)!r} was made by an older version: {remedy}")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"index: {str(path)!r} is no regular file")
+        if not create and not path.exists():
+            raise ValueError(f"index: {str(self.folder)!r} given, and there is none; relahash index FOLDER begins one")
 
     def _has_tables(self) -> bool:
         text = "SELECT 1 FROM sqlite_master WHERE name = 'relahash_items_code'"  # which is made last

@@ -158,28 +158,27 @@ class Tables(ABC):
         """All folders, by place."""
         return [Folder(*row) for row in self.execute("SELECT id, place FROM relahash_folders ORDER BY place")]
 
-    def folder_at(self, place: str) -> Folder:
-        """The folder with this place; it is added where there is none."""
-        with self.begin():
-            self.execute("INSERT INTO relahash_folders (place) VALUES (?) ON CONFLICT DO NOTHING", (place,))
-            return Folder(*self.execute("SELECT id, place FROM relahash_folders WHERE place = ?", (place,))[0])
+    # The next three are called within `begin`.
+
+    def add_folder(self, place: str) -> Folder:
+        """Add a folder."""
+        self.execute("INSERT INTO relahash_folders (place) VALUES (?)", (place,))
+        return Folder(*self.execute("SELECT id, place FROM relahash_folders WHERE place = ?", (place,))[0])
 
     def move_folder(self, folder: Folder, place: str) -> Folder:
         """Say that a folder lies somewhere else now."""
-        with self.begin():
-            self.execute("UPDATE relahash_folders SET place = ? WHERE id = ?", (place, folder.number))
+        self.execute("UPDATE relahash_folders SET place = ? WHERE id = ?", (place, folder.number))
         return Folder(folder.number, place)
 
     def absorb(self, inner: Folder, outer: Folder) -> None:
         """Take the pictures of a folder that lies in another one as pictures of that one."""
         prefix = f"{Path(inner.place).relative_to(outer.place).as_posix()}/"
-        with self.begin():
-            columns = "path, digest, size, changed, code"
-            text = f"SELECT {columns} FROM relahash_items WHERE folder = ?"
-            rows = [(outer.number, f"{prefix}{path}", *rest) for path, *rest in self.execute(text, (inner.number,))]
-            insert = f"INSERT INTO relahash_items (folder, {columns}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            self.execute_many(insert, rows)
-            self._remove_folder(inner)
+        columns = "path, digest, size, changed, code"
+        text = f"SELECT {columns} FROM relahash_items WHERE folder = ?"
+        rows = [(outer.number, f"{prefix}{path}", *rest) for path, *rest in self.execute(text, (inner.number,))]
+        insert = f"INSERT INTO relahash_items (folder, {columns}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        self.execute_many(insert, rows)
+        self._remove_folder(inner)
 
     def remove_folder(self, folder: Folder) -> int:
         """Take a folder and its pictures out; give the number of pictures. No file is touched."""
@@ -229,9 +228,7 @@ class Tables(ABC):
             found += self._select_items(f"items.digest IN ({marks(part)})", part)
         return found
 
-    def _select_items(
-        self, condition: str, values: Sequence[Any], limit: int | None = None
-    ) -> list[tuple[Item, int]]:
+    def _select_items(self, condition: str, values: Sequence[Any], limit: int | None = None) -> list[tuple[Item, int]]:
         """Pictures that meet a condition, each with the number of its code, in order of their full paths."""
         text = f"""
             SELECT folders.place, items.path, items.digest, items.size, items.changed, items.code
@@ -325,4 +322,3 @@ def batched(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
     rest = iter(values)
     while part := list(islice(rest, size)):
         yield part
-

@@ -9,7 +9,7 @@ from pathlib import Path
 from relahash_nb.files import watch
 from relahash_nb.pictures import Scan
 from relahash_search.reading import COMMIT, Batch, Fault, describe_file, reason
-from relahash_search.tables import File, Folder, Known, Tables
+from relahash_search.tables import File, Folder, Tables
 
 
 @dataclass
@@ -66,7 +66,10 @@ class FolderState:
         self.tables = tables
         self.update = Update(faults=[Fault(*line.split(": ", 1)) for line in scan.faults])
         self.is_renamed = False
-        self.folder, prefix = self._find(place, scan)
+        with tables.begin():  # or two processes make a folder and one within it, and neither sees the other's
+            self.folder = self._find(place, scan)
+        part = place.relative_to(self.folder.place).as_posix()
+        prefix = "" if part == "." else f"{part}/"
         known = tables.known_files(self.folder)
         self.known = {path: state for path, state in known.items() if path.startswith(prefix)}
         self.present = self._describe_all(prefix + path for path in scan.files)
@@ -75,21 +78,18 @@ class FolderState:
             remedy = f"is a drive missing? if they are gone for good: relahash index --remove {place}"
             raise ValueError(f"folder: {str(place)!r} given, and {text}; {remedy}")
 
-    def _find(self, place: Path, scan: Scan) -> tuple[Folder, str]:
-        """The folder in the index, and the path in it that `place` has, with a slash at its end, or nothing."""
+    def _find(self, place: Path, scan: Scan) -> Folder:
+        """The folder in the index that `place` is or lies in; those within that one become parts of it."""
         folders = self.tables.folders()
-        for folder in folders:
-            if place.is_relative_to(folder.place):
-                part = place.relative_to(folder.place).as_posix()
-                return folder, "" if part == "." else f"{part}/"
-        if not scan.files:
+        found = next((folder for folder in folders if place.is_relative_to(folder.place)), None)
+        if found is None and not scan.files:
             raise ValueError(f"folder: {str(place)!r} given, and no picture is in it")
-        outer = self._find_renamed(folders, place, scan) or self.tables.folder_at(str(place))
+        outer = found or self._find_renamed(folders, place, scan) or self.tables.add_folder(str(place))
         for folder in folders:
-            if folder.number != outer.number and Path(folder.place).is_relative_to(place):
+            if folder.number != outer.number and Path(folder.place).is_relative_to(outer.place):
                 self.tables.absorb(folder, outer)
-                self.update.notes.append(f"{folder.place} is indexed as a part of {place}")
-        return outer, ""
+                self.update.notes.append(f"{folder.place} is indexed as a part of {outer.place}")
+        return outer
 
     def _find_renamed(self, folders: Iterable[Folder], place: Path, scan: Scan) -> Folder | None:
         """The folder that lies here now: its old place is gone, and at least half of its pictures are here."""

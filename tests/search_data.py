@@ -9,7 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from relahash_nb.model_file import METADATA_KEY, Metadata
+from relahash_search.index import Index
 from relahash_search.model import Model
+from relahash_search.tables import Folder
 
 BITS = 12  # no multiple of 8
 SIZE = 16  # pixels
@@ -62,3 +64,9 @@ def nearest_by_hand(folder: Path, query: Path, k: int, content: bytes | None = N
     files = list_files(folder)
     distances = [int(np.bitwise_count(model.hash(file) ^ code).sum()) for file in files]
     return sorted(zip(distances, map(str, files), strict=True))[:k]
+
+
+def add_folder(index: Index, place: str) -> Folder:
+    """A folder of made-up pictures in an index."""
+    with index.tables.begin():
+        return index.tables.add_folder(place)

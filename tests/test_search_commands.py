@@ -1,4 +1,4 @@
-"""`relahash hash`, `index`, `search` and `duplicates`: what they print, their exit codes, and one line for what is wrong."""
+"""`relahash hash`, `index`, `search`, `duplicates`: what they print, exit codes, one line for what is wrong."""
 
 import json
 import shutil
@@ -114,13 +114,13 @@ def test_a_query_that_cannot_be_read_is_named_and_the_others_are_answered(relaha
 def test_a_search_marks_what_is_gone(relahash, photos, index):
     first, second, *_ = list_files(photos)
     first.unlink()
-    code, out, _ = relahash("search", second, "--index", index)
+    _, out, _ = relahash("search", second, "--index", index)
     assert [line.split()[-2] for line in out.splitlines() if line.endswith("(gone)")] == [str(first)]
 
 
 def test_approximate_kinds_say_their_recall(relahash, photos, index):
     for kind in ("ivf", "hnsw"):
-        code, out, errors = relahash("search", list_files(photos)[0], "--index", index, "--kind", kind, "-k", 3)
+        _, out, errors = relahash("search", list_files(photos)[0], "--index", index, "--kind", kind, "-k", 3)
         assert "recall@3 1.000" in errors
         assert len(out.splitlines()) == 4
 
@@ -137,7 +137,13 @@ def test_duplicates_in_three_formats(relahash, photos, index, tmp_path):
     code, out, _ = relahash("duplicates", "--index", index, "--format", "jsonl")
     line = json.loads(out.splitlines()[0])
     size = (photos / "copy.png").stat().st_size
-    assert (line["kind"], line["distance"], line["size"], line["width"], line["height"]) == ("same file", 0, size, 16, 20)
+    assert (line["kind"], line["distance"], line["size"], line["width"], line["height"]) == (
+        "same file",
+        0,
+        size,
+        16,
+        20,
+    )
     code, out, _ = relahash("duplicates", "--index", index, "--format", "html")
     assert out.startswith("<!doctype html>")
 

@@ -1,4 +1,4 @@
-"""Copies are found byte by byte; near ones within a radius of the group's first, without chains; what is gone is not."""
+"""Copies are found byte by byte, near ones within a radius of the group's first, without chains; what is gone not."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from relahash_search.duplicates import default_radius, find_duplicates
 from relahash_search.index import Index
 from relahash_search.reading import describe_file
 from relahash_search.tables import Reading
-from tests.search_data import draw, list_files, tiny_model
+from tests.search_data import add_folder, draw, list_files, tiny_model
 
 pytest.importorskip("faiss", reason="the extra [search] is not installed")
 
@@ -30,7 +30,7 @@ def fill(location, folder, codes: list[int], sizes: list[int] | None = None) -> 
         path = folder / str(number)
         path.write_bytes(b"x" * (sizes[number] if sizes else 1))
         readings.append(Reading(path.name, f"{number:064x}", describe_file(path), code.to_bytes(2)))
-    index.tables.put(index.tables.folder_at(str(folder)), readings)
+    index.tables.put(add_folder(index, str(folder)), readings)
     return index
 
 
@@ -124,5 +124,5 @@ def test_the_default_radius_is_a_share_of_the_bits():
 def test_an_empty_index_and_one_picture(location, tmp_path):
     index = fill(location, tmp_path / "x", [])
     assert groups(index, 3) == []
-    index.tables.put(index.tables.folder_at("/x"), [Reading("a", "0" * 64, describe_file(tmp_path / __file__), b"12")])
+    index.tables.put(add_folder(index, "/x"), [Reading("a", "0" * 64, describe_file(tmp_path / __file__), b"12")])
     assert find_duplicates(index.tables, 3).passed_over == 1

@@ -7,7 +7,7 @@ from PIL import Image
 from relahash_search import index as indexes
 from relahash_search.index import Index, nearest_items, open_tables
 from relahash_search.tables import File, Reading
-from tests.search_data import draw, list_files, nearest_by_hand, tiny_model
+from tests.search_data import add_folder, draw, list_files, nearest_by_hand, tiny_model
 
 faiss = pytest.importorskip("faiss", reason="the extra [search] is not installed")
 
@@ -21,9 +21,12 @@ def photos(tmp_path_factory):
 def fill(location, codes: np.ndarray, kind: str = "flat") -> Index:
     """An index of made-up pictures with these packed codes (N, ⌈K/8⌉), whose names do not follow their numbers."""
     index = Index.begin(location, tiny_model(8 * codes.shape[1]))
-    folder = index.tables.folder_at("/nowhere")
+    folder = add_folder(index, "/nowhere")
     names = np.random.default_rng(1).permutation(len(codes))
-    readings = [Reading(f"{name:06d}", f"{name:064x}", File(1, 1), code.tobytes()) for name, code in zip(names, codes)]
+    readings = [
+        Reading(f"{name:06d}", f"{name:064x}", File(1, 1), code.tobytes())
+        for name, code in zip(names, codes, strict=True)
+    ]
     for start in range(0, len(readings), 500):
         index.tables.put(folder, readings[start : start + 500])
     index.tables.prepare(kind)

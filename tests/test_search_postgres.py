@@ -120,7 +120,9 @@ def test_a_database_holds_several_indexes(database, photos):
     assert_one_line(caught, "none in this schema")
 
 
-@pytest.mark.parametrize("secret", ["secret@127.0.0.1:1/x?connect_timeout=2", "se cret@nowhere:port/x", "secret@host:x/y"])
+@pytest.mark.parametrize(
+    "secret", ["secret@127.0.0.1:1/x?connect_timeout=2", "se cret@nowhere:port/x", "secret@host:x/y"]
+)
 def test_a_password_is_in_no_message(secret):
     with pytest.raises(ValueError, match="index") as caught:
         Index(f"postgresql://me:{secret}")

@@ -1,4 +1,4 @@
-"""An index in a folder: whole or not at all; damage, a full disk and an older version are a line, and nothing is lost."""
+"""An index in a folder: whole or not at all; damage, a full disk and an older version are a line; nothing is lost."""
 
 import shutil
 import sqlite3
@@ -9,7 +9,7 @@ import pytest
 from relahash_search.index import Index, open_tables
 from relahash_search.sqlite import NAME, OLD_NAME
 from relahash_search.tables import File, Reading
-from tests.search_data import draw, list_files, tiny_model
+from tests.search_data import add_folder, draw, list_files, tiny_model
 
 pytest.importorskip("faiss", reason="the extra [search] is not installed")
 
@@ -134,6 +134,6 @@ def test_codes_of_all_lengths_come_out_as_they_went_in(tmp_path):
     for bits in (1, 8, 9, 64, 1000):
         index = Index.begin(tmp_path / str(bits), tiny_model(bits))
         code = np.random.default_rng(bits).bytes(-(-bits // 8))
-        index.tables.put(index.tables.folder_at("/x"), [Reading("a", "0" * 64, File(1, 1), code)])
+        index.tables.put(add_folder(index, "/x"), [Reading("a", "0" * 64, File(1, 1), code)])
         assert index.tables.known_code("0" * 64) == code
         assert index.tables.known_code("1" * 64) is None

@@ -169,6 +169,28 @@ def test_a_folder_around_those_that_are_indexed_takes_them_in(index, location, p
     assert_follows(index, photos)
 
 
+def test_two_processes_that_index_a_folder_and_one_within_it(index, location, photos, monkeypatch):
+    """As kills have shown: neither sees the other's folder, and then the outer one is indexed again."""
+    other = Index(location)
+    index.update(photos / "a")
+    monkeypatch.setattr(other.tables, "folders", lambda: [])
+    other.update(photos)
+    assert len(index.tables.folders()) == 2
+    index.update(photos)
+    assert [folder.place for folder in index.tables.folders()] == [str(photos)]
+    assert_follows(index, photos)
+
+
+def test_a_writer_whose_folder_is_taken_in_says_so(index, location, photos):
+    index.update(photos / "a")
+    (folder,) = index.tables.folders()
+    Index(location).update(photos)
+    with pytest.raises(ValueError, match="goes on") as caught:
+        index.tables.put(folder, [reading.Reading("x", "0" * 64, reading.File(1, 1), b"12")])
+    assert caught.value.__suppress_context__
+    assert_follows(index, photos)
+
+
 def test_a_folder_by_a_link_and_by_a_relative_path_is_one(index, photos, tmp_path, monkeypatch):
     index.update(photos)
     (tmp_path / "link").symlink_to(photos)
