@@ -244,14 +244,15 @@ def features_network(model: HashModel) -> "ModelProto":
     10, and the features are the same to a millionth. It does not know every adaptive pooling, which the newer one does.
 
     Raises:
-        ValueError: The model knows no image size, an extra is not installed, or neither exporter gives a network that
-            computes what torch does.
+        ValueError: The model knows no image size, an image's features depend on the other images, an extra is not
+            installed, or neither exporter gives a network that computes what torch does.
     """
     if model.image_size is None:
         raise ValueError("model: it knows no image size; build_model and HashModel.load set it")
     network = copy.deepcopy(Features(model)).float().cpu().eval()
     side = model.image_size
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    check_independence(network, images)
     reasons = []
     for exporter in (export_newer,) if pools_adaptively(network) else (export_older, export_newer):
         try:
@@ -263,6 +264,14 @@ def features_network(model: HashModel) -> "ModelProto":
         except Exception as error:  # what a network makes an exporter raise is no closed list
             reasons.append(one_line(error))
     raise ValueError(f"model: cannot be exported ({reasons[-1]})")
+
+
+def check_independence(network: nn.Module, images: Tensor) -> None:
+    """Refuses a network that gives an image other features among other images."""
+    with torch.no_grad():
+        together, alone = network(images)[:1], network(images[:1])
+    if not torch.allclose(together, alone, rtol=0, atol=TOLERANCE * float(together.abs().max())):
+        raise ValueError("model: the features of an image depend on the other images of its batch; no code can be kept")
 
 
 def pools_adaptively(network: nn.Module) -> bool:

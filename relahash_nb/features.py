@@ -20,7 +20,7 @@ from relahash_nb.inference import BLOCK, forward_blocks
 from relahash_nb.models import HashModel, digest_of
 from relahash_nb.paths import project_path
 
-FORMAT = 4  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
+FORMAT = 5  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
 
 
 def pool_features(model: HashModel, data: Dataset, config: RunConfig) -> Tensor:

@@ -269,7 +269,7 @@ def open_content(content: bytes) -> Image.Image:
     """
     format_name = find_format(content[:HEAD])
     if format_name is None:
-        raise ValueError("no image in a format that is read")
+        raise ValueError("no image in a format that is read" if content else "empty")
     if format_name == "HEIF":
         if not can_read_heic():
             raise ValueError("HEIC; pip install pillow-heif")

@@ -26,6 +26,7 @@ ROWS = (
     "metrics",
     "plots",
     "pictures",
+    "model_file",
     "datasets",
     "baselines",
     "losses",

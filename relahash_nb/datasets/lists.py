@@ -217,7 +217,10 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
     try:
         names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         for name in names:
-            found[name] = [f"{name}/{path}" for path in scan(root / name).files]
+            scanned = scan(root / name)
+            if scanned.faults:
+                raise ValueError(scanned.faults[0])
+            found[name] = [f"{name}/{path}" for path in scanned.files]
     except OSError as error:
         raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if not found:
