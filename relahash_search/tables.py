@@ -228,15 +228,24 @@ class Tables(ABC):
             found += self._select_items(f"items.digest IN ({marks(part)})", part)
         return found
 
-    def _select_items(self, condition: str, values: Sequence[Any], limit: int | None = None) -> list[tuple[Item, int]]:
+    def _select_items(
+        self, condition: str, values: Sequence[Any], limit: int | None = None
+    ) -> list[tuple[Item, int]]:
         """Pictures that meet a condition, each with the number of its code, in order of their full paths."""
+        order = f"ORDER BY {self.by_path}"
+        most = "" if limit is None else f"LIMIT {int(limit)}"
+        # The inner part needs no more than what is in the indexes: a code may have a million pictures.
         text = f"""
             SELECT folders.place, items.path, items.digest, items.size, items.changed, items.code
-            FROM relahash_items AS items JOIN relahash_folders AS folders ON folders.id = items.folder
-            WHERE {condition} ORDER BY {self.by_path}
+            FROM (
+                SELECT items.folder, items.path
+                FROM relahash_items AS items JOIN relahash_folders AS folders ON folders.id = items.folder
+                WHERE {condition} {order} {most}
+            ) AS chosen
+            JOIN relahash_items AS items ON items.folder = chosen.folder AND items.path = chosen.path
+            JOIN relahash_folders AS folders ON folders.id = items.folder
+            {order}
         """
-        if limit is not None:
-            text += f" LIMIT {int(limit)}"
         return [
             (Item(place, path, digest, File(size, changed)), code)
             for place, path, digest, size, changed, code in self.execute(text, values)
