@@ -192,13 +192,14 @@ def finish(network: "ModelProto", model: HashModel, **names: Any) -> bytes:
     preprocessing: dict[str, Any] = {
         "image_size": model.image_size,
         "decoded_size": model.decoded_size,
-        "mean": tuple(model.mean.flatten().tolist()),
-        "std": tuple(model.std.flatten().tolist()),
+        "mean": model.mean.flatten().tolist(),
+        "std": model.std.flatten().tolist(),
     }
-    digest = digest_of(model.state_dict(), json.dumps(preprocessing))
-    bits = len(affine(model.hash_layer)[0])
-    names["weights"] = Path(names["weights"]).name  # a file that is passed on need not tell its maker's folders
-    metadata = Metadata(bits=bits, digest=digest, **preprocessing, **names)
+    facts = preprocessing | names
+    facts["bits"] = len(affine(model.hash_layer)[0])
+    facts["weights"] = Path(names["weights"]).name  # a file that is passed on need not tell its maker's folders
+    facts["digest"] = digest_of(model.state_dict(), json.dumps(preprocessing))
+    metadata = Metadata.from_json(json.dumps(facts))
     whole = append_hash_layer(network, model.hash_layer)
     onnx.helper.set_model_props(whole, {METADATA_KEY: metadata.model_dump_json()})
     return whole.SerializeToString(deterministic=True)
@@ -300,7 +301,7 @@ def export_older(network: nn.Module, images: Tensor) -> "ModelProto":
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "network.onnx")
+        path = str(Path(folder, "network.onnx"))
         torch.onnx.export(
             network,
             (images,),

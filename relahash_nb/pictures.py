@@ -270,15 +270,20 @@ def open_content(content: bytes) -> Image.Image:
     format_name = find_format(content[:HEAD])
     if format_name is None:
         raise ValueError("no image in a format that is read" if content else "empty")
+    if format_name not in Image.OPEN:
+        load_decoder(format_name)
+    factory, _ = Image.OPEN[format_name]
+    return factory(BytesIO(content), "")
+
+
+def load_decoder(format_name: str) -> None:
+    """Lets Pillow know the decoder of a format."""
     if format_name == "HEIF":
         if not can_read_heic():
             raise ValueError("HEIC; pip install pillow-heif")
         importlib.import_module("pillow_heif").register_heif_opener()
-    Image.preinit()
-    if format_name not in Image.OPEN:
+    else:
         Image.init()
-    factory, _ = Image.OPEN[format_name]
-    return factory(BytesIO(content), "")
 
 
 def decode(open_image: Callable[[], Image.Image], smallest: int) -> Image.Image:

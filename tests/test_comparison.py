@@ -26,7 +26,7 @@ from relahash_nb.results import (
     select_runs,
 )
 from relahash_nb.results.comparison import beside_published, load_published
-from relahash_nb.results.tables import describe_setting, distinct, report, table, with_types
+from relahash_nb.results.tables import NUMBERS, describe_setting, distinct, report, table, with_types
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
 
@@ -38,7 +38,7 @@ def made_up(**scores):
         for method, values in scores.items()
         for seed, score in enumerate(values)
     ]
-    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+    return pd.DataFrame(rows).assign(**dict.fromkeys(NUMBERS, 0.5))
 
 
 def test_a_difference_smaller_than_the_spread_is_no_rank():
@@ -136,7 +136,7 @@ def results_dir(tmp_path_factory):
         }
         scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
         history = [{"epoch": 1, "loss": math.nan, "seconds": 0.5}]
-        result = Finished(codes, scores, history, np.ones((3, 16)), {"encoding": 0.1})
+        result = Finished(codes, scores, history, np.ones((3, options["bits"])), {"encoding": 0.1})
         save_run(RunConfig(**defaults, **options), data, type("M", (), {"save": lambda *_: None})(), result)
     return folder
 
@@ -198,7 +198,7 @@ def settings_apart(name, values):
     for seed, value in enumerate(values):
         setting = describe_setting(RunConfig(**{name: value}))
         rows.append(setting | {"seed": seed, "fingerprint": "f", "mean_average_precision": 0.5 + seed})
-    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+    return pd.DataFrame(rows).assign(**dict.fromkeys(NUMBERS, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -40,15 +40,13 @@ def settled(model: HashModel, images: torch.Tensor) -> HashModel:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = None  # the mean over all that it sees
-    model.train()
+    some = images[:100] / 255
     with torch.no_grad():
-        for batch in images.split(50):
-            model(batch / 255)
+        model.train()(some)
         model.eval()
         model.hash_layer.train()
         model.hash_layer[1].reset_running_stats()
-        for batch in images.split(50):  # again, now that the other norms stand still
-            model(batch / 255)
+        model(some)  # again, now that the other norms stand still
     return model.eval()
 
 

@@ -217,10 +217,7 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
     try:
         names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         for name in names:
-            scanned = scan(root / name)
-            if scanned.faults:
-                raise ValueError(scanned.faults[0])
-            found[name] = [f"{name}/{path}" for path in scanned.files]
+            found[name] = scan_class(root, name)
     except OSError as error:
         raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if not found:
@@ -229,6 +226,14 @@ def scan_folder(root: Path) -> dict[str, list[str]]:
         if len(paths) < 2:
             raise ValueError(f"{root}: {len(paths)} images in sub-folder {shorten(name)}; {expected}")
     return found
+
+
+def scan_class(root: Path, name: str) -> list[str]:
+    """Paths, relative to the root, of the images in the sub-folder of a class; a ValueError if it cannot be read."""
+    found = scan(root / name)
+    if found.faults:
+        raise ValueError(found.faults[0])
+    return [f"{name}/{path}" for path in found.files]
 
 
 def describe_others(lines: Sequence[int]) -> str:

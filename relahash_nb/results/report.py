@@ -21,11 +21,15 @@ class Section(BaseModel):
 
 
 class Scores(Section):
-    """Scores over all queries, and numbers about the codes of query and database before the sign."""
+    """Scores over all queries, and numbers about the codes of query and database before the sign.
+
+    `query_accuracy` is the `centroid_accuracy` of the queries' codes; None in a run that did not record it.
+    """
 
     mean_average_precision: Share
     best: Share
     worst: Share
+    query_accuracy: Share | None = None
     precision_at_100: float
     precision_within_2: float
     recall_within_2: float

@@ -21,15 +21,15 @@ from relahash_nb.results.runs import Run, read_runs
 SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last one is missing where no epoch is chosen
 METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
 SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
-NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
+NUMBERS = ["worst", "best", "query_accuracy", "quantization_error", "seconds_training"]
 FORMATS = ("markdown", "csv", "latex")
 PANDAS_TYPES = {"integer": "Int64", "number": "float64", "boolean": "boolean"}  # each of them has a missing value
 
 
 def column_types() -> dict[str, str]:
-    """The pandas type of each column that may be missing: of a setting's numbers, or `object` for a text."""
+    """The pandas type of each column that may be missing: of numbers, or `object` for a text."""
     properties = RunConfig.model_json_schema()["properties"]
-    types = {"finished": "object", "accelerator": "object"}
+    types = {"finished": "object", "accelerator": "object", "query_accuracy": "float64"}
     for name in SETTING:
         schema = properties.get(name, {})
         kinds = {choice.get("type") for choice in schema.get("anyOf", [schema])} - {"null"}
