@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -239,6 +240,28 @@ def test_the_report_has_bits_as_columns_and_the_bounds_of_ties_as_csv(results_di
     rows = pd.read_csv(io.StringIO(report(results_dir, "csv", epochs=3)))
     assert len(rows) == 1 and rows["worst"][0] <= rows["mean"][0] <= rows["best"][0]
     latex = report(results_dir, "latex", bits=16)
-    assert r"\pm" in latex and r"cifar10\_tiny" in latex
+    assert r"\pm" in latex and r"cifar10\_tiny" in latex and r"\caption{" in latex and r"\label{tab:" in latex
     with pytest.raises(ValueError, match=r"format: 'html'.*markdown, csv, latex"):
         report(results_dir, "html")
+
+
+def in_bold(runs, metric="mean_average_precision"):
+    """The cells of a LaTeX table that are in bold; `runs` have a data set, methods, seeds and scores."""
+    setting = {name: value for name, value in RunConfig().setting().items() if name not in ("loss", "bits")}
+    complete = with_types(runs.assign(**setting, fingerprint=runs["data"], finished=None))
+    return re.findall(r"\\textbf\{([^{}]*)\}", table(complete, "latex", metric))
+
+
+def test_latex_has_the_best_of_each_data_set_and_code_length_in_bold():
+    long = made_up(relahash=[0.8, 0.9], csq=[0.7, 0.7], itq=[0.85, 0.85])
+    short = made_up(relahash=[0.5], csq=[0.6]).assign(bits=8)
+    other = made_up(relahash=[0.1])
+    runs = pd.concat([long.assign(data="one"), short.assign(data="one"), other.assign(data="two")], ignore_index=True)
+    cells = [cell.split(" ")[0] for cell in in_bold(runs)]
+    assert sorted(cells) == ["0.1000", "0.6000", "0.8500", "0.8500"]  # equal as they are printed, both are best
+
+
+def test_of_an_error_the_lowest_is_best():
+    runs = made_up(relahash=[0.8], csq=[0.7]).assign(quantization_error=[0.3, 0.2], data="one")
+    assert in_bold(runs, "quantization_error") == ["0.2000"]
+    assert in_bold(runs) == ["0.8000"]

@@ -423,6 +423,8 @@ def test_of_several_runs_of_one_setting_and_seed_the_latest_counts(finished):
     twice = pd.concat([runs.assign(finished="2027-01-02"), runs.assign(finished="2027-01-01"), runs], ignore_index=True)
     twice.loc[2, "finished"] = None
     assert distinct(twice)["finished"].tolist() == ["2027-01-02"]
+    twice["finished"] = ["2027-01-01T23:30:00-0500", "2027-01-02T02:00:00+0100", "2027-01-01T12:00:00Z"]
+    assert distinct(twice)["finished"].tolist() == ["2027-01-01T23:30:00-0500"]  # by the clock, not by the letters
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "phase.csv"])

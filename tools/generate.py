@@ -74,15 +74,15 @@ UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file
 def main() -> int:
     """Writes, or checks, every generated place."""
     only_checks = "--check" in sys.argv
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["relahash"]["address"]
     texts = {path: notebook_text(path, address) for path in NOTEBOOKS}
     texts |= {path: page_text(path, address) for path in PAGES}
-    stale = [path for path, text in texts.items() if path.read_text() != text]
+    stale = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     for path in stale:
         if only_checks:
             print(f"{path.relative_to(ROOT)}: out of date; run make generate")
         else:
-            path.write_text(texts[path])
+            path.write_text(texts[path], encoding="utf-8")
             print(f"{path.relative_to(ROOT)}: written")
     return 1 if stale and only_checks else 0
 
@@ -188,7 +188,7 @@ def page_text(path: Path, address: str) -> str:
         **result_tables(path.parent),
         **figures(path.parent),
     }
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     for name, block in blocks.items():
         if block:  # where there is no report of a benchmark its table stays
             page = replace_block(page, name, block)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import remove_checkpoint, run_folder, write
+from relahash_nb.files import FAILURE, remove_checkpoint, run_folder, write
 from relahash_nb.results.machine import describe_hardware, describe_versions
+from relahash_nb.results.own import own_metrics
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
         scores=describe_scores(finished, codes, data.query.targets),
+        metrics=score_by_own(config, data, codes),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
         versions=describe_versions(),
@@ -86,8 +88,9 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     write(folder / "codes.npz", lambda path: np.savez_compressed(path, **arrays))
     model.save(folder / "model.safetensors", config)
     write(folder / "run.json", lambda path: path.write_text(report.to_json(), encoding="utf-8"))
-    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
+    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint and of an earlier failure
         remove_checkpoint(config)
+        (folder / FAILURE).unlink(missing_ok=True)
     return folder
 
 
@@ -116,6 +119,17 @@ def describe_scores(finished: Finished, codes: Mapping[str, np.ndarray], query_t
         constant_bits=int(np.size(constant_bits(all_codes))),
         distinct_codes=int(distinct_codes(all_codes)),
     )
+
+
+def score_by_own(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The scores of the user's own function; where it fails now, a line says so, and the run is saved without them."""
+    if config.metrics is None:
+        return {}
+    try:
+        return own_metrics(config.metrics, codes, {"query": data.query.targets, "database": data.database.targets})
+    except ValueError as error:
+        print(f"{error}; the run is saved without it")
+        return {}
 
 
 def describe_data(data: Any) -> Data:
