@@ -228,9 +228,7 @@ class Tables(ABC):
             found += self._select_items(f"items.digest IN ({marks(part)})", part)
         return found
 
-    def _select_items(
-        self, condition: str, values: Sequence[Any], limit: int | None = None
-    ) -> list[tuple[Item, int]]:
+    def _select_items(self, condition: str, values: Sequence[Any], limit: int | None = None) -> list[tuple[Item, int]]:
         """Pictures that meet a condition, each with the number of its code, in order of their full paths."""
         order = f"ORDER BY {self.by_path}"
         most = "" if limit is None else f"LIMIT {int(limit)}"
