@@ -25,12 +25,16 @@ explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost
 	$(VENV)/bin/voila build/explorer.ipynb --Voila.ip=127.0.0.1 \
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
-search: $(VENV)/.dev          ## search in your pictures as a web page on localhost: make search FOLDER=photos
+# Its kernels end a minute after the last visitor has left.
+search: $(VENV)/.dev          ## search in your pictures as a web page: make search FOLDER="My Photos" [RUN= BACKBONE= WEIGHTS=]
+	@[ -z "$(FOLDER)" ] || [ -d "$(FOLDER)" ] || { echo "FOLDER: '$(FOLDER)' given, and there is no such folder"; exit 1; }
 	@[ -n "$(FOLDER)" ] || ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study
 	@mkdir -p build
 	@$(VENV)/bin/papermill --prepare-only --log-level WARNING notebooks/07_search_your_images.ipynb \
-	  build/search.ipynb -p results_dir "$(CURDIR)/results" $(if $(FOLDER),-p folder "$(abspath $(FOLDER))")
+	  build/search.ipynb -r results_dir "$(CURDIR)/results" $(if $(FOLDER),-r folder "$$(realpath "$(FOLDER)")") \
+	  $(if $(RUN),-r run_id "$(RUN)") $(if $(BACKBONE),-r backbone "$(BACKBONE)") $(if $(WEIGHTS),-r weights "$(or $(realpath $(WEIGHTS)),$(WEIGHTS))")
 	$(VENV)/bin/voila build/search.ipynb --Voila.ip=127.0.0.1 \
+	  --MappingKernelManager.cull_idle_timeout=60 --MappingKernelManager.cull_interval=20 \
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 test: $(VENV)/.dev            ## all tests but the slow ones, on all cores: four minutes on two

@@ -14,7 +14,7 @@
 | metrics | mean average precision against the published algorithm | 3 |
 | growth | seconds and memory against database, bits and classes | 4 |
 | study | the study on the embedded data, and a run beside its training, against another build: `--against` | 15 |
-| search | from 1,000 photographs to an answer; a million codes: FAISS, PostgreSQL, NumPy | 15 |
+| search | commands on 1,000 photographs, also against another build; a million pictures; memory | 25 |
 
 Run them where nothing else runs: how busy the machine was before one began stands in its result.
 """
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--alexnet", default="data/weights/alexnet_features_imagenet1k.safetensors", help="weights")
     parser.add_argument("--efficientnet", default="data/weights/tf_efficientnet_lite0.safetensors", help="weights")
     parser.add_argument("--photos", default="data/miniimagenet100_10k/images", help="photographs, for search")
-    parser.add_argument("--against", help="checkout of another build with its .venv, for study")
+    parser.add_argument("--results-dir", default="results", help="folder with a finished run of 64 bits, for search")
+    parser.add_argument("--against", help="checkout of another build with its .venv, for study and search")
     options = parser.parse_args()
     flags = [word for word in sys.argv[1:] if word not in options.names]
     unknown = [name for name in options.names if name not in (*NAMES, *ON_REQUEST)]

@@ -498,14 +498,12 @@ def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
     from relahash_search import commands
 
-    run, names = commands.COMMANDS[command]
-    parser = Parser(command, run.__doc__)
-    parser.add_fields(commands.SearchOptions, names)
-    options = commands.SearchOptions(**parser.read(arguments))
-    for name in ("folder", "pictures", "index"):
-        if name in names and not getattr(options, name):
-            raise ValueError(f"{name}: not given; see relahash {command} --help")
-    return run(options, **options.model_dump(include=options.model_fields_set.intersection(commands.MODEL)))
+    def read(names: tuple[str, ...]) -> dict[str, Any]:
+        parser = Parser(command, commands.COMMANDS[command][0].__doc__)
+        parser.add_fields(commands.SearchOptions, names)
+        return parser.read(arguments)
+
+    return commands.run(command, read)
 
 
 SEARCH = ("hash", "index", "search", "duplicates")

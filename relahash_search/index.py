@@ -1,10 +1,7 @@
 """An index: codes of pictures and the model that made them, which are searched together."""
 
-import sys
-import tempfile
-from collections import Counter, defaultdict
+import threading
 from collections.abc import Iterator, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -12,144 +9,180 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 from pydantic import SecretStr
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from relahash_nb.cluster import on_cluster
-from relahash_nb.files import watch
-from relahash_search.hasher import BASELINE_DEFAULTS, Hasher, load_hasher
-from relahash_search.pictures import COMMIT, File, list_pictures, reason
-from relahash_search.stores import FolderStore, PostgresStore, import_extra
+from relahash_nb.pictures import scan
+from relahash_search.location import absolute_location, is_address
+from relahash_search.model import Model
+from relahash_search.reading import Batch, Fitted, Reader, check_name, describe_file, digest_of, reason
+from relahash_search.tables import Folder, Item, Tables
+from relahash_search.update import Update, update_folder
 
-PART = 512  # pictures, at most, that a worker of a cluster takes at a time, for which it loads the model
-
-
-class Added(NamedTuple):
-    """What became of one batch of pictures: how many were added and known, and what is wrong with others."""
-
-    added: int
-    known: int
-    faults: list[str]
+PART = 512  # pictures that a worker of a cluster takes at a time, for which it loads the model
+Source = str | Path | bytes | Image.Image  # a path, the content of a file, or an image
 
 
-class HashIndex:
+class Match(NamedTuple):
+    """A picture that a search found.
+
+    Attributes:
+        distance: Bits in which its code differs from the query's.
+        path: Where it was when it was indexed.
+        state: `gone`, `changed` since, or nothing.
+        is_same_file: Its file had the same content as the query's.
+    """
+
+    distance: int
+    path: str
+    state: str
+    is_same_file: bool
+
+
+class Index:
     """Codes of pictures and the model that made them, in a folder or in PostgreSQL with pgvector.
 
     Args:
         location: A folder, or `postgresql://USER@HOST/DATABASE`.
-        hasher: Begins an index. Where there is one, the hasher has to be the model that made its codes.
         kind: `flat` is exact; `hnsw`, and in a folder `ivf`, are faster and miss some: see `recall`.
-        device: Of the model that the index holds: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Attributes:
         card: What names the model.
         kind: As given.
+        tables: What the index keeps.
 
     Raises:
-        ValueError: There is no index, it cannot be reached, or its codes are of another model, which is named.
+        ValueError: There is no index, it cannot be reached, or it has no such kind.
     """
 
-    def __init__(
-        self, location: str | Path, hasher: Hasher | None = None, kind: str = "flat", device: str = "auto"
-    ) -> None:
-        store = store_type(location)
-        if kind not in store.kinds:
-            raise ValueError(f"kind: {kind!r} given; allowed at this location: {', '.join(store.kinds)}")
-        self.kind = kind
+    def __init__(self, location: str | Path, kind: str = "flat") -> None:
         self._location = SecretStr(absolute_location(location))  # an address may hold a password
-        self._store = store(str(location), hasher)
-        self.card = self._store.card
-        self._hasher = hasher
-        self._device = device if hasher is None else hasher.device
-        if hasher is not None and hasher.card["model"] != self.card["model"]:
-            raise ValueError(f"index: it holds codes of {describe(self.card)}; given: {describe(hasher.card)}")
-        self._store.prepare(kind)
+        tables = open_tables(location)
+        if kind not in tables.kinds:
+            raise ValueError(f"kind: {kind!r} given; allowed at this location: {', '.join(tables.kinds)}")
+        if tables.card is None:
+            raise ValueError("index: no model is in it; relahash index FOLDER puts one in")
+        self.tables = tables
+        self.kind = kind
+        self.card = tables.card
+        self._model: Model | None = None
+        self._loading = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._store)
-
-    @property
-    def hasher(self) -> Hasher:
-        """The model of the index, loaded at first use; ValueError: its backbone's weights have changed since."""
-        if self._hasher is None:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "model.safetensors")
-                path.write_bytes(self._store.model_content())
-                hasher = Hasher(path, run=self.card["run"], loss=self.card["loss"], device=self._device)
-            if hasher.card["model"] != self.card["model"]:
-                raise ValueError(f"weights: {self.card['weights']} are not those that the index was made with")
-            self._hasher = hasher
-        return self._hasher
-
-    def add(self, folder: str | Path, workers: int | None = None, scheduler: str | None = None) -> Counter[str]:
-        """Add the pictures of a folder whose content is not in the index; those that cannot be read are named.
+    @classmethod
+    def begin(cls, location: str | Path, content: bytes, kind: str = "flat") -> "Index":
+        """Open an index, or make one of a model.
 
         Args:
-            folder: Its pictures are added at any depth.
+            location: As for `Index`.
+            content: The bytes of a `model.onnx`.
+            kind: As for `Index`.
+
+        Raises:
+            ValueError: The bytes are no model, or the index has another one; the message names both.
+        """
+        card = card_of(Model.from_bytes(content))
+        tables = open_tables(location, create=True)
+        if tables.card is None:
+            tables.put_model(content, card)
+        tables.close()
+        index = cls(location, kind)
+        if index.card["digest"] != card["digest"]:
+            raise ValueError(f"index: it holds codes of {describe_card(index.card)}; given: {describe_card(card)}")
+        return index
+
+    def __len__(self) -> int:
+        return self.tables.count()
+
+    def model(self) -> Model:
+        """The model, loaded at first use."""
+        with self._loading:
+            if self._model is None:
+                self._model = Model.from_bytes(self.tables.model_content())
+            return self._model
+
+    def update(
+        self,
+        folder: str | Path,
+        workers: int | None = None,
+        scheduler: str | None = None,
+        fitted: Fitted | None = None,
+    ) -> Update:
+        """Bring the index up to date with a folder; only pictures that are new or have changed are read.
+
+        A folder in one that is indexed is a part of that one. A folder around one that is indexed takes it in. A folder
+        that was renamed, or came to another machine, is known by its pictures.
+
+        Args:
+            folder: Its pictures are indexed at any depth.
             workers: Number of processes of a local Dask cluster that share the work; None: this process alone.
             scheduler: Address of a running Dask scheduler whose workers share the work.
-
-        Returns:
-            Numbers of pictures: `added`, `known` (the content was in the index), `skipped` (could not be read).
+            fitted: Codes of the folder's pictures that need not be computed again.
 
         Raises:
             ValueError: There is no such folder, no picture in it, no Dask or no such scheduler.
             ChildProcessError: A worker failed.
         """
-        paths = list_pictures(folder)
-        is_shared = workers is not None or scheduler is not None
-        batches = self._add_on_cluster(paths, workers, scheduler) if is_shared else self._add(paths)
-        counts = Counter(added=0, known=0, skipped=0)
-        for batch in watch(batches, ceil(len(paths) / COMMIT), "pictures"):
-            print_skipped(batch.faults)
-            counts.update(added=batch.added, known=batch.known, skipped=len(batch.faults))
-        self._store.prepare(self.kind)
-        return counts
+        place = Path(folder).expanduser().resolve()
+        check_name(place)
+        found = scan(place)
 
-    def _add(self, paths: Sequence[Path]) -> Iterator[Added]:
-        """Add pictures, a batch at a time."""
-        for batch in self.hasher.read(paths, self._store.has):
-            codes = self.hasher.hash(batch.images)
-            added = self._store.append(batch.digests, batch.paths, codes)
-            copies = len(batch.digests) - added  # within the batch, or of another writer
-            yield Added(added, batch.known + copies, batch.faults)
+        def read(target: Folder, paths: list[str]) -> Iterator[Batch]:
+            if fitted is None and (workers is not None or scheduler is not None):
+                return self._read_on_cluster(target, paths, workers, scheduler)
+            return Reader(self.tables, target, self.model, fitted).read(paths)
 
-    def _add_on_cluster(self, paths: Sequence[Path], workers: int | None, scheduler: str | None) -> Iterator[Added]:
-        """The same by the workers of a Dask cluster, `PART` pictures at a time."""
-        parts: dict[str, tuple[Any, ...]] = {}
+        update = update_folder(self.tables, place, found, read)
+        if found.summary():
+            update.notes.append(found.summary())
+        self.tables.prepare(self.kind)
+        return update
+
+    def _read_on_cluster(
+        self, folder: Folder, paths: Sequence[str], workers: int | None, scheduler: str | None
+    ) -> Iterator[Batch]:
+        """Read pictures by the workers of a Dask cluster, `PART` at a time."""
+        calls = {}
         for start in range(0, len(paths), PART):
             key = uuid4().hex  # a scheduler that others use too takes calls of one key for one call
-            parts[key] = (self._location, self._device, paths[start : start + PART])
-        for future in on_cluster(_add_part, parts, workers, scheduler):
+            calls[key] = (self._location, folder, paths[start : start + PART])
+        if not calls:
+            return
+        for future in on_cluster(read_part, calls, workers, scheduler):
             error = future.exception()
             if error is not None:
-                raise ChildProcessError(f"workers: {reason(error)}")
+                raise ChildProcessError(f"workers: {reason(error, Path())}")
             yield from future.result()
 
-    def search(self, pictures: Sequence[File | Image.Image], k: int = 20) -> tuple[list[np.ndarray], list[list[str]]]:
-        """Find the k nearest pictures to each of Q pictures.
-
-        Args:
-            pictures: Paths, the contents of files, or PIL images.
-            k: Number of answers, from 1 up.
-
-        Returns:
-            Q arrays of Hamming distances (at most k,) int, ascending, and Q lists of paths. Ties are in alphabetical
-            order, but a path that is in the index comes first of those at its distance.
+    def remove(self, folder: str | Path) -> int:
+        """Take a folder out of the index; give the number of its pictures. No file is touched.
 
         Raises:
-            ValueError: A picture cannot be read; the message names it.
+            ValueError: The index has no such folder.
         """
-        all_distances = []
-        all_paths = []
-        for picture, code in zip(pictures, self.hasher(pictures), strict=True):
-            query_path = absolute_path(picture)
-            found = self._store.nearest(code, k, self.kind, query_path)
-            found.sort(key=lambda item: (item[0], item[1] != query_path, item[1]))
-            nearest = found[:k]
-            all_distances.append(np.array([distance for distance, _ in nearest], int))
-            all_paths.append([path for _, path in nearest])
-        return all_distances, all_paths
+        places = {str(folder), str(Path(folder).expanduser().absolute()), str(Path(folder).expanduser().resolve())}
+        folders = self.tables.folders()
+        for known in folders:
+            if known.place in places:
+                return self.tables.remove_folder(known)
+        allowed = ", ".join(known.place for known in folders)
+        raise ValueError(f"remove: {str(folder)!r} given; allowed: {allowed}")
+
+    def search(self, source: Source, k: int = 20) -> list[Match]:
+        """Find the k pictures whose codes are nearest to that of a picture.
+
+        Args:
+            source: A path, the content of a file, or a PIL image.
+            k: Number of answers, from 1 up; fewer only where the index has fewer.
+
+        Returns:
+            Pictures in order of distance, then of path.
+
+        Raises:
+            ValueError: The picture cannot be read; the message names it.
+        """
+        code = self.model().hash(source).tobytes()
+        digest = None if isinstance(source, Image.Image) else digest_of(as_file(source))
+        found = nearest_items(self.tables, code, k, self.kind)
+        return [Match(distance, item.full_path, state_of(item), item.digest == digest) for distance, item in found]
 
     def recall(self, k: int = 20, queries: int = 100) -> float:
         """Measure what `kind` finds, with codes of the index as queries.
@@ -157,109 +190,101 @@ class HashIndex:
         Returns:
             The share of its k answers that are as near as the exact ones, from 0 to 1; NaN of an empty index.
         """
+        _, codes = self.tables.codes()
+        chosen = codes[:: max(1, len(codes) // queries)][:queries]
         shares = []
-        for code in self._store.sample(queries):
-            exact = sorted(self._store.nearest(code, k, "flat"))[:k]
-            found = sorted(self._store.nearest(code, k, self.kind))[:k]
+        for code in chosen:
+            exact = nearest_items(self.tables, code.tobytes(), k, "flat")
+            found = nearest_items(self.tables, code.tobytes(), k, self.kind)
             largest, _ = exact[-1]
             hits = sum(distance <= largest for distance, _ in found)
             shares.append(hits / len(exact))
         return float(np.mean(shares))
 
     def codes(self) -> tuple[list[str], np.ndarray]:
-        """Paths in alphabetical order, and packed codes (N, ⌈K/8⌉) uint8."""
-        return self._store.codes()
-
-    def duplicates(self, radius: int = 4) -> list[list[str]]:
-        """Find groups of near-duplicates.
-
-        Args:
-            radius: Bits, from 0 up, in which the codes of two pictures may differ to be linked.
-
-        Returns:
-            Groups of at least two paths: those that links connect, directly or through others.
-        """
-        faiss = import_extra("faiss")
-        paths, codes = self.codes()
-        distinct, number_of_code = np.unique(codes, axis=0, return_inverse=True)  # (D, ⌈K/8⌉), (N,)
-        flat = faiss.IndexBinaryFlat(8 * distinct.shape[1])
-        flat.add(distinct)
-        limits, _, neighbours = flat.range_search(distinct, radius + 1)
-        linked = np.ones(len(neighbours), bool)
-        links = csr_array((linked, neighbours, limits.astype(np.int64)), (len(distinct), len(distinct)))
-        _, group_of_code = connected_components(links, directed=False)  # (D,)
-        groups = defaultdict(list)
-        for path, number in zip(paths, number_of_code.ravel(), strict=True):
-            groups[group_of_code[number]].append(path)
-        return sorted(group for group in groups.values() if len(group) > 1)
+        """Paths (N,) in alphabetical order, and packed codes (N, ⌈K/8⌉) uint8."""
+        numbers, codes = self.tables.codes()
+        items = self.tables.items()
+        rows = np.searchsorted(numbers, [number for _, number in items])
+        return [item.full_path for item, _ in items], codes[rows]
 
 
-def _add_part(location: SecretStr, device: str, paths: Sequence[Path]) -> list[Added]:
-    """On a worker: add pictures by a connection of its own."""
-    index = HashIndex(location.get_secret_value(), device=device)
-    return list(index._add(paths))
+def open_tables(location: str | Path, create: bool = False) -> Tables:
+    """The tables at a location; `create` makes them where there are none."""
+    if is_address(location):
+        from relahash_search.postgres import PostgresTables
+
+        return PostgresTables(str(location), create)
+    from relahash_search.sqlite import FolderTables
+
+    return FolderTables(location, create)
 
 
-def open_index(
-    location: str | Path, run: str | Path | None, folder: str | Path, kind: str = "flat", **settings: Any
-) -> HashIndex:
-    """Open the index at a location, or begin one with the model of a run or with a baseline.
+def nearest_items(tables: Tables, code: bytes, k: int, kind: str) -> list[tuple[int, Item]]:
+    """The k pictures nearest to a packed code, with distances, in order of distance, then of path.
 
-    Args:
-        location: As for `HashIndex`.
-        run: As for `load_hasher`; None: the model of the index, or the baseline that `settings` describe.
-        folder: What a baseline is fitted to. Where the index has that baseline, it is not fitted again.
-        kind: As for `HashIndex`.
-        settings: As for `load_hasher`.
+    An approximate kind that finds too few pictures is completed by the exact one.
     """
-    if run is not None:
-        hasher = load_hasher(run, **settings)
-    elif "backbone" in settings and not _has_baseline(location, settings):
-        hasher = load_hasher(folder=folder, **settings)
-    else:
-        hasher = None
-    return HashIndex(location, hasher, kind, settings.get("device", "auto"))
+    found: list[tuple[int, Item]] = []
+    for distance, numbers in levels(tables, code, k, kind):
+        items = tables.items_with_codes(numbers, k - len(found))
+        found += [(distance, item) for item, _ in items]
+        if len(found) == k:
+            return found
+    if kind != "flat" and len(found) < min(k, tables.count()):
+        return nearest_items(tables, code, k, "flat")
+    return found
 
 
-def _has_baseline(location: str | Path, settings: dict[str, Any]) -> bool:
-    """Whether there is an index whose model is the baseline that the settings describe."""
-    store = store_type(location)
+def levels(tables: Tables, code: bytes, k: int, kind: str) -> Iterator[tuple[int, list[int]]]:
+    """Distances in ascending order, and the numbers of the codes at each; of `flat` all codes at a distance.
+
+    Each code has a picture, so k codes are enough for k pictures, unless another process has just taken some out.
+    """
+    first_distance = 0
+    count = k
+    while True:
+        distances, numbers = tables.nearest_codes(code, count, kind)
+        for distance in np.unique(distances[distances >= first_distance]).tolist():
+            is_last = distance == distances[-1]
+            if is_last and kind == "flat":
+                yield distance, tables.codes_at(code, distance)
+            else:
+                yield distance, numbers[distances == distance].tolist()
+        if len(distances) < count or kind != "flat":
+            return
+        first_distance = int(distances[-1]) + 1
+        count *= 4
+
+
+def state_of(item: Item) -> str:
+    """Whether a picture is as it was when it was indexed: `gone`, `changed`, or nothing."""
     try:
-        card = store(str(location)).card
-    except ValueError:
-        return False
-    expected = {"run": None} | BASELINE_DEFAULTS | settings
-    return all(expected[name] == card[name] for name in card if name in expected)
+        file = describe_file(Path(item.full_path))
+    except (OSError, ValueError):
+        return "gone"
+    return "" if file == item.file else "changed"
 
 
-def store_type(location: str | Path) -> type[FolderStore] | type[PostgresStore]:
-    """The kind of store that a location names."""
-    is_address = str(location).startswith(("postgresql:", "postgres:"))
-    return PostgresStore if is_address else FolderStore
+def as_file(source: str | Path | bytes) -> Path | bytes:
+    """A source that is a path as a path."""
+    return Path(source) if isinstance(source, str) else source
 
 
-def absolute_location(location: str | Path) -> str:
-    """A location as it is named from another working directory."""
-    if store_type(location) is PostgresStore:
-        return str(location)
-    return str(Path(location).absolute())
+def read_part(location: SecretStr, folder: Folder, paths: Sequence[str]) -> list[Batch]:
+    """On a worker: read pictures by a connection of its own."""
+    index = Index(location.get_secret_value())
+    return list(Reader(index.tables, folder, index.model).read(paths))
 
 
-def absolute_path(picture: Any) -> str:
-    """The path by which an index would name a picture; empty for one that has no path."""
-    return str(Path(picture).absolute()) if isinstance(picture, str | Path) else ""
+def card_of(model: Model) -> dict[str, Any]:
+    """What names a model, as an index keeps it."""
+    return model.metadata.model_dump(mode="json")
 
 
-def describe(card: dict[str, Any]) -> str:
+def describe_card(card: dict[str, Any]) -> str:
     """A model in words."""
     name = card["run"]
     if name is None:
-        weights = Path(card["weights"]).name
-        name = f"{card['loss']} of {card['backbone']} ({weights}), {card['bits']} bits"
-    return f"{name}, model {card['model']}"
-
-
-def print_skipped(faults: Sequence[str]) -> None:
-    """Say which pictures were skipped, and why."""
-    for fault in faults:
-        print(f"skipped: {fault}", file=sys.stderr)
+        name = f"{card['loss']} of {card['backbone']} ({Path(card['weights']).name}), {card['bits']} bits"
+    return f"{name}, model {card['digest']}"

@@ -1,53 +1,58 @@
 """Answers as thumbnails, and a place to drop pictures on: for a notebook, a Voila page, or a file."""
 
 import base64
+import hashlib
 import html
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ipywidgets
 import numpy as np
 from PIL import ImageOps
 
 from relahash_nb.pictures import open_picture, read_square
-from relahash_search.index import HashIndex, absolute_path
-from relahash_search.pictures import File
+from relahash_search.duplicates import Group, find_duplicates
+from relahash_search.index import Index, Match
 
 SIDE = 140  # pixels, at most, of a thumbnail's height and width
+LONGEST = 30  # letters, at most, of a file's name before and after its last dot, of up to four bytes each
 STYLE = "width:140px;margin:4px;font:12px sans-serif;overflow-wrap:anywhere"
+ROW = '<div style="display:flex;flex-wrap:wrap">{}</div>'
 
-
-class Match(NamedTuple):
-    """A picture that a search found: its distance in bits, its path, and whether it is the query itself."""
-
-    distance: int
-    path: str
-    is_query: bool
-
-
+File = str | Path | bytes  # a path, or the content of a file
 Answer = list[Match] | str  # nearest first; or why the query cannot be read
 
 
-def nearest(index: HashIndex, pictures: Mapping[str, File], k: int = 20) -> dict[str, Answer]:
+def index_folder(parent: Path, folder: str | Path, model: str) -> Path:
+    """Where the page keeps the index of a folder: one for each folder and model, also of folders of one name."""
+    place = Path(folder).expanduser().resolve()
+    digest = hashlib.sha256(f"{place}\n{model}".encode(errors="surrogateescape")).hexdigest()
+    return parent / f"{place.name}-{digest[:12]}"
+
+
+def warn_of_dataset(card: Mapping[str, Any]) -> str:
+    """A warning, as HTML, that a run's model was trained on other images; empty of a baseline."""
+    if card["run"] is None:
+        return ""
+    text = f"This model was trained on {card['dataset']}. Its codes say little about other pictures: "
+    text += "leave run_id out for a backbone that has seen photographs."
+    return f'<p style="color:#b00020;font-weight:bold">{html.escape(text)}</p>'
+
+
+def nearest(index: Index, pictures: Mapping[str, File], k: int = 20) -> dict[str, Answer]:
     """Find the k nearest of each picture, by its name; of a picture that cannot be read, say why not."""
     answers: dict[str, Answer] = {}
     for name, picture in pictures.items():
         try:
-            distances, paths = index.search([picture], k)
-        except ValueError as error:
+            answers[name] = index.search(picture, k)
+        except (OSError, ValueError) as error:
             answers[name] = str(error)
-            continue
-        query_path = absolute_path(picture)
-        answers[name] = [
-            Match(distance, path, path == query_path)
-            for distance, path in zip(distances[0].tolist(), paths[0], strict=True)
-        ]
     return answers
 
 
-def thumbnails(pictures: Mapping[str, File], answers: Mapping[str, Answer]) -> str:
+def answers_html(pictures: Mapping[str, File], answers: Mapping[str, Answer]) -> str:
     """Draw the answers of `nearest` as HTML: a row for each query, its picture first, then answers and distances."""
     rows = []
     for name, answer in answers.items():
@@ -58,23 +63,43 @@ def thumbnails(pictures: Mapping[str, File], answers: Mapping[str, Answer]) -> s
         figures = [figure(pictures[name], name, "query")]
         for match in answer:
             caption = f"{match.distance} bits"
-            if match.is_query:
-                caption += ", the query itself"
+            if match.is_same_file:
+                caption += ", the same file"
+            if match.state:
+                caption += f", {match.state}"
             figures.append(figure(match.path, match.path, caption))
-        rows.append(f'<div style="display:flex;flex-wrap:wrap">{"".join(figures)}</div>')
+        rows.append(ROW.format("".join(figures)))
     return "\n".join(rows)
 
 
+def groups_html(groups: Sequence[Group], k: int | None = None) -> str:
+    """Draw groups of duplicates as HTML: a row for each; `k`: of each group no more than so many pictures."""
+    rows = []
+    for group in groups:
+        rows.append(f"<h4>{group.kind}, {len(group.copies)} pictures</h4>")
+        figures = []
+        for copy in group.copies[:k]:
+            caption = f"{copy.distance} bits, {copy.size:,} bytes, {copy.width}×{copy.height}"
+            figures.append(figure(copy.path, copy.path, caption))
+        rows.append(ROW.format("".join(figures)))
+    return "\n".join(rows)
+
+
+def whole_page(title: str, body: str) -> str:
+    """A page that needs no other file."""
+    return f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>\n{body}'
+
+
 def figure(picture: File, name: str, caption: str) -> str:
-    """Draw one picture as HTML, with a caption and the last part of its name."""
+    """Draw one picture as HTML, with a caption, its folder and its name."""
     try:
         content = thumbnail(picture)
         shown = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(content).decode()}">'
     except (OSError, ValueError):
-        shown = "(not there any more)"
+        shown = "(cannot be shown: gone, or broken)"
     title = html.escape(name)
-    last = html.escape(Path(name).name)
-    below = f"<figcaption><b>{caption}</b><br>{last}</figcaption>"
+    shortened = html.escape("/".join(Path(name).parts[-2:]))
+    below = f"<figcaption><b>{caption}</b><br>{shortened}</figcaption>"
     return f'<figure style="{STYLE}" title="{title}">{shown}{below}</figure>'
 
 
@@ -87,54 +112,68 @@ def thumbnail(picture: File) -> bytes:
 
 
 def small_images(paths: Sequence[str], side: int = 64) -> np.ndarray:
-    """Read pictures as squares for a figure: (N, 3, side, side) uint8."""
-    return np.array([read_square(path, side) for path in paths], dtype=np.uint8).reshape(-1, 3, side, side)
+    """Read pictures as squares for a figure: (N, 3, side, side) uint8; one that cannot be read is grey."""
+    images = np.full((len(paths), 3, side, side), 128, np.uint8)
+    for row, path in enumerate(paths):
+        try:
+            images[row] = read_square(path, side)
+        except (OSError, ValueError):
+            continue
+    return images
 
 
-def show_duplicates(index: HashIndex, radius: int, groups: int = 5, k: int = 11) -> str:
-    """Draw near-duplicates as HTML: their number, and the largest groups with distances from their first pictures.
+def duplicates_html(index: Index, radius: int, groups: int = 5, k: int = 12) -> str:
+    """Draw duplicates as HTML: how many there are, and the largest groups.
 
     Args:
         index: An index.
-        radius: As for `HashIndex.duplicates`.
+        radius: As for `find_duplicates`.
         groups: Number of groups that are drawn.
-        k: Number of pictures, at most, that are drawn beside the first of a group.
+        k: Number of pictures, at most, that are drawn of a group.
     """
-    found = index.duplicates(radius)
-    largest = sorted(found, key=len, reverse=True)[:groups]
-    paths, codes = index.codes()
-    code_of = dict(zip(paths, codes, strict=True))
-    answers: dict[str, Answer] = {}
-    for first, *others in largest:
-        matches = []
-        for other in others[:k]:
-            distance = int(np.bitwise_count(code_of[first] ^ code_of[other]).sum())
-            matches.append(Match(distance, other, False))
-        answers[first] = matches
-    pictures = {first: first for first in answers}
-    count = sum(len(group) for group in found)
-    return f"<p>{len(found)} groups, {count} pictures</p>{thumbnails(pictures, answers)}"
+    found = find_duplicates(index.tables, radius).groups
+    largest = sorted(found, key=lambda group: (group.kind == "near", -len(group.copies)))[:groups]
+    count = sum(len(group.copies) for group in found)
+    return f"<p>{len(found)} groups, {count} pictures</p>{groups_html(largest, k)}"
 
 
-def choose_radius(index: HashIndex, radius: int, k: int = 11) -> ipywidgets.VBox:
-    """Make a slider for the radius, from `radius` on; below it the near-duplicates that `show_duplicates` draws."""
+def choose_radius(index: Index, radius: int, k: int = 12) -> ipywidgets.VBox:
+    """Make a slider for the radius, from `radius` on; below it the duplicates that `duplicates_html` draws."""
     slider = ipywidgets.IntSlider(radius, 0, index.card["bits"] // 4, description="radius", continuous_update=False)
-    shown = ipywidgets.HTML(show_duplicates(index, radius, k=k))
+    shown = ipywidgets.HTML(duplicates_html(index, radius, k=k))
 
     def on_move(change: Mapping[str, Any]) -> None:
-        shown.value = show_duplicates(index, change["new"], k=k)
+        shown.value = duplicates_html(index, change["new"], k=k)
 
     slider.observe(on_move, "value")
     return ipywidgets.VBox([slider, shown])
 
 
-def add_pictures(index: HashIndex, files: Mapping[str, bytes], folder: Path) -> str:
-    """Write files, by their names, into a folder, and add its pictures to an index; return a sentence that says so."""
-    folder.mkdir(exist_ok=True)
+def add_pictures(index: Index, files: Mapping[str, bytes], folder: Path) -> str:
+    """Write files into a folder, none over another, and bring an index up to date with it; return a sentence on it."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / Path(name).name).write_bytes(content)
-    index.add(folder)
-    return f"{len(index):,} pictures are in the index"
+        save_upload(folder, name, content)
+    update = index.update(folder)
+    return f"{update}; {len(index):,} pictures are in the index"
+
+
+def save_upload(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file that somebody sent: another of its name gets a number; the same one again is not written twice."""
+    wanted = Path(name.replace("\\", "/").rpartition("/")[2].lstrip(".") or "picture")
+    stem = wanted.stem[:LONGEST]
+    number = 1
+    path = folder / f"{stem}{wanted.suffix[:LONGEST]}"
+    while True:
+        try:
+            with path.open("xb") as file:
+                file.write(content)
+            return path
+        except FileExistsError:
+            if path.is_file() and path.read_bytes() == content:
+                return path
+        number += 1
+        path = folder / f"{stem}-{number}{wanted.suffix[:LONGEST]}"
 
 
 def drop_pictures(answer: Callable[[dict[str, bytes]], str]) -> ipywidgets.VBox:

