@@ -116,7 +116,11 @@ def draw_answer(run: Run, rows: Sequence[int] = ANSWERS) -> Figure:
     figure, ax = plt.subplots(figsize=(9, 0.9 * len(rows) + 0.3), layout="none")
     figure.subplots_adjust(0.01, 0, 0.99, 1)
     use_image_units(ax, NEAREST + 2.6, ROW * len(rows) + 0.3)
-    for title, middle in (("query", 0.5), ("its 64 bits", 1.7), ("nearest images: bits that differ", 2.6 + NEAREST / 2)):
+    for title, middle in (
+        ("query", 0.5),
+        ("its 64 bits", 1.7),
+        ("nearest images: bits that differ", 2.6 + NEAREST / 2),
+    ):
         ax.text(middle, 0.2, title, ha="center")
     for place, row in enumerate(rows):
         top = 0.3 + ROW * place
