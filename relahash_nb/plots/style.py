@@ -77,7 +77,7 @@ class Look:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Gives each name a colour, a line style and a marker; a baseline is grey. Up to 18 names have different colours."""
+    """Gives each name a look of its own; a baseline is grey. Up to 18 names have different colours."""
     names = list(dict.fromkeys(names))
     trained = [name for name in names if name not in BASELINES]
     colours = itertools.cycle(PALETTE if len(trained) <= len(PALETTE) else MANY)
