@@ -125,14 +125,14 @@ def write_report(name: str, report: Report, folder: Path = RESULTS) -> None:
     folder.mkdir(exist_ok=True)
     names = ("title", "command", "tables", "notes", "measured", "machine")
     text = json.dumps({part: getattr(report, part) for part in names}, indent=1, ensure_ascii=False) + "\n"
-    write(folder / f"{name}.json", lambda path: path.write_text(text))
+    write(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
     pages = []
     for path in sorted(folder.glob("*.json")):
         other = Report("", "")
-        vars(other).update(json.loads(path.read_text()))
+        vars(other).update(json.loads(path.read_text(encoding="utf-8")))
         pages.append(other.markdown())
     page = "# Benchmarks: what was measured\n\nWritten by `python -m benchmarks`; not by hand.\n\n" + "\n".join(pages)
-    write(folder / "README.md", lambda path: path.write_text(page))
+    write(folder / "README.md", lambda path: path.write_text(page, encoding="utf-8"))
 
 
 def readme_block(folder: Path = RESULTS, names: Sequence[str] = NAMES) -> str:
@@ -140,7 +140,7 @@ def readme_block(folder: Path = RESULTS, names: Sequence[str] = NAMES) -> str:
     parts = []
     for name in names:
         path = folder / f"{name}.json"
-        report = json.loads(path.read_text()) if path.exists() else {"tables": []}
+        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tables": []}
         tables = [table for table in report["tables"] if table["in_readme"]]
         if tables:
             parts += [f"{table['caption']}\n\n{markdown_table(table)}" for table in tables]
@@ -169,8 +169,8 @@ def memory(name: str, restart: bool = False) -> float:
     if not Path("/proc/self/clear_refs").exists():
         return float("nan")
     if restart:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1e6
 
 

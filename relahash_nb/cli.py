@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
@@ -12,7 +13,9 @@ from typing import Any, Literal, NoReturn
 from relahash_nb import notebooks
 from relahash_nb.cluster import ClusterOptions
 from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig, available_cores
-from relahash_nb.options import Count, Options, Positive, option
+from relahash_nb.failures import explain
+from relahash_nb.files import rename_over
+from relahash_nb.options import Count, LocalPath, Options, Positive, option
 from relahash_nb.paths import project_path
 from relahash_nb.registry import BASELINES, did_you_mean
 
@@ -28,6 +31,7 @@ PUBLISHED_VALUES = {
     "dataset": {"nuswide": "nuswide_21"},
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
+NEGATIVE = re.compile(r"-(\.?\d|inf|nan)")
 CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
 
 HELP = """usage: relahash COMMAND [options]
@@ -56,8 +60,10 @@ class SweepOptions(ClusterOptions):
     """Train and score every combination of the values."""
 
     plan: bool = option(False, "only print the runs, and which are finished", "flag")
-    file: str | None = option(None, "YAML file with names and values; an option on the command line overrides it")
-    tuned: str | None = option(None, "folder that relahash tune wrote; its best options replace those of each run")
+    file: LocalPath | None = option(None, "YAML file with names and values; an option on the command line overrides it")
+    tuned: LocalPath | None = option(
+        None, "folder that relahash tune wrote; its best options replace those of each run"
+    )
     jobs: Count | None = option(None, "runs at once; default: as many as the cores have threads for, one on a GPU")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
     minutes: Positive | None = option(None, "limit for one cell of a run; default: no limit")
@@ -67,7 +73,9 @@ class TuneOptions(Options):
     """Search for the options of each loss."""
 
     trials: Count = option(24, "trials for each loss and number of bits")
-    file: str | None = option(None, "YAML file with names and values, as for a sweep; its baselines are passed over")
+    file: LocalPath | None = option(
+        None, "YAML file with names and values, as for a sweep; its baselines are passed over"
+    )
 
 
 class CheckOptions(Options):
@@ -79,16 +87,17 @@ class CheckOptions(Options):
 class FiguresOptions(Options):
     """Execute the analysis notebooks, where they are older than the runs."""
 
-    results_dir: str = option("results", "folder that holds runs/; the figures go to figures/ beside it")
+    results_dir: LocalPath = option("results", "folder that holds runs/; the figures go to figures/ beside it")
     dataset: str | None = option(None, "data set, as the table of results names it; default: the one with most runs")
 
 
 class ReportOptions(Options):
     """Print the finished runs as a table: all of them, or those with the given values."""
 
-    results_dir: str = option("results", "folder that holds runs/")
-    format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table")
-    out: str | None = option(None, "file to write the table to, instead of printing it")
+    results_dir: LocalPath = option("results", "folder that holds runs/")
+    format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table; latex: the best in bold")
+    metric: str = option("mean_average_precision", "score to show: a column of the runs, or one of your own --metrics")
+    out: LocalPath | None = option(None, "file to write the table to, instead of printing it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit code: 0; 1 where a run failed, a check found errors, or nobody reads the output; 2 where options or data are
     wrong and nothing was begun; 130 where it was interrupted.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a log is read while the run goes on
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A log is read while the run goes on; and a letter that a terminal does not have ends no training.
+            stream.reconfigure(line_buffering=True, errors="replace")
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("--help", "-h"):
         print(HELP)
@@ -125,13 +136,19 @@ def run(command: str, arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 2
-    except (OSError, notebooks.RunFailed) as error:  # OSError: the disk is full, or cannot be written
+    except notebooks.RunFailed as error:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         advice = "the same command again does what is missing, and goes on from a checkpoint where there is one"
         print(f"\ninterrupted: no half result was left; {advice}", file=sys.stderr)
         return 130
+    except Exception as error:  # of the disk, a database or a cluster; all else is a fault of ours, and is shown
+        line = explain(error)
+        if line is None:
+            raise
+        print(f"relahash {command}: {line}", file=sys.stderr)
+        return 1
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -147,6 +164,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str, description: str | None) -> None:
         usage = f"relahash {command} [options]"
         super().__init__(usage=usage, description=description, formatter_class=HelpFormatter, allow_abbrev=False)
+        self._negative_number_matcher = NEGATIVE  # argparse takes -1e-3 for the name of an option
         self.fields: dict[str, type[Options]] = {}  # the class that each option is a field of
         self.several: set[str] = set()  # options that take several values
 
@@ -160,7 +178,7 @@ class Parser(argparse.ArgumentParser):
             self.fields[name] = kind
             if several or kind.is_list(name):
                 self.several.add(name)
-            meaning = explain(kind, name).replace("%", "%%")
+            meaning = describe_option(kind, name).replace("%", "%%")
             if name in kind.of_kind("positional"):
                 self.usage = f"{self.usage} {name.upper()}"
                 self.add_argument(name, nargs="*", metavar=name.upper(), help=meaning)
@@ -235,7 +253,7 @@ def parse(
     return kind(**own), given
 
 
-def explain(kind: type[Options], name: str) -> str:
+def describe_option(kind: type[Options], name: str) -> str:
     """An option in a help text: its meaning, what is allowed, the default, what the recipes say."""
     parts = [kind.schema_of(name)["description"]]
     allowed = kind.describe_allowed(name).removesuffix(", or None")
@@ -331,7 +349,8 @@ def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_n
 
 def tune(arguments: Sequence[str]) -> int:
     """`relahash tune`: a search for every combination of the values given, which share one data set and backbone."""
-    options, given = parse("tune", arguments, TuneOptions, several=True)
+    names = [name for name in RunConfig.model_fields if name not in ("metrics", "callback")]  # of runs, not of trials
+    options, given = parse("tune", arguments, TuneOptions, names, several=True)
     from relahash_nb.sweep import load_shared
     from relahash_nb.tuning import search_space
     from relahash_nb.tuning import tune as search
@@ -378,7 +397,11 @@ def report(arguments: Sequence[str]) -> int:
     from relahash_nb.files import write
     from relahash_nb.results.tables import report as render
 
-    text = render(options.results_dir, format=options.format, **given).rstrip("\n")
+    for name, values in given.items():
+        for value in values:
+            # A table names a folder of images by its last name too, as in `lists corel5k`.
+            RunConfig.check_value(name, str(value).partition(" ")[0] if name == "dataset" else value)
+    text = render(options.results_dir, options.format, options.metric, **given).rstrip("\n")
     if options.out is None:
         print(text)
     else:
@@ -419,7 +442,7 @@ def execute_analysis(name: str, place: Path, options: FiguresOptions, kernels: n
         return
     partial = place / f".{name}"
     notebooks.execute_notebook(name, partial, parameters, kernels=kernels)
-    partial.replace(target)
+    rename_over(partial, target)
     print(target)
 
 

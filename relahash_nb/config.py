@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from relahash_nb.options import Count, NotNegative, Options, Positive, Seed, one_of, option
+from relahash_nb.options import Count, LocalPath, NotNegative, ObjectName, Options, Positive, Seed, one_of, option
 from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES, loss_defaults
 
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
@@ -87,7 +87,7 @@ class RunConfig(Options):
     dataset: Annotated[str, *one_of(DATASETS)] = option("fashion_mini", "data set, or your own function")
     protocol: Literal["1", "1-disjoint", "2", "2-official"] | None = option(
         None, "how CIFAR and Fashion-MNIST are split into query, database and train")
-    root: str | None = option(
+    root: LocalPath | None = option(
         None, "folder with the images, and their lists or one sub-folder per class", "bookkeeping")
     holdout: Annotated[float, Field(ge=0, lt=1)] = option(
         0.2, "share of each class of a folder that is only used as queries, never trained on or searched")
@@ -101,7 +101,8 @@ class RunConfig(Options):
         None, "subtracted from the similarity to an item's own centroid; not given: as for beta")
     centroids: Annotated[str, *one_of(CENTROIDS)] = option("max_hamming", "target codes of the classes")
     backbone: str = option(None, "network before the hash layer; any model of torchvision or timm, or your own")
-    weights: str = option(None, "pretrained weights: imagenet, none, or a safetensors file")
+    weights: Annotated[str, AfterValidator(os.path.expanduser)] = option(
+        None, "pretrained weights: imagenet, none, or a safetensors file")
     finetune: bool = option(None, "train the backbone too; if False, only the hash layer on fixed features")
     image_size: Annotated[int, Field(ge=8, le=4096)] = option(None, "height and width in pixels")
     augment: Literal["none", "flip", "jitter", "shift", "crop", "resized_crop", "trivial"] = option(
@@ -139,8 +140,12 @@ class RunConfig(Options):
         "trained", "weights to keep: those that were trained, all, or none", "bookkeeping")
     checkpoint_minutes: NotNegative = option(
         5.0, "minutes between checkpoints during training; 0: no checkpoints", "bookkeeping")
-    data_dir: str = option("data", "folder for downloads and caches", "bookkeeping")
-    results_dir: str = option("results", "folder for runs and figures", "bookkeeping")
+    data_dir: LocalPath = option("data", "folder for downloads and caches", "bookkeeping")
+    results_dir: LocalPath = option("results", "folder for runs and figures", "bookkeeping")
+    metrics: ObjectName | None = option(
+        None, "your own function from codes and targets to further scores", "bookkeeping")
+    callback: ObjectName | None = option(
+        None, "your own function from the config to one that is called with each epoch's record", "bookkeeping")
     # fmt: on
 
     @model_validator(mode="before")
@@ -225,12 +230,21 @@ class RunConfig(Options):
         """The options that change what comes out; two runs with one setting and data differ by the seed.
 
         `eval_interval` is among them where validation chooses the epoch, since it says which epochs there are.
-        A `beta` or `margin` that is the loss's own default is None: both are one setting.
+        One setting is told in one way: `loss_options` have no `beta` and `margin`, which are fields, and whole numbers
+        without a decimal point. A `beta` or `margin` that is the loss's own default is None.
         """
         names = [*self.of_kind("setting")]
         if self.validation_per_class:
             names.append("eval_interval")
         values = {name: getattr(self, name) for name in names}
+        options = {name: shorten(value) for name, value in (self.loss_options or {}).items()}
+        for name in options.keys() & {"beta", "margin"}:
+            values[name] = as_number(options.pop(name))
+        values["loss_options"] = options or None
+        return self._without_defaults(values)
+
+    def _without_defaults(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A setting whose `beta` and `margin` are None where they are the loss's own defaults."""
         for name in ("beta", "margin"):
             if values[name] is not None and values[name] == loss_defaults(self.loss).get(name):
                 values[name] = None
@@ -266,6 +280,16 @@ class RunConfig(Options):
 
 
 SETTING_FIELDS = RunConfig.of_kind("setting")
+
+
+def shorten(value: Any) -> Any:
+    """A whole number without its decimal point; other values as they are."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_number(value: Any) -> Any:
+    """An integer with a decimal point, as `beta` and `margin` have one; other values as they are."""
+    return float(value) if isinstance(value, int) else value
 
 
 def available_cores() -> int:

@@ -158,7 +158,8 @@ def load_or_compute(path: Path, shape: tuple[int, ...], dtype: str, blocks: Iter
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         waiting = f"{path.parent.name}: another process is computing the same; waiting for it"
-        with lock_file(path.with_suffix(".lock"), waiting=waiting):
+        unguarded = "several processes may compute the same"
+        with lock_file(path.with_suffix(".lock"), waiting=waiting, unguarded=unguarded):
             if not path.exists():  # no other process has written it in the meantime
                 remove_torn(path)
                 write(path, lambda temporary: write_rows(temporary, shape, dtype, blocks))

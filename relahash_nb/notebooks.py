@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from relahash_nb import registry
 from relahash_nb.config import RunConfig
+from relahash_nb.failures import explain
 from relahash_nb.paths import package_file, project_path
 from relahash_nb.registry import DATASETS
 
@@ -111,8 +112,8 @@ def _check_device(config: RunConfig) -> None:
 
 def _check_objects(config: RunConfig) -> None:
     """One's own functions and classes are there; what they do is for the kernel."""
-    for name in (config.dataset, config.backbone, config.loss, config.centroids):
-        if ":" in name:
+    for name in (config.dataset, config.backbone, config.loss, config.centroids, config.callback):
+        if name is not None and ":" in name:
             found = registry.load({}, name)
             if not callable(found):
                 raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
@@ -137,6 +138,12 @@ def _check_data(config: RunConfig) -> None:
         load_dataset(config)
 
 
+def _check_metrics(config: RunConfig) -> None:
+    from relahash_nb.results.own import check_metrics
+
+    check_metrics(config)
+
+
 def _check_model(config: RunConfig) -> None:
     from relahash_nb.models import build_model
 
@@ -148,9 +155,10 @@ def _check_model(config: RunConfig) -> None:
 # Each check, and the options that it looks at.
 CHECKS: dict[Callable[[RunConfig], None], tuple[str, ...]] = {
     _check_device: ("device",),
-    _check_objects: ("dataset", "backbone", "loss", "centroids"),
+    _check_objects: ("dataset", "backbone", "loss", "centroids", "callback"),
     _check_loss: ("loss", "beta", "margin", "loss_options"),
     _check_data: ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class", "batch_size"),
+    _check_metrics: ("metrics", "bits"),
     _check_model: ("recipe", "dataset", "backbone", "weights", "image_size"),
 }
 
@@ -187,8 +195,6 @@ def execute_notebook(
         RunFailed: A cell raised or took too long, the kernel died, or the notebook cannot be written.
     """
     import papermill  # a second of imports that a help text need not wait for
-    from nbclient.exceptions import CellTimeoutError
-    from papermill.exceptions import PapermillExecutionError
 
     prepare_kernels(shows_progress=output is not None and output.isatty())
     settings: dict[str, Any] = {
@@ -205,19 +211,36 @@ def execute_notebook(
         papermill.execute_notebook(
             source, str(target), dict(parameters), progress_bar=False, stdout_file=output, **settings
         )
-        return
-    except PapermillExecutionError as error:
-        if error.ename == "KeyboardInterrupt":
+    except Exception as error:  # of papermill, nbclient, Jupyter or ZeroMQ, whose kinds nobody lists
+        check_interrupt(error)
+        place = f"\nThe partial notebook: {target}" if target.exists() else ""
+        raise RunFailed(f"{explain_failure(error, minutes)}{place}") from None
+
+
+def check_interrupt(error: BaseException | None) -> None:
+    """Raises KeyboardInterrupt where a cell was interrupted, or where an error came while an interrupt was dealt with.
+
+    The latter is what an event loop raises that Ctrl-C closes while a kernel starts.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or getattr(error, "ename", "") == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        reason = f"{error.ename}: {error.evalue}"
-    except RuntimeError as error:  # nbclient's DeadKernelError, or the kernel did not start
+        error = error.__context__
+
+
+def explain_failure(error: Exception, minutes: float | None) -> str:
+    """Why a notebook did not come to its end, in a line or two."""
+    from nbclient.exceptions import CellTimeoutError
+    from papermill.exceptions import PapermillExecutionError
+
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, CellTimeoutError):
+        return f"a cell took longer than {minutes:g} minutes"
+    if isinstance(error, RuntimeError):  # nbclient's DeadKernelError, or the kernel did not start
         said = str(error).partition("\n")[0]
-        reason = f"the kernel died ({said}); it may have been killed for the memory it took"
-    except CellTimeoutError:
-        reason = f"a cell took longer than {minutes:g} minutes"
-    except OSError as error:  # the notebook cannot be written
-        raise RunFailed(f"{error.strerror}: {error.filename or target}") from None
-    raise RunFailed(f"{reason}\nThe partial notebook: {target}")
+        return f"the kernel died ({said}); it may have been killed for the memory it took"
+    return explain(error) or f"the notebook could not be executed: {type(error).__name__}: {error}"
 
 
 def execute_at_once(
@@ -259,4 +282,5 @@ def is_current(target: Path, name: str, parameters: Mapping[str, Any]) -> bool:
     sources = [package_file(f"notebooks/{name}"), *runs]
     if not target.is_file() or target.stat().st_mtime <= max(source.stat().st_mtime for source in sources):
         return False
-    return json.loads(target.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"] == parameters
+    metadata = json.loads(target.read_text(encoding="utf-8")).get("metadata", {})
+    return metadata.get("papermill", {}).get("parameters") == parameters  # by hand it was executed without papermill

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from relahash_nb.paths import local_path
 from relahash_nb.registry import did_you_mean
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch takes
+LocalPath = Annotated[str, AfterValidator(local_path), Field(json_schema_extra={"format": "path"})]
 
 Kind = Literal["identity", "setting", "bookkeeping", "flag", "positional"]
 
@@ -57,6 +59,9 @@ def one_of(names: Iterable[str]) -> tuple[AfterValidator, Any]:
         return name
 
     return AfterValidator(check_name), Field(json_schema_extra={"names": allowed})
+
+
+ObjectName = Annotated[str, *one_of(())]  # of one's own alone
 
 
 class Options(BaseModel):
@@ -144,7 +149,8 @@ class Options(BaseModel):
 
 
 def _is_text(annotation: Any) -> bool:
-    return str in (annotation, *typing.get_args(annotation))
+    kinds = (annotation, *typing.get_args(annotation))
+    return any(getattr(kind, "__origin__", kind) is str for kind in kinds)  # that of Annotated[str, ...] is str
 
 
 def _choices(schema: Mapping[str, Any]) -> list[str]:
@@ -161,8 +167,16 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return ", ".join(schema["enum"])
     if "const" in schema:
         return repr(schema["const"])
+    if schema.get("format") == "path":
+        return "a path of this machine"
     if "names" in schema:
-        return ", ".join([*schema["names"], "or package.module:attribute"])
+        own = "package.module:attribute"
+        return f"{', '.join(schema['names'])}, or {own}" if schema["names"] else own
+    return TYPES[schema["type"]] + _describe_range(schema)
+
+
+def _describe_range(schema: Mapping[str, Any]) -> str:
+    """The bounds of a number in words; nothing where there is none."""
     bounds = [text.format(schema[bound]) for bound, text in BOUNDS.items() if bound in schema]
     is_open = "minimum" in schema and len(bounds) == 1
-    return TYPES[schema["type"]] + "".join(bounds) + (" up" if is_open else "")
+    return "".join(bounds) + (" up" if is_open else "")

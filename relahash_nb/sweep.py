@@ -4,7 +4,9 @@ import functools
 import itertools
 import math
 import os
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from ctypes.util import find_library
@@ -16,13 +18,14 @@ from filelock import Timeout
 
 from relahash_nb.cluster import on_cluster
 from relahash_nb.config import RunConfig, available_cores
-from relahash_nb.files import lock_file, run_folder, timed, write
+from relahash_nb.failures import explain
+from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, timed, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
-from relahash_nb.results import Run, find_run, load_run, lock_run
+from relahash_nb.results import Run, RunTaken, find_run, load_run, lock_run
 
 NOTEBOOK = "01_train.ipynb"
+PARTIAL = "01_train.partial.ipynb"  # until it has come to its end
 LOG = "log.txt"  # beside the notebook, of a run in a sweep
-FAILURE = "failed.txt"
 LOG_LINES = 15  # of the log that are kept with a failure
 POLL_SECONDS = 2.0  # between looks at a run that another process is writing
 MOST_RUNS = 10_000  # of one grid
@@ -141,6 +144,7 @@ def run_here(
     def attempt_one(config: RunConfig, kernels: Kernels | None) -> Outcome | None:
         return attempt(config, minutes, notebooks, kernels)
 
+    is_said = False
     while waiting:
         taken = []
         for config, outcome in execute_at_once(attempt_one, waiting, jobs):
@@ -149,6 +153,10 @@ def run_here(
             else:
                 yield outcome
         if len(taken) == len(waiting):
+            if not is_said:
+                names = ", ".join(config.run_id for config in taken)
+                print(f"waiting for other processes, which are writing {names}", flush=True)
+                is_said = True
             time.sleep(POLL_SECONDS)
         waiting = taken
 
@@ -163,7 +171,8 @@ def run_on_cluster(
         config = by_key[future.key]
         run = find_run(config)
         missing = "" if run else f"no run.json in {run_folder(config)}: do the workers share this folder?"
-        yield Outcome(config, run, str(future.exception() or missing))
+        error = future.exception()
+        yield Outcome(config, run, missing if error is None else str(error) or type(error).__name__)
 
 
 def attempt_on_worker(values: Mapping[str, Any], minutes: float | None) -> None:
@@ -184,34 +193,60 @@ def attempt(
     config: RunConfig, minutes: float | None = None, notebook: bool = True, kernels: Kernels | None = None
 ) -> Outcome | None:
     """One run of a sweep, with `log.txt` and `failed.txt` beside the notebook; None where another process is at it."""
-    folder = run_folder(config)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock_file(folder / ".sweep.lock"):
+        folder = open_folder(config)
+        with lock_file(folder / ".sweep.lock", unguarded="two sweeps would do the same runs"):
             run = find_run(config)  # another sweep may have finished it meanwhile
             if run is not None:
                 return Outcome(config, run)
-            (folder / FAILURE).unlink(missing_ok=True)
-            try:
-                with (folder / LOG).open("w", buffering=1, encoding="utf-8") as log:
-                    if notebook:
-                        return Outcome(config, execute(config, log, minutes, kernels))
-                    with redirect_stdout(log):
-                        return Outcome(config, train_here(config))
-            except RunFailed as error:
-                write_failure(folder, str(error))
-                return Outcome(config, None, str(error))
-    except Timeout:
+            with lock_file(folder / ".run.lock"):  # a notebook in Jupyter, or plain papermill, may be at it
+                (folder / FAILURE).unlink(missing_ok=True)
+            return attempt_alone(config, folder, minutes, notebook, kernels)
+    except (Timeout, RunTaken):
         return None
-    except OSError as error:  # the disk is full, or cannot be written
+    except RunFailed as error:
         return Outcome(config, None, str(error))
+    except OSError as error:  # the disk is full, or cannot be written
+        return Outcome(config, None, str(explain(error)))
+
+
+def attempt_alone(
+    config: RunConfig, folder: Path, minutes: float | None, notebook: bool, kernels: Kernels | None
+) -> Outcome:
+    """The same, where no other process is at this run."""
+    try:
+        with (folder / LOG).open("w", buffering=1, encoding="utf-8", errors="backslashreplace") as log:
+            if notebook:
+                return Outcome(config, execute(config, log, minutes, kernels))
+            with redirect_stdout(log):
+                return Outcome(config, train_here(config))
+    except RunFailed as error:
+        run = find_run(config)
+        if run is not None:  # a figure after the last score failed, or another process has finished the run
+            return Outcome(config, run)
+        write_failure(folder, str(error))
+        return Outcome(config, None, str(error))
+
+
+def open_folder(config: RunConfig) -> Path:
+    """A run's folder, which is made and written to once, so that a full disk is known before the training.
+
+    Raises:
+        RunFailed: It cannot be written to; the line names the option.
+    """
+    folder = run_folder(config)
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise RunFailed(f"results_dir: {config.results_dir!r} given; {explain(error)}") from None
+    return folder
 
 
 def write_failure(folder: Path, error: str) -> None:
     """`failed.txt`: the error, and the end of the run's log."""
     lines = (folder / LOG).read_text(encoding="utf-8").splitlines()[-LOG_LINES:]
     text = "\n".join([error, "", "The last lines of its log:", *lines, ""])
-    write(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8"))
+    write(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def execute(
@@ -222,13 +257,13 @@ def execute(
     Raises:
         RunFailed: As of `execute_notebook`; or another process is at this run, or its folder cannot be written.
     """
-    folder = run_folder(config)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = open_folder(config)
         with lock_file(folder / ".sweep.lock"):  # `attempt` holds it already; `relahash train` does not
             try:
                 parameters = split_parameters(NOTEBOOK, config.given)
-                execute_notebook(NOTEBOOK, folder / NOTEBOOK, parameters, output, minutes, kernels)
+                execute_notebook(NOTEBOOK, folder / PARTIAL, parameters, output, minutes, kernels)
+                rename_over(folder / PARTIAL, folder / NOTEBOOK)
             except KeyboardInterrupt:
                 discard(folder)
                 raise
@@ -238,18 +273,24 @@ def execute(
                     raise KeyboardInterrupt from None
                 raise
     except Timeout:
-        raise RunFailed(f"{folder}: another process is at this run; wait for it, or change an option") from None
+        place = run_folder(config)
+        raise RunFailed(f"{place}: another process is at this run; wait for it, or change an option") from None
     except OSError as error:
-        raise RunFailed(str(error)) from None
+        raise RunFailed(explain(error)) from None
     run = find_run(config)
     if run is None:
         what = f"the notebook came to its end without writing {folder / 'run.json'}"
-        raise RunFailed(f"{what}\nThe partial notebook: {folder / NOTEBOOK}")
+        raise RunFailed(f"{what}\nThe notebook: {folder / NOTEBOOK}")
     return run
 
 
 def train_here(config: RunConfig) -> Run:
-    """One run in this process, without a notebook; the data and fixed features of the last one serve again."""
+    """One run in this process, without a notebook; the data and fixed features of the last one serve again.
+
+    Raises:
+        RunFailed: It raised anything; of what is no refusal, the traceback is printed.
+        RunTaken: Another process is writing the run.
+    """
     from relahash_nb import features, losses, models, training
     from relahash_nb.results import Finished, save_run
 
@@ -271,8 +312,13 @@ def train_here(config: RunConfig) -> Run:
         finally:
             lock.release()
         return load_run(folder)
+    except RunTaken:
+        raise
     except (ValueError, FloatingPointError) as error:
-        raise RunFailed(str(error)) from None
+        raise RunFailed(str(error) or type(error).__name__) from None
+    except (Exception, SystemExit) as error:  # a loss or a data set of the user's own may raise anything
+        traceback.print_exc(file=sys.stdout)
+        raise RunFailed(f"{type(error).__name__}: {error}") from None
 
 
 def load_shared(config: RunConfig) -> tuple[Any, Any]:
@@ -293,9 +339,11 @@ def _load(config: RunConfig) -> tuple[Any, Any]:
 
 def discard(folder: Path) -> None:
     """Removes what an interrupted run has left but its checkpoint; nothing where a notebook in Jupyter is at it."""
+    is_finished = (folder / "run.json").exists()  # by an earlier run, whose files stay
+    names = [PARTIAL, ".run.lock", ".sweep.lock"]
     try:
         with lock_file(folder / ".run.lock", seconds=2.0):
-            for name in (NOTEBOOK, LOG, ".run.lock", ".sweep.lock"):
+            for name in names if is_finished else [*names, LOG]:
                 (folder / name).unlink(missing_ok=True)
     except Timeout:
         return
@@ -315,18 +363,30 @@ def read_grid(path: Path) -> dict[str, list[Any]]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        grid = yaml.safe_load(text)
+        grid = read_yaml(path)
         if not isinstance(grid, dict) or not all(isinstance(name, str) for name in grid):
             raise ValueError("expected names and values, as in 'bits: [16, 32]'")
-        names = [name.value for name, _ in yaml.compose(text).value]
-        for name in grid:
-            if names.count(name) > 1:
-                raise ValueError(f"{name}: given twice")
         return {name: read_values(name, values) for name, values in grid.items()}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}, line {line}: {error.problem}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise ValueError(f"{path}: {reason}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; a ValueError where a name is given twice, which YAML passes over."""
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if isinstance(content, dict):
+        names = [name.value for name, _ in yaml.compose(text).value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name}: given twice")
+    return content
 
 
 def read_values(name: str, values: Any) -> list[Any]:
@@ -342,7 +402,8 @@ def read_values(name: str, values: Any) -> list[Any]:
 
 
 def describe_run(run: Run) -> str:
-    """One line: the score with its tie bounds, and the seconds."""
+    """One line: the score with its tie bounds, the user's own scores, and the seconds."""
     scores = run.report.scores
     bounds = f"{scores.worst:.4f} to {scores.best:.4f} by the order of ties"
-    return f"mAP {scores.mean_average_precision:.4f} ({bounds}), {sum(run.report.seconds.values()):.0f} s"
+    own = "".join(f", {name} {value:.4f}" for name, value in run.report.metrics.items())
+    return f"mAP {scores.mean_average_precision:.4f} ({bounds}){own}, {sum(run.report.seconds.values()):.0f} s"

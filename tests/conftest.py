@@ -290,7 +290,7 @@ def finish_run() -> Callable[[RunConfig], Path]:
 
 def read_report(config: RunConfig) -> dict:
     """What `run.json` of a config's run holds; the results lie in the working directory, or at an absolute path."""
-    return json.loads(Path(config.results_dir, "runs", config.run_id, "run.json").read_text())
+    return json.loads(Path(config.results_dir, "runs", config.run_id, "run.json").read_text(encoding="utf-8"))
 
 
 # The command line

@@ -218,7 +218,8 @@ def test_a_method_of_ones_own_is_named_by_its_module(tmp_path, monkeypatch):
         "import numpy as np\n"
         "def ones(num_classes, bits, rng): return np.ones((num_classes, bits))\n"
         "def signs(num_classes, bits, rng, means): return np.where(means > 0, 1, -1)\n"
-        "def wrong(num_classes, bits, rng): return np.zeros((num_classes, bits))\n"
+        "def wrong(num_classes, bits, rng): return np.zeros((num_classes, bits))\n",
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert make_centroids(3, 4, "my_codes:ones").tolist() == [[1.0] * 4] * 3

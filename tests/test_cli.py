@@ -49,6 +49,16 @@ WRONG = [  # the arguments, the option or name that the line names, and the valu
     (["train", "--seed", "1e23"], "seed", "1e"),
     (["train", "--top-k", "1e23"], "top_k", "1e"),
     (["train", "--lr", "inf"], "lr", "inf"),
+    (["train", "--lr", "-inf"], "lr", "-inf"),
+    (["train", "--margin", "-1e-3"], "margin", "-1e-3"),
+    (["train", "--results-dir", "s3://bucket/runs"], "results_dir", "s3://bucket/runs"),
+    (["check", "--dataset", "folder", "--root", "gs://bucket"], "root", "gs://bucket"),
+    (["sweep", "--file", "s3://bucket/grid.yml"], "file", "s3://bucket/grid.yml"),
+    (["report", "--out", "s3://bucket/table.md"], "out", "s3://bucket/table.md"),
+    (["train", "--metrics", "r_precision"], "metrics", "r_precision"),
+    (["train", "--callback", "nowhere:log"], "nowhere:log", ""),
+    (["report", "--loss", "relahsh"], "loss", "did you mean relahash"),
+    (["report", "--bits", "x"], "bits", "x"),
     (["train", "--dataset", "..:x"], "dataset", "..:x"),
     (["train", "--dataset", "nowhere:data"], "nowhere:data", ""),
     (["train", "--loss", "math:tau"], "math:tau", "float"),
@@ -83,6 +93,28 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(arguments, named, value, re
     assert named in error.replace("-", "_") or named in error
     assert value in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_without_our_letters_is_served(tiny_results):
+    """As Windows has it: cp1252 knows no 1 − cos, and ASCII no ± either."""
+    for encoding in ("cp1252", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        done = subprocess.run(
+            [sys.executable, "-m", "relahash_nb.cli", "report", "--results-dir", str(tiny_results)],
+            capture_output=True,
+            env=environment,
+        )
+        assert done.returncode == 0 and not done.stderr
+        assert "relahash | 1–2 |".encode(encoding, "replace") in done.stdout
+
+
+@pytest.mark.slow
+def test_a_training_ends_well_where_a_terminal_has_not_our_letters(tmp_path):
+    command = [sys.executable, "-m", "relahash_nb.cli", "train", "--bits", "8", "--epochs", "1", "--image-size", "14"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"quantization error 1 ? cos" in done.stdout and list(tmp_path.rglob("run.json"))
 
 
 def test_an_error_is_one_line_of_the_program_too():
@@ -174,9 +206,9 @@ def test_a_failed_run_is_exit_code_1_and_leaves_the_partial_notebook(relahash, w
     without_kernels(fail)
     code, _, error = relahash("train", "--bits", 16)
     assert code == 1 and "ValueError: no such data" in error and "Traceback" not in error
-    notebook = Path("results", "runs", RunConfig(bits=16).run_id, "01_train.ipynb")
+    notebook = Path("results", "runs", RunConfig(bits=16).run_id, "01_train.partial.ipynb")
     assert notebook.is_file() and str(notebook) in error
-    assert [file.name for file in notebook.parent.iterdir() if not file.name.startswith(".")] == ["01_train.ipynb"]
+    assert [file.name for file in notebook.parent.iterdir() if not file.name.startswith(".")] == [notebook.name]
 
 
 def test_a_notebook_that_ends_without_a_result_is_a_failed_run(relahash, without_kernels):
@@ -225,6 +257,7 @@ def test_report_is_of_the_runs_that_are_asked_for(tiny_results, relahash):
     assert len(printed.splitlines()) == 3 and "| relahash | 1 | " in printed and "32 bits" not in printed
     code, printed, error = relahash("report", *place, "--bits", 64)
     assert code == 2 and not printed and error.count("\n") == 1
+    assert "bits: there is 16, 32" in error
 
 
 def test_report_as_csv_goes_to_a_file_and_nowhere_else(tiny_results, relahash, tmp_path):
@@ -234,7 +267,7 @@ def test_report_as_csv_goes_to_a_file_and_nowhere_else(tiny_results, relahash, t
     assert code == 0 and sorted(table["bits"]) == [16, 32] and set(table["loss"]) == {"relahash"}
     assert not list(tmp_path.iterdir())
     assert relahash("report", *place, "--format", "csv", "--out", "table.csv") == (0, "", "")
-    assert Path("table.csv").read_text() == printed
+    assert Path("table.csv").read_text(encoding="utf-8") == printed
     code, _, error = relahash("report", *place, "--out", "none/table.md")
     assert code == 1 and error.count("\n") == 1 and "none/table.md" in error
 
@@ -273,6 +306,8 @@ def test_figures_executes_the_analyses_that_are_older_than_the_runs(tiny_results
     broken.clear()
     assert figures()[0] == 0 and "03" in executed
     assert figures()[0] == 0 and executed == []
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "02_quantization_error.ipynb")  # executed by hand
+    assert figures()[0] == 0 and executed == ["02"]
     assert figures("--dataset", "fashion_mini")[0] == 0 and sorted(executed) == ["02", "03", "05"]
     code, _, error = relahash("figures", "--results-dir", tmp_path / "none")
     assert code == 2 and "relahash sweep" in error

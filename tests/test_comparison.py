@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from relahash_nb.results import (
     select_runs,
 )
 from relahash_nb.results.comparison import beside_published, load_published
-from relahash_nb.results.tables import describe_setting, distinct, report, table, with_types
+from relahash_nb.results.tables import NUMBERS, describe_setting, distinct, report, table, with_types
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
 
@@ -38,7 +39,7 @@ def made_up(**scores):
         for method, values in scores.items()
         for seed, score in enumerate(values)
     ]
-    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+    return pd.DataFrame(rows).assign(**dict.fromkeys(NUMBERS, 0.5))
 
 
 def test_a_difference_smaller_than_the_spread_is_no_rank():
@@ -136,7 +137,7 @@ def results_dir(tmp_path_factory):
         }
         scores = retrieval_scores(codes["query"], codes["database"], data.query.targets, data.database.targets)
         history = [{"epoch": 1, "loss": math.nan, "seconds": 0.5}]
-        result = Finished(codes, scores, history, np.ones((3, 16)), {"encoding": 0.1})
+        result = Finished(codes, scores, history, np.ones((3, options["bits"])), {"encoding": 0.1})
         save_run(RunConfig(**defaults, **options), data, type("M", (), {"save": lambda *_: None})(), result)
     return folder
 
@@ -198,7 +199,7 @@ def settings_apart(name, values):
     for seed, value in enumerate(values):
         setting = describe_setting(RunConfig(**{name: value}))
         rows.append(setting | {"seed": seed, "fingerprint": "f", "mean_average_precision": 0.5 + seed})
-    return pd.DataFrame(rows).assign(worst=0.1, best=0.9, quantization_error=0.2, seconds_training=3.0)
+    return pd.DataFrame(rows).assign(**dict.fromkeys(NUMBERS, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,28 @@ def test_the_report_has_bits_as_columns_and_the_bounds_of_ties_as_csv(results_di
     rows = pd.read_csv(io.StringIO(report(results_dir, "csv", epochs=3)))
     assert len(rows) == 1 and rows["worst"][0] <= rows["mean"][0] <= rows["best"][0]
     latex = report(results_dir, "latex", bits=16)
-    assert r"\pm" in latex and r"cifar10\_tiny" in latex
+    assert r"\pm" in latex and r"cifar10\_tiny" in latex and r"\caption{" in latex and r"\label{tab:" in latex
     with pytest.raises(ValueError, match=r"format: 'html'.*markdown, csv, latex"):
         report(results_dir, "html")
+
+
+def in_bold(runs, metric="mean_average_precision"):
+    """The cells of a LaTeX table that are in bold; `runs` have a data set, methods, seeds and scores."""
+    setting = {name: value for name, value in RunConfig().setting().items() if name not in ("loss", "bits")}
+    complete = with_types(runs.assign(**setting, fingerprint=runs["data"], finished=None))
+    return re.findall(r"\\textbf\{([^{}]*)\}", table(complete, "latex", metric))
+
+
+def test_latex_has_the_best_of_each_data_set_and_code_length_in_bold():
+    long = made_up(relahash=[0.8, 0.9], csq=[0.7, 0.7], itq=[0.85, 0.85])
+    short = made_up(relahash=[0.5], csq=[0.6]).assign(bits=8)
+    other = made_up(relahash=[0.1])
+    runs = pd.concat([long.assign(data="one"), short.assign(data="one"), other.assign(data="two")], ignore_index=True)
+    cells = [cell.split(" ")[0] for cell in in_bold(runs)]
+    assert sorted(cells) == ["0.1000", "0.6000", "0.8500", "0.8500"]  # equal as they are printed, both are best
+
+
+def test_of_an_error_the_lowest_is_best():
+    runs = made_up(relahash=[0.8], csq=[0.7]).assign(quantization_error=[0.3, 0.2], data="one")
+    assert in_bold(runs, "quantization_error") == ["0.2000"]
+    assert in_bold(runs) == ["0.8000"]

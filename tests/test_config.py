@@ -1,6 +1,7 @@
 """Every option is checked, has a value when the config is made, and is named; each is of one kind."""
 
 import json
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import yaml
 from packaging.requirements import Requirement
 
 from relahash_nb import registry
+from relahash_nb.cli import TrainOptions, parse
 from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig, available_cores
-from relahash_nb.paths import project_path
+from relahash_nb.paths import local_path, project_path
+from relahash_nb.results import load_runs, read_table
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,8 @@ def test_what_is_allowed_is_taken():
 
 
 def test_a_config_has_a_value_for_every_option_as_soon_as_it_is_made():
-    absent = {"protocol", "root", "loss_options", "beta", "margin", "tuning"}  # there is none, or the loss has its own
+    # There is none, or the loss has its own.
+    absent = {"protocol", "root", "loss_options", "beta", "margin", "tuning", "metrics", "callback"}
     for recipe in RECIPES:
         values = RunConfig(recipe=recipe).to_dict()
         assert {name for name, value in values.items() if value is None} == absent - {*RECIPES[recipe]}
@@ -158,7 +162,7 @@ def test_every_option_is_of_one_kind_and_says_what_it_means():
     assert [name for name, kind in kinds.items() if kind == "identity"] == ["seed"]
     assert set(RunConfig.of_kind("bookkeeping")) == {
         *("recipe", "device", "threads", "root", "data_dir", "results_dir"),
-        *("checkpoint_minutes", "save_weights", "eval_interval"),
+        *("checkpoint_minutes", "save_weights", "eval_interval", "metrics", "callback"),
     }
     assert {*RunConfig.of_kind("bookkeeping"), *SETTING_FIELDS, "seed"} == set(kinds)
 
@@ -255,6 +259,40 @@ def test_folders_are_the_project_s_inside_a_checkout_and_here_elsewhere(tmp_path
     assert project_path("data") == Path("data")
 
 
+PATHS = ("root", "data_dir", "results_dir")
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_is_expanded_where_it_is_given(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = {"dataset": "lists"} if name == "root" else {}
+    for given, expanded in (("~/runs", tmp_path / "runs"), ("runs", "runs"), ("/runs", "/runs")):
+        assert getattr(RunConfig(**data, **{name: given}), name) == str(expanded)
+    assert project_path("~/runs") == project_path(Path("~/runs")) == tmp_path / "runs"
+    (tmp_path / "runs").mkdir()
+    assert load_runs("~").empty
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/runs", "gs://bucket", "hdfs:///runs", "https://host/x", "~nobody-here/x"]
+)
+def test_an_address_is_no_path(address):
+    for name in PATHS:
+        with pytest.raises(ValueError) as error:
+            RunConfig(dataset="lists", **{name: address})
+        assert str(error.value).startswith(f"{name}: {address!r} given; ")
+    for path in (address, Path(address)):
+        with pytest.raises(ValueError):
+            project_path(path)
+    assert local_path(r"C:/runs") == "C:/runs"  # a drive of Windows
+
+
+def test_weights_of_one_s_home_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunConfig(weights="~/x.safetensors").weights == str(tmp_path / "x.safetensors")
+    assert RunConfig(dataset="cifar10").weights == "imagenet"
+
+
 @pytest.mark.parametrize("name", ["no.such.module:thing", "math:no_such", "math:"])
 def test_what_cannot_be_loaded_is_said(name):
     with pytest.raises(ValueError) as error:
@@ -321,3 +359,38 @@ def test_a_given_default_of_the_loss_is_the_same_run_as_none_given(loss):
     assert RunConfig(loss=loss, **given).run_id == RunConfig(loss=loss).run_id
     for name, value in given.items():
         assert RunConfig(loss=loss, **{name: value + 1}).run_id != RunConfig(loss=loss).run_id
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (dict(loss="csq", loss_options={"quantization": 1}), dict(loss="csq", loss_options={"quantization": 1.0})),
+        (dict(loss_options={"beta": 9}), dict(beta=9.0)),
+        (dict(loss_options={"beta": 9, "margin": 0.25}), dict(beta=9, margin=0.25)),
+        (
+            dict(loss="my:Loss", loss_options={"margin": 1, "scale": 2.0}),
+            dict(loss="my:Loss", margin=1, loss_options={"scale": 2}),
+        ),
+        (dict(loss_options={"beta": 8}), {}),
+    ],
+)
+def test_one_setting_has_one_run_id_however_it_is_told(first, second):
+    first, second = RunConfig(**first), RunConfig(**second)
+    assert first.run_id == second.run_id and first.setting() == second.setting()
+
+
+def test_true_is_no_number():
+    assert RunConfig(loss_options={"batch_norm": True}).setting()["loss_options"] == {"batch_norm": True}
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "phase.csv"])
+def test_the_published_commands_give_the_published_run_ids(name):
+    """All but those of a loss that has another name now, and of weights or settings that have other names here."""
+    table = read_table(Path(__file__).parent.parent / "docs" / "results" / name)
+    table = table[table["loss"] != "cross_entropy_plain"]
+    different = []
+    for run_id, command in zip(table["run_id"], table["command"], strict=True):
+        _, given = parse("train", shlex.split(command)[2:], TrainOptions)
+        if RunConfig(**given).run_id != run_id:
+            different.append(run_id)
+    assert len(different) <= 13, different

@@ -259,7 +259,7 @@ def test_features_that_are_not_finite_in_float16_are_refused(data, config):
 
 def test_the_class_means_of_centroids_are_those_of_the_training_images(model, config, tmp_path, monkeypatch):
     Path(tmp_path, "shown_means.py").write_text(
-        "def show(num_classes, bits, rng, means): raise ValueError(means.tolist())"
+        "def show(num_classes, bits, rng, means): raise ValueError(means.tolist())", encoding="utf-8"
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = config.replace(centroids="shown_means:show", bits=16)

@@ -157,7 +157,7 @@ def test_what_cannot_be_kept_is_decoded_when_it_is_asked_for(reason, config, dec
     if reason == "disk":
         monkeypatch.setattr(features, "write_rows", full_disk)
     if reason == "folder":
-        Path(config.data_dir).write_text("a file")
+        Path(config.data_dir).write_text("a file", encoding="utf-8")
     data = decode_images(load_dataset(config), config)
     decodes.clear()
     data.query.images(ALL(3))

@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.neighbors import KNeighborsClassifier
 
 from relahash_nb import metrics
-from relahash_nb.metrics import average_precision, distance_histograms, histograms, retrieval_scores
+from relahash_nb.metrics import average_precision, distance_histograms, histograms, retrieval_scores, statistics
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "golden_map.npz")
 DENOMINATORS = ("retrieved", "relevant")
@@ -472,6 +473,25 @@ def test_centroid_distances_average_over_labels():
     np.testing.assert_array_equal(distances, [1, 2, np.nan])
 
 
+@pytest.mark.parametrize("array", [np.array, torch.tensor])
+def test_the_nearest_centroid_counts_how_sure_each_bit_is(array):
+    centroids = array([[1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]])
+    codes = array([[0.1, 0.1, 0.1], [0.1, -3.0, 0.1], [0.1, 0.1, -5.0], [-1.0, -1.0, -1.0]])
+    assert statistics.nearest_centroids(codes, centroids).tolist() == [0, 1, 0, 1]  # the second one has two bits of 0
+    targets = array([[1, 0], [1, 0], [1, 1], [0, 0]])  # right, wrong, right by one of two, and none to be right about
+    assert metrics.centroid_accuracy(codes, targets, centroids) == 0.5
+
+
+def test_centroid_accuracy_is_that_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    centroids = metrics.binarize(generator.standard_normal((5, 16)))
+    labels = generator.integers(0, 5, 200)
+    codes = centroids[labels] + 4 * generator.standard_normal((200, 16))
+    by_distance = KNeighborsClassifier(1).fit(centroids, np.arange(5)).score(codes, labels)
+    assert 0.3 < by_distance < 1
+    assert metrics.centroid_accuracy(codes, np.eye(5)[labels], centroids) == pytest.approx(by_distance)
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 ONES = np.ones((2, 8))
@@ -503,6 +523,8 @@ SCORES = retrieval_scores(ONES, ONES, ONES, ONES)
         (lambda: SCORES.precision_within(-1), ["radius", "-1"]),
         (lambda: SCORES.precision_within(1, "none"), ["empty_ball", "'none'", "skip"]),
         (lambda: metrics.centroid_distances(ONES, ONES, ONES), ["targets", "(2, 8)", "(2, 2)"]),
+        (lambda: metrics.centroid_accuracy(ONES, ONES, ONES), ["targets", "(2, 8)", "(2, 2)"]),
+        (lambda: metrics.centroid_accuracy(ONES, np.eye(2), ONES[:, :7]), ["centroids", "(2, 8)", "(2, 7)"]),
     ],
 )
 def test_bad_arguments_raise_one_line(call, named):

@@ -196,7 +196,7 @@ def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results
     path = ROOT / "notebooks" / notebooks.COMPARISON
     papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": str(tiny_results)}, progress_bar=False)
     assert f"4 runs in {tiny_results / 'runs'}" in printed("out.ipynb")
-    assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text()
+    assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 
 

@@ -225,6 +225,19 @@ def test_a_change_is_an_open_and_a_filled_point_per_method_the_best_on_top(ax):
     assert legend_texts(ax.get_legend()) == ["defaults", "tuned"]
 
 
+def test_the_dividend_is_a_line_per_method_grey_where_nothing_was_trained(ax):
+    table = pd.DataFrame({"method": ["csq", "csq", "opq", "opq"], "target": ["half", "half", "none", "none"]})
+    table = table.assign(unseen_share=[1.0, 0.0, 0.0, 1.0], relative=[0.5, 1.4, 0.8, 0.7])
+    plots.plot_dividend(table.assign(low=table["relative"] - 0.1, high=table["relative"] + 0.1), ax)
+    _, csq, opq = ax.lines  # the first is at the height of the float features
+    assert csq.get_xydata().tolist() == [[0, 1.4], [1, 0.5]]
+    assert opq.get_xydata().tolist() == [[0, 0.8], [1, 0.7]]
+    assert (csq.get_color() == style.GREY, opq.get_color() == style.GREY) == (False, True)
+    assert legend_texts(ax.get_legend()) == ["opq", "csq"]  # as the lines end
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(0.4) and band[:, 1].max() == pytest.approx(1.5)
+
+
 def test_a_grid_has_a_panel_per_loss_with_its_numbers_in_their_cells():
     rows = []
     for scale in (1.0, 8.0):

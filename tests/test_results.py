@@ -65,7 +65,7 @@ def finished(tmp_path):
                 write(path, lambda file: file.write_bytes(b"tensors"))
 
     def save(**options):
-        result = Finished(codes, scores, history, np.ones((3, 20)), {"encoding": 0.5})
+        result = Finished(codes, scores, history, np.where(np.eye(3, 20), 1, -1), {"encoding": 0.5})
         return save_run(config.replace(**options), data, Model(), result)
 
     return save, data, codes, scores
@@ -88,6 +88,17 @@ def test_what_is_saved_is_enough_to_score_again(finished):
     assert np.array_equal(np.sign(arrays["sample_raw"]), np.sign(codes["database"][arrays["sample_rows"]]))
     assert run.history.to_dict("list") == {"epoch": [1, 2], "loss": [2.0, 1.5], "seconds": [0.5, 0.5]}
     assert run.config.bits == 20 and run.config.beta is None
+
+
+def test_query_accuracy_is_the_share_of_queries_nearest_to_the_centroid_of_their_class(finished):
+    save, data, codes, _ = finished
+    run = load_run(save())
+    right = []
+    for code, target in zip(codes["query"], data.query.targets, strict=True):
+        distances = [np.linalg.norm(code - centroid) for centroid in run.arrays["centroids"]]
+        right.append(bool(target[np.argmin(distances)]))
+    assert 0 < np.mean(right) < 1
+    assert run.report.scores.query_accuracy == np.mean(right)
 
 
 def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
@@ -186,6 +197,7 @@ def saved():
             "mean_average_precision": 0.5,
             "best": 0.6,
             "worst": 0.4,
+            "query_accuracy": 0.6,
             "precision_at_100": 0.5,
             "precision_within_2": 0.5,
             "recall_within_2": 0.5,
@@ -232,6 +244,15 @@ def test_a_run_stays_readable_when_the_config_or_the_report_gains_or_loses_a_fie
     assert run.folder == folder and run.config.bits == 16 and run.config.seed == 0
     assert load_runs(tmp_path)["mean_average_precision"].tolist() == [0.5]
     assert select_runs(tmp_path)[0]["method"].tolist() == ["relahash"]
+
+
+def test_a_run_that_does_not_know_its_query_accuracy_stays_readable(saved, tmp_path):
+    del saved["scores"]["query_accuracy"]
+    put(tmp_path, saved["run_id"], json.dumps(saved))
+    assert load_runs(tmp_path)["query_accuracy"].isna().tolist() == [True]
+    table = pd.read_csv(io.StringIO(report(tmp_path, "csv")))
+    assert table["query_accuracy"].isna().tolist() == [True] and table["mean"].tolist() == [0.5]
+    assert read_table(PUBLISHED / "summary.csv")["query_accuracy"].dtype == "float64"
 
 
 def damage(report, kind):
@@ -402,6 +423,8 @@ def test_of_several_runs_of_one_setting_and_seed_the_latest_counts(finished):
     twice = pd.concat([runs.assign(finished="2027-01-02"), runs.assign(finished="2027-01-01"), runs], ignore_index=True)
     twice.loc[2, "finished"] = None
     assert distinct(twice)["finished"].tolist() == ["2027-01-02"]
+    twice["finished"] = ["2027-01-01T23:30:00-0500", "2027-01-02T02:00:00+0100", "2027-01-01T12:00:00Z"]
+    assert distinct(twice)["finished"].tolist() == ["2027-01-01T23:30:00-0500"]  # by the clock, not by the letters
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "phase.csv"])

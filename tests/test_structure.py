@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from rows above its own, and from its own row where it is a package.
 ROWS = (
     "paths",
+    "failures",
     "registry",
     "options",
     "cluster",
@@ -51,7 +52,7 @@ SEARCH = ROOT / "relahash_search"
 def imported_modules(path: Path) -> set[str]:
     """The modules of `relahash_nb` that a file imports, at its top or in a function: `metrics` for `metrics.codes`."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "relahash_nb":
@@ -103,5 +104,5 @@ def test_notebooks_and_readme_import_the_package_before_torch():
 
 def code_of(path: Path) -> str:
     """The source of a notebook's code cells."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

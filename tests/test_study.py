@@ -6,9 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torchvision.models import alexnet
 
 from relahash_nb.centroids import make_centroids, max_hamming
+from relahash_nb.datasets import Pool
 from relahash_nb.losses import RelaHashLoss
+from relahash_nb.models import HashModel
 from relahash_nb.sweep import read_grid
 
 ROOT = Path(__file__).parent.parent
@@ -97,3 +101,46 @@ def test_a_reassigned_loss_is_the_loss_until_the_classes_swap(name):
     for _ in range(reassigned.EVERY):
         swapping(codes, targets)
     assert torch.equal(swapping.centroids, fixed.centroids)  # only training counts
+
+
+def test_fc6_and_fc7_learn_from_the_teacher_and_from_the_labels():
+    from study import pretrain_fc
+
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(300, 12, generator=generator)
+    logits = 3 * features[:, :4]  # the teacher's, which are easy to imitate
+    labels = torch.eye(3, dtype=torch.uint8)[features[:, 4:7].argmax(1)]
+    torch.manual_seed(0)
+    classifier = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 4 + 3))
+    history = pretrain_fc.learn(classifier, features.bfloat16(), logits, labels, epochs=200)
+    by_teacher, by_class = classifier(features).split([4, 3], dim=1)
+    assert len(history) == 200 and history[-1] < history[0]
+    assert (by_teacher.argmax(1) == logits.argmax(1)).float().mean() > 0.6  # chance is a quarter
+    assert (by_class.argmax(1) == labels.argmax(1)).float().mean() > 0.6  # and a third
+
+
+def test_the_pretrained_tensors_are_all_that_alexnet_has_before_its_last_layer():
+    from study import pretrain_fc
+
+    with torch.device("meta"):  # shapes without memory
+        network = alexnet()
+        backbone = nn.Sequential(network.features, network.avgpool)
+        tensors = pretrain_fc.name_tensors(SimpleNamespace(backbone=backbone), network.classifier)
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items() if "classifier.6" not in name}
+    assert {name: tensor.shape for name, tensor in tensors.items()} == expected
+
+
+def test_views_of_a_photograph_are_the_whole_and_random_crops(monkeypatch):
+    from study import pretrain_fc
+
+    monkeypatch.setattr(pretrain_fc, "IMAGE_SIZE", 16)
+    monkeypatch.setattr(pretrain_fc, "TEACHER_SIZE", 8)
+    pixels = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pool = Pool(pixels, torch.eye(5), np.arange(5), 16)
+    model = HashModel(nn.Flatten(), feature_size=768, bits=1).eval()
+    features, logits = pretrain_fc.compute_view(pool, model, model, 0)
+    expected = model.features(pixels / 255)
+    assert features.shape == (5, 768) and logits.shape == (5, 192)
+    assert torch.allclose(features.float(), expected, atol=0.02)
+    first, second = (pretrain_fc.compute_view(pool, model, model, number)[0] for number in (1, 2))
+    assert not torch.equal(first, second) and not torch.equal(first, features)

@@ -1,5 +1,6 @@
 """The grid: planned, shared, gone on with, honest about what failed. `tests/slow` has the same with real kernels."""
 
+import errno
 import json
 import os
 import subprocess
@@ -84,14 +85,14 @@ def test_every_combination_is_planned_and_the_first_name_varies_slowest(relahash
 
 
 def test_a_yaml_file_is_a_grid(relahash):
-    Path("grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n")
+    Path("grid.yml").write_text("bits: [16, 32]\nlr: 1e-3\ndataset: fashion_mini\nseed: [0, 1]\n", encoding="utf-8")
     code, printed, _ = relahash("sweep", "--file", "grid.yml", "--plan")
     expected = [RunConfig(bits=bits, lr=1e-3, seed=seed).run_id for bits in (16, 32) for seed in (0, 1)]
     assert code == 0 and list(planned(printed)) == expected
 
 
 def test_the_command_line_goes_before_the_file_even_where_it_gives_a_default(relahash):
-    Path("grid.yml").write_text("bits: [16, 32]\nloss: [csq, dpn]\nseed: [0, 1]\n")
+    Path("grid.yml").write_text("bits: [16, 32]\nloss: [csq, dpn]\nseed: [0, 1]\n", encoding="utf-8")
     code, printed, _ = relahash("sweep", "--file", "grid.yml", "--loss", "relahash", "--seed", 0, "--plan")
     assert code == 0 and list(planned(printed)) == [RunConfig(bits=bits).run_id for bits in (16, 32)]
 
@@ -100,7 +101,9 @@ def test_the_command_line_goes_before_the_file_even_where_it_gives_a_default(rel
     ("text", "named"),
     [
         (b"- 1", ""),
-        (b"bits: [", ""),
+        (b"bits: [", "line 1"),
+        (b"bits: 8\nseed: [1\nlr: 1", "line 3"),
+        (b"results_dir: s3://bucket", "s3://bucket"),
         (b"bits: 16\nseed: 1\nbits: 32", "bits"),
         (b"bits: []", "bits"),
         (b"bits: &a [16, *a]", "bits"),
@@ -200,7 +203,7 @@ def test_a_failure_is_kept_with_the_end_of_its_log_and_forgotten_when_it_works(
     folder = Path("results", "runs", RunConfig(bits=16).run_id)
     kept = (folder / "failed.txt").read_text()
     assert said in kept and "line 399" in kept and "line 0\n" not in kept
-    assert files_of(folder) == {"failed.txt", "log.txt", "01_train.ipynb"}
+    assert files_of(folder) == {"failed.txt", "log.txt", "01_train.partial.ipynb"}
     without_kernels(finish_run)
     assert relahash("sweep", "--bits", 16)[0] == 0
     assert "failed.txt" not in files_of(folder)
@@ -227,11 +230,76 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_the_same_command_goes_o
 @pytest.mark.parametrize("place", ["/proc/none", "taken/results"], ids=["read-only", "a file is in the way"])
 @pytest.mark.parametrize("command", ["sweep", "train"])
 def test_a_place_that_cannot_be_written_is_a_line(command, place, relahash, without_kernels):
-    Path("taken").write_text("")
+    Path("taken").write_text("", encoding="utf-8")
     asked = without_kernels(lambda config, output: None)
     code, _, error = relahash(command, "--results-dir", place)
     assert code == 1 and not asked
     assert place.split("/")[1] in error and "Traceback" not in error
+
+
+def test_training_again_keeps_the_finished_run_and_its_notebook_until_it_is_done(relahash, without_kernels, finish_run):
+    without_kernels(finish_run)
+    assert relahash("train", "--bits", 16)[0] == 0
+    folder = find_run(RunConfig(bits=16)).folder
+    (folder / "log.txt").write_text("of a sweep", encoding="utf-8")
+    before = {name: (folder / name).read_bytes() for name in files_of(folder)}
+
+    def fail(config, output):
+        raise PapermillExecutionError(1, 1, "", "ValueError", "broken", [])
+
+    def interrupt(config, output):
+        raise KeyboardInterrupt
+
+    for action, expected in ((fail, 1), (interrupt, 130)):
+        without_kernels(action)
+        assert relahash("train", "--bits", 16)[0] == expected
+        assert before == {name: (folder / name).read_bytes() for name in before}
+    assert files_of(folder) == before.keys()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_is_full_is_said_before_the_training(number, relahash, without_kernels, monkeypatch):
+    def refuse(path, content):
+        raise OSError(number, os.strerror(number))
+
+    asked = without_kernels(lambda config, output: None)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    for command in ("train", "sweep"):
+        code, _, error = relahash(command, "--bits", 16)
+        assert code == 1 and not asked and "results_dir" in error and os.strerror(number) in error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeEncodeError("charmap", "−", 0, 1, "character maps to <undefined>"),
+        ValueError("of papermill"),
+        KeyError("of Jupyter"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_while_a_run_goes_on_is_a_failed_run(error, relahash, without_kernels):
+    def fail(config, output):
+        raise error
+
+    without_kernels(fail)
+    code, _, said = relahash("train", "--bits", 16)
+    assert code == 1 and type(error).__name__ in said and "Traceback" not in said
+    code, _, said = relahash("sweep", "--bits", 16)
+    assert code == 1 and list(Path("results").rglob("failed.txt"))
+
+
+def test_an_error_that_an_interrupt_brings_about_is_the_interrupt(relahash, without_kernels):
+    """As an event loop raises it, which Ctrl-C closes while a kernel starts."""
+
+    def interrupt(config, output):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ValueError("Invalid file descriptor: -1")
+
+    without_kernels(interrupt)
+    assert relahash("train", "--bits", 16)[0] == 130
 
 
 # Without notebooks
@@ -260,6 +328,74 @@ def test_a_run_without_a_notebook_that_fails_says_why_in_a_line(toy_module, rela
     (failed,) = Path("results").rglob("failed.txt")
     assert "nan" in failed.read_text() and not (failed.parent / "run.json").exists()
     assert len(list(Path("results").rglob("run.json"))) == 1
+
+
+OWN_LOSSES = """
+
+import sys
+
+from torch import nn
+
+
+class Good(nn.Module):
+    def __init__(self, centroids):
+        super().__init__()
+        self.register_buffer("centroids", centroids)
+
+    def forward(self, codes, targets):
+        return (codes - targets.float() @ self.centroids).square().mean()
+
+
+class NoKey(Good):
+    def forward(self, codes, targets):
+        return {}["nothing"]
+
+
+class NoText(Good):
+    def forward(self, codes, targets):
+        raise ValueError
+
+
+class NoEncoding(Good):
+    def forward(self, codes, targets):
+        raise RuntimeError("caf\\udce9 − ")
+
+
+class NoMore(Good):
+    def forward(self, codes, targets):
+        sys.exit(3)
+
+
+class NoMemory(Good):
+    def forward(self, codes, targets):
+        raise MemoryError
+"""
+
+
+def test_whatever_a_loss_of_one_s_own_raises_the_others_go_on(toy_module, relahash):
+    toy_module(OWN_LOSSES)
+    errors = {
+        "NoKey": "KeyError",
+        "NoText": "ValueError",
+        "NoEncoding": "caf",
+        "NoMore": "3",
+        "NoMemory": "MemoryError",
+    }
+    losses = [f"own:{name}" for name in (*errors, "Good")]
+    code, printed, error = relahash("sweep", *QUICK, "--loss", *losses, "--direct")
+    assert code == 1 and "Traceback" not in printed + error and "5 of 6 runs failed" in error
+    folders = {folder.name.split("-")[2]: folder for folder in Path("results", "runs").iterdir()}
+    assert (folders.pop("own.Good") / "run.json").exists()
+    for name, said in errors.items():
+        kept = (folders[f"own.{name}"] / "failed.txt").read_text(encoding="utf-8")
+        assert said in kept.splitlines()[0] and not (folders[f"own.{name}"] / "run.json").exists()
+    assert 'return {}["nothing"]' in (folders["own.NoKey"] / "failed.txt").read_text(encoding="utf-8")
+
+
+def test_what_failed_is_forgotten_whoever_finishes_the_run(finish_run):
+    folder = finish_run(RunConfig(bits=16))
+    (folder / "failed.txt").write_text("of an earlier sweep", encoding="utf-8")
+    assert "failed.txt" not in files_of(finish_run(RunConfig(bits=16)))
 
 
 def test_a_full_disk_leaves_nothing_torn_and_names_the_file(toy_module):
@@ -296,6 +432,29 @@ def test_what_another_sweep_is_at_is_waited_for_and_refused_to_train(relahash, w
         other.kill()
     assert sorted(config.bits for config in asked) == [32, 64]
     assert len(list(Path("results").rglob("run.json"))) == 3
+
+
+def test_what_a_notebook_in_jupyter_is_writing_is_waited_for(relahash, without_kernels, finish_run, tmp_path):
+    config = RunConfig(bits=16)
+    code = (
+        "import sys; from relahash_nb.config import RunConfig; from relahash_nb.results import lock_run\n"
+        "lock = lock_run(RunConfig(bits=16), None); print('locked', flush=True); sys.stdin.read()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    asked = without_kernels(finish_run)
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as other:
+        assert other.stdout.readline() == "locked\n"
+
+        def finish():
+            finish_run(config)  # as the notebook does
+            other.stdin.close()
+
+        threading.Timer(1, finish).start()
+        code, printed, error = relahash("sweep", "--bits", 16, 32)
+    assert code == 0, error
+    assert [config.bits for config in asked] == [32] and "waiting for other processes" in printed
+    assert not list(Path("results").rglob("failed.txt"))
 
 
 class Data:
@@ -348,11 +507,15 @@ def test_a_run_on_other_data_is_not_taken_for_this_one_nor_written_over(finish_r
     del lock
 
 
-def test_a_mount_without_locks_is_served(relahash, without_kernels, finish_run, monkeypatch):
+@pytest.mark.parametrize("error", [NotImplementedError("flock"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_mount_without_locks_is_served_and_said(error, toy_module, relahash, monkeypatch, tmp_path):
     def no_locks(self, **options):
-        raise NotImplementedError("flock")
+        raise error
 
     monkeypatch.setattr(FileLock, "acquire", no_locks)
-    without_kernels(finish_run)
-    assert relahash("sweep", "--bits", 16)[0] == 0
-    assert find_run(RunConfig(bits=16)) is not None
+    code, printed, _ = relahash("sweep", *QUICK, "--finetune", "False", "--data-dir", tmp_path / "cache", "--direct")
+    assert code == 0 and printed.count("no file locks") == 1
+    (folder,) = Path("results", "runs").iterdir()
+    log = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    places = [line.partition(":")[0] for line in log if "no file locks" in line]
+    assert (folder / "run.json").exists() and places == [f"{tmp_path}/cache/features", str(folder)]

@@ -83,7 +83,7 @@ def main() -> None:
     """Builds the wheel, and writes a file for each notebook."""
     with tempfile.TemporaryDirectory() as folder:
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
-        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
         if done.returncode:
             sys.exit(f"the wheel cannot be built: {done.stderr.strip().splitlines()[-1]}")
         (wheel,) = Path(folder).glob("*.whl")

@@ -50,6 +50,9 @@ PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune",
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 RESULTS = ROOT / "docs" / "results"
 PICTURES = (ROOT / "docs", ROOT / "docs" / "results" / "figures")
+ACCURACY = "query accuracy, 64 bits"
+DISTILLED = "alexnet_distilled.safetensors"
+LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"  # the same images
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard "
@@ -69,15 +72,15 @@ UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file
 def main() -> int:
     """Writes, or checks, every generated place."""
     only_checks = "--check" in sys.argv
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["relahash"]["address"]
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["relahash"]["address"]
     texts = {path: notebook_text(path, address) for path in NOTEBOOKS}
     texts |= {path: page_text(path, address) for path in PAGES}
-    stale = [path for path, text in texts.items() if path.read_text() != text]
+    stale = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     for path in stale:
         if only_checks:
             print(f"{path.relative_to(ROOT)}: out of date; run make generate")
         else:
-            path.write_text(texts[path])
+            path.write_text(texts[path], encoding="utf-8")
             print(f"{path.relative_to(ROOT)}: written")
     return 1 if stale and only_checks else 0
 
@@ -167,7 +170,7 @@ def page_text(path: Path, address: str) -> str:
         **result_tables(path.parent),
         **figures(path.parent),
     }
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     for name, block in blocks.items():
         if block:  # where there is no report of a benchmark its table stays
             page = replace_block(page, name, block)
@@ -245,6 +248,12 @@ def result_tables(folder: Path) -> dict[str, str]:
         "ablation": ablation(summary[is_small]),
         "course": course(summary, folder),
     }
+    if (RESULTS / "jpeg.csv").exists():
+        small = read_table(RESULTS / "jpeg.csv")
+        is_laptop = (small["data"] == JPEG) & (small["schedule"] == RECIPES["laptop"]["schedule"])
+        blocks["jpeg"] = jpeg_cost(small)
+        if is_laptop.any():
+            blocks["ablation jpeg"] = ablation(small[is_laptop & (small["seed"] == 0)])
     return blocks | reality(summary[is_rival], folder)
 
 
@@ -262,9 +271,18 @@ def papers(runs: pd.DataFrame, short: bool = False) -> str:
         means = same.groupby("bits")[["mean_average_precision", "worst", "best"]].mean()
         for bits, score, worst, best in means.itertuples():
             row[f"{bits} bits"] = f"{score:.4f} ({worst:.4f} … {best:.4f})"
+        row[ACCURACY] = show_accuracy(same)
         rows.append(row)
     columns = ["mAP@all", "16 bits", "32 bits", "64 bits", "128 bits"]
+    if not short:
+        columns.append(ACCURACY)
     return format_markdown(pd.DataFrame(rows, columns=columns).fillna(""))
+
+
+def show_accuracy(runs: pd.DataFrame) -> str:
+    """The mean query accuracy of the runs with 64 bits, as text; nothing where none recorded it."""
+    accuracy = runs[runs["bits"] == 64]["query_accuracy"].mean()
+    return "" if pd.isna(accuracy) else f"{accuracy:.3f}"
 
 
 def published_rows() -> list[dict[str, str]]:
@@ -275,6 +293,7 @@ def published_rows() -> list[dict[str, str]]:
         row = {"mAP@all": source}
         for bits, score in zip(same["bits"], same["mean_average_precision"], strict=True):
             row[f"{bits} bits"] = f"{score:.4g}"
+        row[ACCURACY] = show_accuracy(same)
         rows.append(row)
     return rows
 
@@ -301,6 +320,8 @@ def name_setting(runs: pd.DataFrame, short: bool) -> str:
     if run["margin"] != 0.5:
         name += f", margin {shorten(run['margin'])}"
     name += f", {run['epochs']} epochs"
+    if Path(run["weights"]).name == DISTILLED:
+        name += ", fc6 and fc7 pretrained by study/pretrain_fc.py"
     if not short:
         name += f", {run['image_size']} pixels, {run['precision']}{other_options(run)}"
     name += run["data"].removeprefix("lists cifar10_jpeg").replace("_q", ", images of JPEG quality ")
@@ -310,7 +331,8 @@ def name_setting(runs: pd.DataFrame, short: bool) -> str:
 
 def other_options(run: Mapping[str, Any]) -> str:
     """The options that differ from those of the backbone's recipe, and that a row does not name otherwise."""
-    recipe = next(recipe for recipe in RECIPES.values() if recipe["backbone"] == run["backbone"])
+    recipes = {recipe["backbone"]: recipe for recipe in RECIPES.values()}
+    recipe = recipes.get(run["backbone"], RECIPES["laptop"])
     named = ("weights", "image_size", "epochs", "beta", "margin")
     parts = []
     for name, default in {**recipe, "ema": 0.0}.items():
@@ -340,6 +362,32 @@ def ablation(runs: pd.DataFrame) -> str:
         }
         rows.append(row)
     return f"{format_markdown(pd.DataFrame(rows))}\n\n{provenance(runs)} The recipe's own: `{own_command}`."
+
+
+def jpeg_cost(runs: pd.DataFrame) -> str:
+    """What it costs that images were JPEG files: runs on the same images, in pairs of one setting and seed."""
+    setting = [name for name in SETTING if name != "fingerprint"]
+    lossless, jpeg = (runs[runs["data"] == data] for data in (LOSSLESS, JPEG))
+    pairs = lossless.merge(jpeg, on=[*setting, "seed"], suffixes=(" lossless", " JPEG"))
+    rows = []
+    for _, same in pairs.groupby(setting, sort=False, dropna=False):
+        row = {name: str(same[name].iloc[0]) for name in ("backbone", "image_size", "epochs")}
+        row["seeds"] = str(len(same))
+        for column, name in (("mean_average_precision", "mAP"), ("query_accuracy", "query accuracy")):
+            before, after = same[f"{column} lossless"], same[f"{column} JPEG"]
+            row[f"{name}, lossless"] = f"{before.mean():.4f}"
+            row[f"{name}, JPEG"] = f"{after.mean():.4f}"
+            row[f"{name}, JPEG less lossless"] = mean_with_deviation(after - before)
+        rows.append(row)
+    if not rows:
+        return ""
+    return f"{format_markdown(pd.DataFrame(rows))}\n\n{provenance(runs)}"
+
+
+def mean_with_deviation(values: pd.Series) -> str:
+    """The mean with its sign, and the standard deviation of several values."""
+    deviation = f" ± {values.std():.4f}" if len(values) > 1 else ""
+    return f"{values.mean():+.4f}{deviation}"
 
 
 def course(summary: pd.DataFrame, folder: Path) -> str:

@@ -1,8 +1,9 @@
 """Maintainers only: runs and figures become the published `docs/results/`.
 
-    python tools/publish.py [results] [results_phase] [results_epochs]
+    python tools/publish.py [results] [results_phase] [results_epochs] [results_jpeg]
 
-`results_phase/` holds the grid of scale, margin and batch size, `results_epochs/` runs with a score after each epoch.
+`results_phase/` holds the grid of scale, margin and batch size, `results_epochs/` runs with a score after each epoch,
+`results_jpeg/` those on 4,000 images of CIFAR-10, lossless and as JPEG files.
 
 Published runs that are not in `results/` stay. `make gallery generate` then writes the pages.
 """
@@ -35,12 +36,18 @@ from relahash_nb.results.tables import SETTING, distinct, summarize
 TARGET = Path(__file__).parent.parent / "docs" / "results"
 
 
-def main(results: str = "results", phase: str = "results_phase", epochs: str = "results_epochs") -> None:
+def main(
+    results: str = "results",
+    phase: str = "results_phase",
+    epochs: str = "results_epochs",
+    jpeg: str = "results_jpeg",
+) -> None:
     """Writes summaries, differences, searches and figures."""
     fresh = summarize(load_runs(results))
     rows = publish_summary(fresh, results)
-    if Path(phase).exists():
-        summarize(load_runs(phase)).to_csv(TARGET / "phase.csv", index=False)
+    for folder, name in ((phase, "phase"), (jpeg, "jpeg")):
+        if Path(folder).exists():
+            summarize(load_runs(folder)).to_csv(TARGET / f"{name}.csv", index=False)
     tuned = fresh[fresh["tuning"].notna()]
     if not tuned.empty:
         publish_differences(results, tuned)

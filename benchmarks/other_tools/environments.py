@@ -30,7 +30,7 @@ def environment(folder: Path, name: str, requirements: tuple[str, ...]) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
     command = [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
     command += ["--no-binary", FROM_SOURCE, *requirements]
-    installed = subprocess.run(command, capture_output=True, text=True)
+    installed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if installed.returncode:
         errors = [line for line in installed.stderr.splitlines() if line.startswith("ERROR")]
         raise InstallError(errors[-1] if errors else installed.stderr.strip()[-200:])
@@ -42,6 +42,8 @@ def run_script(python: Path, script: Path, *arguments: str | Path, seconds: int 
     """Runs a script in an environment; the error holds the end of what it printed."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [python, script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=variables | SETTINGS)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=seconds, env=variables | SETTINGS
+    )
     if done.returncode:
         raise RuntimeError(f"{script.name}: {done.stderr.strip()[-2000:]}")

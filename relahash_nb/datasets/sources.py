@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torchvision
-from filelock import FileLock
 
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets.splits import Dataset
+from relahash_nb.files import lock_file
 from relahash_nb.paths import package_file, project_path
 
 
@@ -110,7 +110,9 @@ def _download_parts(source: Source, data_dir: Path, name: str) -> list[Any]:
     """The same, downloaded, or from an archive that somebody put into the working directory or Colab's file panel."""
     data_dir.mkdir(parents=True, exist_ok=True)
     target = data_dir / source.files
-    with FileLock(data_dir / f".{name}.lock"):  # the runs of a sweep begin at once
+    waiting = f"{name}: another process is downloading it; waiting for it"
+    unguarded = "several processes may download the same"
+    with lock_file(data_dir / f".{name}.lock", waiting=waiting, unguarded=unguarded):  # a sweep's runs begin at once
         archives = [path for path in (Path(source.files), Path("/content", source.files)) if path.is_file()]
         if archives:
             size = archives[0].stat().st_size

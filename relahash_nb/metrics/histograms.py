@@ -40,13 +40,7 @@ def distance_histograms(
         >>> print(relevant, total)
         [[1 1 0]] [[1 2 0]]
     """
-    check_width("codes", query_codes, database_codes)
-    check_width("targets", query_targets, database_targets)
-    _check_rows("query", query_codes, query_targets)
-    _check_rows("database", database_codes, database_targets)
-    if self_matches is not None:
-        self_matches = _checked_matches(self_matches, len(query_codes), len(database_codes))
-
+    self_matches = check_arrays(query_codes, database_codes, query_targets, database_targets, self_matches=self_matches)
     codes = to_words(pack(query_codes))  # (Q, W) uint64
     labels = _label_words(query_targets)  # (Q, L) uint64
     items = np.ascontiguousarray(to_words(pack(database_codes)).T)  # (W, D), an item in one column
@@ -64,6 +58,17 @@ def distance_histograms(
     return counts[:, 1], counts.sum(1)
 
 
+def check_arrays(query_codes, database_codes, query_targets, database_targets, *, self_matches) -> np.ndarray | None:
+    """Raise a ValueError unless shapes fit and targets are numbers; return the self matches as an array, or None."""
+    check_width("codes", query_codes, database_codes)
+    check_width("targets", query_targets, database_targets)
+    _check_rows("query", query_codes, query_targets)
+    _check_rows("database", database_codes, database_targets)
+    if self_matches is None:
+        return None
+    return _checked_matches(self_matches, len(query_codes), len(database_codes))
+
+
 def to_words(packed: np.ndarray) -> np.ndarray:
     """Widen packed bits (N, bytes) uint8 to (N, W) uint64 words; bytes that are added are zero."""
     missing_bytes = -packed.shape[1] % 8
@@ -72,10 +77,7 @@ def to_words(packed: np.ndarray) -> np.ndarray:
 
 def _label_words(targets) -> np.ndarray:
     """Pack targets (N, C) to words (N, L) uint64, one bit for each class."""
-    targets = as_array(targets)
-    if (targets != targets).any():
-        raise ValueError("targets hold NaN; allowed: numbers")
-    return to_words(np.packbits(targets != 0, axis=1))
+    return to_words(np.packbits(as_array(targets) != 0, axis=1))
 
 
 def _check_rows(name: str, codes, targets) -> None:
@@ -83,6 +85,9 @@ def _check_rows(name: str, codes, targets) -> None:
         shapes = f"{tuple(np.shape(codes))} and {tuple(np.shape(targets))}"
         allowed = "(N, K) and (N, C) with N and K at least 1"
         raise ValueError(f"{name} codes and targets have shapes {shapes}; allowed: {allowed}")
+    labels = as_array(targets)
+    if (labels != labels).any():
+        raise ValueError("targets hold NaN; allowed: numbers")
 
 
 def _checked_matches(self_matches, queries: int, items: int) -> np.ndarray:

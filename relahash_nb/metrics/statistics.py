@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import entr
 
+from relahash_nb.metrics.checks import check_width
 from relahash_nb.metrics.codes import as_array, as_codes, hamming_distances, pack, sign_bits
 from relahash_nb.metrics.histograms import distance_histograms
 
@@ -165,13 +166,51 @@ def centroid_distances(codes, targets, centroids) -> np.ndarray:
     Raises:
         ValueError: the targets have another shape.
     """
-    labels = as_array(targets) != 0  # (N, C)
-    expected = (len(codes), len(centroids))
-    if labels.shape != expected:
-        raise ValueError(f"targets have shape {labels.shape}; allowed: {expected}")
+    labels = _labels(targets, len(codes), len(centroids))  # (N, C)
     distances = hamming_distances(codes, centroids)  # (N, C)
     label_counts = np.where(labels.any(1), labels.sum(1), np.nan)
     return (distances * labels).sum(1) / label_counts
+
+
+def nearest_centroids(codes, centroids):
+    """The centroid nearest to each code before the sign: of the largest inner product, for tensors and arrays alike.
+
+    Centroids of ±1 have one length, so it is the nearest by cosine and by Euclidean distance too. By Hamming distance
+    it may be another one, since the sign forgets how sure each bit is.
+
+    Args:
+        codes: (N, K) before the sign.
+        centroids: (C, K) ±1, of the same dtype.
+
+    Returns:
+        (N,) integers of the same library, 0 to C - 1; of several that are nearest, the first.
+    """
+    return (codes @ centroids.T).argmax(1)
+
+
+def centroid_accuracy(codes, targets, centroids) -> float:
+    """Share of the items whose nearest centroid, as `nearest_centroids` has it, is of a class of theirs.
+
+    Args:
+        codes: (N, K) before the sign.
+        targets: (N, C) multi-hot; an item without a label counts as wrong.
+        centroids: (C, K) ±1.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        ValueError: the codes have another width than the centroids, or the targets another shape.
+
+    Example:
+        >>> centroids = np.array([[1, 1, 1], [-1, -1, 1]])
+        >>> centroid_accuracy(np.array([[0.2, 3.0, 1.0], [0.1, 0.2, -1.0]]), np.eye(2), centroids)
+        0.5
+    """
+    check_width("codes and centroids", codes, centroids)
+    labels = _labels(targets, len(codes), len(centroids))  # (N, C)
+    nearest = nearest_centroids(as_codes(codes).astype(np.float64), as_codes(centroids).astype(np.float64))
+    return float(labels[np.arange(len(labels)), nearest].mean())
 
 
 def bit_histograms(codes, bins: int = 60, limit: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -222,6 +261,14 @@ def principal_components(codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     share = variances[:-3:-1] / total_variance
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)  # (2, 1)
     return codes.mean(0), directions * np.sign(largest) + 0.0, share
+
+
+def _labels(targets, items: int, classes: int) -> np.ndarray:
+    """Which item has which class: (N, C) booleans of targets (N, C) multi-hot; a ValueError for another shape."""
+    labels = as_array(targets) != 0
+    if labels.shape != (items, classes):
+        raise ValueError(f"targets have shape {labels.shape}; allowed: {(items, classes)}")
+    return labels
 
 
 def _redundant_bits(codes) -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,7 @@ def average_precision(
 
     cut = (seen >= depth[:, None]).argmax(1)  # (Q,) the last distance that is ranked, often not whole
     whole = np.arange(seen.shape[1]) < cut[:, None]  # (Q, K + 1)
+    adds = whole & (relevant > 0)  # the others add nothing, and real distances have a thousand of them
     rank = _take(nearer, cut)
     found = _take(nearer_hits, cut)
     items = _take(total, cut)
@@ -65,7 +66,9 @@ def average_precision(
 
     def scorer(order):
         """Return average precision as a function of the relevant items that find a slot at the cut."""
-        whole_sum = np.where(whole, order(nearer, nearer_hits, total, relevant), 0).sum(1)
+        precisions = np.zeros(seen.shape)  # their sum at each distance
+        precisions[adds] = order(nearer[adds], nearer_hits[adds], total[adds], relevant[adds])
+        whole_sum = precisions.sum(1)
 
         def score(admitted):
             divisor = found + admitted if denominator == "retrieved" else reachable

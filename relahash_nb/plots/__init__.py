@@ -9,6 +9,7 @@ from relahash_nb.plots.codes import (
     plot_positions,
     plot_shares,
 )
+from relahash_nb.plots.dividend import plot_dividend
 from relahash_nb.plots.images import (
     plot_class_distances,
     plot_confusion,

@@ -34,8 +34,9 @@ def compare(runs: pd.DataFrame) -> pd.DataFrame:
     """Each method of `select_runs` at each number of bits, over its seeds; the best mean first.
 
     The columns: `method`, `bits`, `seeds`, `mean` and `deviation` of the mean average precision, the means of `worst`,
-    `best`, `quantization_error` and `seconds_training`; and `place`, one more than the number of methods that are
-    better at these bits by more than both deviations together. <NA>: one seed cannot tell, nor can one method alone.
+    `best`, `query_accuracy`, `quantization_error` and `seconds_training`; and `place`, one more than the number of
+    methods that are better at these bits by more than both deviations together. <NA>: one seed cannot tell, nor can one
+    method alone.
 
     Example:
         >>> from relahash_nb.results.tables import NUMBERS

@@ -21,11 +21,15 @@ class Section(BaseModel):
 
 
 class Scores(Section):
-    """Scores over all queries, and numbers about the codes of query and database before the sign."""
+    """Scores over all queries, and numbers about the codes of query and database before the sign.
+
+    `query_accuracy` is the `centroid_accuracy` of the queries' codes; None in a run that did not record it.
+    """
 
     mean_average_precision: Share
     best: Share
     worst: Share
+    query_accuracy: Share | None = None
     precision_at_100: float
     precision_within_2: float
     recall_within_2: float
@@ -70,7 +74,7 @@ class Report(Section):
     """What a run reports of itself.
 
     `config` is kept as it was written, since a field may be gone since; `RunConfig.from_saved` reads it.
-    `loss_options` are all options of the loss, defaults too. `seconds` are by stage.
+    `loss_options` are all options of the loss, defaults too. `metrics` are the user's own. `seconds` are by stage.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -80,6 +84,7 @@ class Report(Section):
     loss_options: dict[str, Any]
     weights_digest: str
     scores: Scores
+    metrics: dict[str, float] = {}
     data: Data
     hardware: Hardware
     versions: dict[str, str]
@@ -102,5 +107,6 @@ class Report(Section):
             raise ValueError(f"{place}: {first['input']!r} given; {first['msg']}") from None
 
     def to_json(self) -> str:
-        """The text of `run.json`."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1)
+        """The text of `run.json`; a run without metrics of the user's own has no such key."""
+        left_out = set() if self.metrics else {"metrics"}
+        return json.dumps(self.model_dump(by_alias=True, exclude=left_out), indent=1)

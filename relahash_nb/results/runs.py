@@ -16,8 +16,8 @@ import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import run_folder
-from relahash_nb.paths import project_path
+from relahash_nb.files import acquire, run_folder
+from relahash_nb.paths import local_path, project_path
 from relahash_nb.results.report import Report, clean
 
 ARRAYS = (
@@ -39,6 +39,10 @@ ARRAYS = (
 )  # that each `codes.npz` has
 WEIGHTS = ("none", "trained", "all")  # from less to more
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
+
+
+class RunTaken(ValueError):
+    """Another process is writing the run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +177,7 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
         ValueError: There is no such run, and it is said which id is like this one; or its `run.json` is damaged.
     """
     place = project_path(results_dir) / "runs"
-    for folder in (Path(run).absolute(), place / run):
+    for folder in (Path(local_path(run)).absolute(), place / run):
         found = read_run(folder)
         if found is not None:
             return found
@@ -184,7 +188,7 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
 
 
 def find_run(config: RunConfig) -> Run | None:
-    """The finished run of a config; None also where it kept fewer weights, or scored at other epochs, than asked."""
+    """The finished run of a config; None also where it kept fewer weights, or has other scores, than asked."""
     try:
         run = read_run(run_folder(config))
     except ValueError:  # a damaged one is run again
@@ -196,7 +200,8 @@ def find_run(config: RunConfig) -> Run | None:
     is_same = is_same and is_same_root(existing.root, config.root)
     keeps_enough = WEIGHTS.index(config.save_weights) <= WEIGHTS.index(existing.save_weights)
     scores_enough = config.eval_interval in (0, existing.eval_interval)
-    return run if is_same and keeps_enough and scores_enough else None
+    has_metrics = config.metrics in (None, existing.metrics)
+    return run if is_same and keeps_enough and scores_enough and has_metrics else None
 
 
 def is_same_root(first: str | None, second: str | None) -> bool:
@@ -218,8 +223,8 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> BaseFileLoc
         The lock; `release()` gives it up. So does dropping it, and the system does where the process dies.
 
     Raises:
-        ValueError: Another process is still writing the run, or a finished one on other data has the same id, which
-            holds only the last name of its root.
+        RunTaken: Another process is still writing the run.
+        ValueError: A finished run on other data has the same id, which holds only the last name of its root.
     """
     folder = run_folder(config)
     existing = None
@@ -231,9 +236,7 @@ def lock_run(config: RunConfig, data: Any, seconds: float = 20.0) -> BaseFileLoc
     lock = FileLock(folder / ".run.lock", is_singleton=True)  # the same process gets the same one again
     try:
         if not lock.is_locked:
-            lock.acquire(timeout=seconds)
-    except NotImplementedError:  # some mounted drives have no locks
-        print(f"{folder}: cannot be locked here; do not run it twice at a time")
+            acquire(lock, seconds, "do not run this twice at a time")
     except Timeout:
-        raise ValueError(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
+        raise RunTaken(f"{folder}: another process is writing this run; wait for it, or change a parameter") from None
     return lock

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from relahash_nb.config import RunConfig
-from relahash_nb.files import remove_checkpoint, run_folder, write
+from relahash_nb.files import FAILURE, remove_checkpoint, run_folder, write
 from relahash_nb.results.machine import describe_hardware, describe_versions
+from relahash_nb.results.own import own_metrics
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
-        scores=describe_scores(finished.scores, np.concatenate([codes["query"], codes["database"]])),
+        scores=describe_scores(finished, codes, data.query.targets),
+        metrics=score_by_own(config, data, codes),
         data=describe_data(data),
         hardware=Hardware(**describe_hardware(config.device) | {"threads": config.threads}),
         versions=describe_versions(),
@@ -86,27 +88,48 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
     write(folder / "codes.npz", lambda path: np.savez_compressed(path, **arrays))
     model.save(folder / "model.safetensors", config)
     write(folder / "run.json", lambda path: path.write_text(report.to_json(), encoding="utf-8"))
-    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint
+    with suppress(OSError):  # the run is complete, whatever becomes of its checkpoint and of an earlier failure
         remove_checkpoint(config)
+        (folder / FAILURE).unlink(missing_ok=True)
     return folder
 
 
-def describe_scores(scores: "RetrievalScores", codes: np.ndarray) -> Scores:
-    """A run's scores, and numbers about all its codes (N, K) before the sign."""
-    from relahash_nb.metrics import constant_bits, distinct_codes, quantization_error
+def describe_scores(finished: Finished, codes: Mapping[str, np.ndarray], query_targets: Any) -> Scores:
+    """A run's scores, and numbers about its codes.
 
+    Args:
+        finished: What came out of the run.
+        codes: `query` (Q, K) and `database` (D, K) float32, before the sign.
+        query_targets: (Q, C) multi-hot.
+    """
+    from relahash_nb.metrics import centroid_accuracy, constant_bits, distinct_codes, quantization_error
+
+    scores = finished.scores
+    all_codes = np.concatenate([codes["query"], codes["database"]])  # (Q + D, K)
     return Scores(
         mean_average_precision=scores.mean_average_precision,
         best=scores.best,
         worst=scores.worst,
+        query_accuracy=centroid_accuracy(codes["query"], query_targets, finished.centroids),
         precision_at_100=scores.precision_at(100),
         precision_within_2=scores.precision_within(2),
         recall_within_2=scores.recall_within(2),
-        quantization_error=quantization_error(codes),
-        quantization_error_centred=quantization_error(codes, centred=True),
-        constant_bits=int(np.size(constant_bits(codes))),
-        distinct_codes=int(distinct_codes(codes)),
+        quantization_error=quantization_error(all_codes),
+        quantization_error_centred=quantization_error(all_codes, centred=True),
+        constant_bits=int(np.size(constant_bits(all_codes))),
+        distinct_codes=int(distinct_codes(all_codes)),
     )
+
+
+def score_by_own(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The scores of the user's own function; where it fails now, a line says so, and the run is saved without them."""
+    if config.metrics is None:
+        return {}
+    try:
+        return own_metrics(config.metrics, codes, {"query": data.query.targets, "database": data.database.targets})
+    except ValueError as error:
+        print(f"{error}; the run is saved without it")
+        return {}
 
 
 def describe_data(data: Any) -> Data:

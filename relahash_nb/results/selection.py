@@ -9,7 +9,7 @@ import pandas as pd
 
 from relahash_nb.paths import package_file, project_path
 from relahash_nb.results.runs import Run, load_run
-from relahash_nb.results.tables import METHOD, SHARED, distinct, load_runs, matching, read_table, summarize
+from relahash_nb.results.tables import METHOD, SHARED, as_times, distinct, load_runs, matching, read_table, summarize
 
 PUBLISHED = "docs/results"
 
@@ -88,7 +88,7 @@ def read_finished(results_dir: Path | str | None) -> pd.DataFrame:
 def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """The runs of the setting of these fields that has most of them; of several, of the one that finished last."""
     settings = [same for _, same in runs.groupby(list(fields), sort=False, dropna=False)]
-    return max(settings, key=lambda same: (len(same), max(same["finished"].dropna(), default="")))
+    return max(settings, key=lambda same: (len(same), as_times(same["finished"]).max()))
 
 
 def in_order(runs: pd.DataFrame, losses: Sequence[str] | None) -> pd.DataFrame:

@@ -12,24 +12,26 @@ from typing import Any
 
 import pandas as pd
 
-from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig
+from relahash_nb.config import SETTING_FIELDS, TUNED_FIELDS, RunConfig, shorten
 from relahash_nb.paths import project_path
-from relahash_nb.registry import BASELINES, loss_defaults
+from relahash_nb.registry import BASELINES, did_you_mean, loss_defaults
 from relahash_nb.results.report import clean
 from relahash_nb.results.runs import Run, read_runs
 
 SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last one is missing where no epoch is chosen
 METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
 SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
-NUMBERS = ["worst", "best", "quantization_error", "seconds_training"]
+NUMBERS = ["worst", "best", "query_accuracy", "quantization_error", "seconds_training"]
 FORMATS = ("markdown", "csv", "latex")
+SCORE = "mean_average_precision"  # what a table shows, unless it is asked for another one
+LOWER_IS_BETTER = ("quantization_error", "constant_bits", "seconds")  # how their names begin
 PANDAS_TYPES = {"integer": "Int64", "number": "float64", "boolean": "boolean"}  # each of them has a missing value
 
 
 def column_types() -> dict[str, str]:
-    """The pandas type of each column that may be missing: of a setting's numbers, or `object` for a text."""
+    """The pandas type of each column that may be missing: of numbers, or `object` for a text."""
     properties = RunConfig.model_json_schema()["properties"]
-    types = {"finished": "object", "accelerator": "object"}
+    types = {"finished": "object", "accelerator": "object", "query_accuracy": "float64"}
     for name in SETTING:
         schema = properties.get(name, {})
         kinds = {choice.get("type") for choice in schema.get("anyOf", [schema])} - {"null"}
@@ -89,6 +91,7 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
         report = run.report
         constants = {name: value for name, value in report.loss_options.items() if name in ("beta", "margin")}
         row = {
+            **report.metrics,  # first: a name of ours goes before
             "run_id": report.run_id,
             "finished": report.finished,
             **describe_setting(config),
@@ -134,9 +137,14 @@ def distinct(runs: pd.DataFrame) -> pd.DataFrame:
     by_search = runs["tuning"].notna()
     for name in TUNED_FIELDS:
         runs.loc[by_search, name] = None
-    latest = runs.sort_values("finished", kind="stable", na_position="first")
+    latest = runs.sort_values("finished", kind="stable", key=as_times)
     latest = latest.drop_duplicates([*SETTING, "seed"], keep="last").sort_index()
     return latest.assign(method=[name_method(run) for run in latest.to_dict("records")])
+
+
+def as_times(finished: pd.Series) -> pd.Series:
+    """Texts such as `2026-11-27T17:18:06+0100` as times, which compare over time zones; a missing one is the first."""
+    return pd.to_datetime(finished, format="ISO8601", utc=True).fillna(pd.Timestamp(0, tz="UTC"))
 
 
 def name_method(run: Mapping[str, Any]) -> str:
@@ -155,11 +163,6 @@ def name_method(run: Mapping[str, Any]) -> str:
     if not options:
         return loss
     return f"{loss} ({', '.join(f'{name} {shorten(value)}' for name, value in options.items())})"
-
-
-def shorten(value: Any) -> Any:
-    """A whole number without its decimal point; other values as they are."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def show(value: Any) -> str:
@@ -200,17 +203,17 @@ def has_one_of(column: pd.Series, values: Sequence[Any]) -> pd.Series:
     return has_one
 
 
-def average(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The seeds, the mean and the deviation of the mean average precision, and means of other numbers, by the keys."""
+def average(runs: pd.DataFrame, keys: Sequence[str], metric: str = SCORE) -> pd.DataFrame:
+    """The seeds, the mean and the deviation of a score, and means of other numbers, by the keys."""
     groups = runs.groupby(list(keys), sort=False, dropna=False)
-    score = groups["mean_average_precision"]
+    score = groups[metric]
     means = pd.DataFrame({"seeds": groups["seed"].nunique(), "mean": score.mean(), "deviation": score.std()})
     return means.join(groups[NUMBERS].mean()).reset_index()
 
 
 def format_mean(rows: pd.DataFrame) -> pd.Series:
-    """What `average` gives, as text: mean ± deviation; of one seed, the mean alone."""
-    means = rows["mean"].map("{:.4f}".format)
+    """What `average` gives, as text: mean ± deviation; of one seed, the mean alone; nothing where there is none."""
+    means = rows["mean"].map("{:.4f}".format).where(rows["mean"].notna(), "")
     deviations = rows["deviation"].map(" ± {:.4f}".format)
     return means + deviations.where(rows["deviation"].notna(), "")
 
@@ -223,34 +226,56 @@ def format_markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def report(results_dir: Path | str = "results", format: str = "markdown", **filters: Any) -> str:
+def report(results_dir: Path | str = "results", format: str = "markdown", metric: str = SCORE, **filters: Any) -> str:
     """Mean ± deviation over the seeds: a row for each data set and loss and what else differs, bits as columns.
 
     Args:
         results_dir: The folder that holds `runs/`.
-        format: `markdown`, `latex`, or `csv` with a row for each number of bits, and the bounds of ties.
+        format: `markdown`; `latex`, with the best in bold; or `csv` with a row for each number of bits, and the bounds
+            of ties.
+        metric: A column of `load_runs`, such as `precision_at_100`, or a score of your own.
         **filters: As of `matching`: a field of a setting, or `seed`.
 
     Raises:
-        ValueError: A filter names no field, the format is unknown, or no run is left.
+        ValueError: A filter names no field, format or metric are unknown, or no run is left.
     """
-    runs = load_runs(results_dir)
-    if not runs.empty:  # distinct first: what a search chose is then missing, and no filter matches it
-        runs = matching(distinct(summarize(runs)), filters)
+    place = (project_path(results_dir) / "runs").absolute()
+    finished = load_runs(results_dir)
+    if finished.empty:
+        raise ValueError(f"no finished run in {place}; relahash train makes one")
+    finished = distinct(summarize(finished))  # what a search chose is then missing, and no filter matches it
+    runs = matching(finished, filters)
     if runs.empty:
-        place = (project_path(results_dir) / "runs").absolute()
-        like = " like these" if filters else ""
-        raise ValueError(f"no finished run{like} in {place}; relahash train makes one")
-    return table(runs, format)
+        raise ValueError(f"no finished run like these in {place}{describe_existing(finished, filters)}")
+    return table(runs, format, metric)
 
 
-def table(runs: pd.DataFrame, format: str = "markdown") -> str:
+def describe_existing(runs: pd.DataFrame, filters: Mapping[str, Any]) -> str:
+    """The values that runs have, of each filter that none of them meets."""
+    text = ""
+    for name, value in filters.items():
+        if matching(runs, {name: value}).empty:
+            existing = sorted({show(one) or "None" for one in runs["data" if name == "dataset" else name]})
+            text += f"; {name}: there is {', '.join(existing)}"
+    return text
+
+
+def check_metric(runs: pd.DataFrame, metric: str) -> None:
+    """Refuses what is no score of these runs."""
+    others = (*SETTING, "seed", "cores", "threads")
+    allowed = [name for name in runs.select_dtypes("number") if name not in others and runs[name].notna().any()]
+    if metric not in allowed:
+        raise ValueError(f"metric: {metric!r} given; allowed: {', '.join(allowed)}{did_you_mean(metric, allowed)}")
+
+
+def table(runs: pd.DataFrame, format: str = "markdown", metric: str = SCORE) -> str:
     """The table of `report`, of runs as `summarize` gives them."""
     if format not in FORMATS:
         raise ValueError(f"format: {format!r} given; allowed: {', '.join(FORMATS)}")
+    check_metric(runs, metric)
     runs = distinct(runs)
     keys = differing_fields(runs)
-    rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"])
+    rows = average(runs.sort_values([*keys, "bits"]), [*keys, "bits"], metric)
     for name in keys:
         rows[name] = [show(value) for value in rows[name]]
     if format == "csv":
@@ -260,8 +285,32 @@ def table(runs: pd.DataFrame, format: str = "markdown") -> str:
     scores = cells.pivot(index=keys, columns="bits", values="cell")[columns].fillna("")
     wide = count_seeds(rows, keys).to_frame().join(scores).reset_index()
     if format == "latex":
-        return wide.to_latex(index=False, escape=True).replace("±", r"$\pm$").replace("–", "--")
+        best = cells.assign(best=is_best(rows, metric)).pivot(index=keys, columns="bits", values="best")[columns]
+        return format_latex(wide, best.fillna(False).astype(bool).reset_index()[columns], metric)
     return format_markdown(wide)
+
+
+def is_best(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """Which rows of `average` have the best score, as it is printed, of their data and number of bits."""
+    scores = rows["mean"].round(4)
+    if metric.startswith(LOWER_IS_BETTER):
+        scores = -scores
+    return scores == scores.groupby([rows["data"], rows["bits"]]).transform("max")
+
+
+def format_latex(table: pd.DataFrame, best: pd.DataFrame, metric: str) -> str:
+    """A table of texts in LaTeX (package booktabs), with caption and label; where `best` is true, in bold."""
+    bold = pd.DataFrame("", index=table.index, columns=table.columns)
+    bold[best.columns] = best.replace({True: "textbf:--rwrap;", False: ""})
+    style = table.style.format(escape="latex").format_index(escape="latex", axis="columns").hide(axis="index")
+    name = metric.replace("_", " ")
+    text = style.apply(lambda _: bold, axis=None).to_latex(
+        hrules=True,
+        position_float="centering",
+        caption=f"{name.capitalize()}, mean ± standard deviation over the seeds; the best of its data set in bold.",
+        label=f"tab:{name.replace(' ', '-')}",
+    )
+    return text.replace("±", r"$\pm$").replace("–", "--")
 
 
 def differing_fields(runs: pd.DataFrame) -> list[str]:

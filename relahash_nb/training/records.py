@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relahash_nb.config import RunConfig
-from relahash_nb.metrics.statistics import cosine_to_sign
+from relahash_nb.metrics.statistics import cosine_to_sign, nearest_centroids
 
 Record = dict[str, float]
 STATISTICS = ("loss", "centroid_accuracy", "quantization_error", "quantization_error_centred")  # of a batch
@@ -19,8 +19,8 @@ def batch_statistics(loss: Tensor, codes: Tensor, targets: Tensor, centroids: Te
         targets: (B, C) multi-hot.
         centroids: (C, K) ±1.
     """
-    nearest = (codes @ centroids.to(codes.dtype).T).argmax(1, keepdim=True)  # (B, 1)
-    accuracy = (targets.gather(1, nearest) > 0).float().mean()
+    nearest = nearest_centroids(codes, centroids.to(codes.dtype))  # (B,)
+    accuracy = (targets.gather(1, nearest[:, None]) > 0).float().mean()
     error = 1 - cosine_to_sign(codes).mean()
     centred_error = 1 - cosine_to_sign(codes - codes.mean()).mean()
     return torch.stack([loss, accuracy, error, centred_error])

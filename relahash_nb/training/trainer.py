@@ -18,6 +18,7 @@ from relahash_nb.files import watch
 from relahash_nb.inference import autocast
 from relahash_nb.models import HashModel, find_device
 from relahash_nb.registry import BASELINES
+from relahash_nb.training.callbacks import own_callbacks
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import evaluate
 from relahash_nb.training.optimization import SCHEDULES, make_optimizer
@@ -57,7 +58,7 @@ class Trainer:
         config: Without `finetune` only the hash layer learns, on features without augmentation.
         features: (M, F) of the pool, from `pool_features`; without `finetune` computed where they are not given.
         centroids: (C, K) ±1, to which `centroid_accuracy` is measured; by default those that the config names.
-        callbacks: Each is called with the record of an epoch that is done.
+        callbacks: Each is called with the record of an epoch that is done; so is the one that the config names.
 
     Attributes:
         history: One record per epoch: `epoch` from 1; means over the batches of `loss` (NaN for a baseline),
@@ -97,7 +98,7 @@ class Trainer:
         self.loss = loss
         self.data = data
         self.config = config
-        self.callbacks = callbacks
+        self.callbacks = [*callbacks, *own_callbacks(config)]
         self.history: list[Record] = []
         self.best: tuple[float, dict[str, Tensor]] | None = None  # score and weights of the epoch that is kept
         self.is_within_epoch = False

@@ -58,7 +58,7 @@ def test_failing_runs_do_not_stop_the_others(toy_module):
     folders = {folder.name.split("-")[0]: folder for folder in Path("results", "runs").iterdir()}
     for name in ("own.raises", "own.hangs", "own.dies", "own.starves"):
         assert name.replace(".", ":") in done.stderr
-        assert {"failed.txt", "log.txt", "01_train.ipynb"} <= {file.name for file in folders[name].iterdir()}
+        assert {"failed.txt", "log.txt", "01_train.partial.ipynb"} <= {file.name for file in folders[name].iterdir()}
         assert not (folders[name] / "run.json").exists()
     assert isinstance(load_run(folders["own.toy"]), Run)
 

@@ -17,7 +17,7 @@ def open_metric_learning(task, cut):
 
 def traps(tasks):
     code = "import sys; sys.modules['omegaconf'] = None; import oml.functional.metrics"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     return {"without omegaconf, which its installation leaves out": done.stderr.strip().splitlines()[-1]}
 
 
