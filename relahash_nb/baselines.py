@@ -154,7 +154,9 @@ def principal_directions(features: Tensor, bits: int) -> Tensor:
     limit = min(features.shape)
     if bits > limit:
         count, size = features.shape
-        raise ValueError(f"bits: {bits} given; allowed for {count} features of {size} numbers: at most {limit}")
+        raise ValueError(
+            f"bits: {bits} given; allowed for {count} features of {size} numbers: at most {limit}; lsh takes any"
+        )
     centred = (features - features.mean(dim=0)).double()  # (N, F)
     _, directions = torch.linalg.eigh(centred.T @ centred)  # a column each, the smallest variance first
     return directions.T.flip(0)[:bits].float()

@@ -32,7 +32,7 @@ PUBLISHED_VALUES = {
     "centroids": {"N": "normal", "U": "uniform", "B": "bernoulli", "M": "max_hamming", "H": "hadamard"},
 }
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)")
-CHECKED = ("dataset", "protocol", "root", "holdout", "drop_self_matches", "split_seed", "data_dir")
+CHECKED = ("dataset", "protocol", "root", "holdout", "truncated", "drop_self_matches", "split_seed", "data_dir")
 
 HELP = """usage: relahash COMMAND [options]
 
@@ -42,6 +42,7 @@ HELP = """usage: relahash COMMAND [options]
   check       what is wrong with a data set, before anything is trained
   report      the finished runs as a table
   figures     the finished runs as figures: executes the analysis notebooks
+  export      a finished run's model as one file, model.onnx [search]
   hash        codes of a folder of your own pictures, in a file
   index       the same, in an index that can be searched [search]
   search      the nearest pictures in an index [search]
@@ -82,6 +83,15 @@ class CheckOptions(Options):
     """Say what is wrong with a data set."""
 
     images: bool = option(False, "decode every image, not only a few; this finds copies too", "flag")
+
+
+class ExportOptions(Options):
+    """Write the model of a finished run to one file, which hashes pictures without torch and without this package."""
+
+    run: str | None = option(None, "a run's folder, its name in results/runs, or its model.safetensors", "positional")
+    out: str = option("model.onnx", "file to write")
+    weights: str | None = option(None, "where the weights lie now that a frozen backbone started from")
+    backbone: str | None = option(None, "package.module:function, where the run's backbone is your own")
 
 
 class FiguresOptions(Options):
@@ -373,14 +383,14 @@ def check(arguments: Sequence[str]) -> int:
     """`relahash check`: everything that is wrong with a data set, or may be; 1 where something is an error."""
     options, given = parse("check", arguments, CheckOptions, CHECKED)
     config = RunConfig(**given)
-    from relahash_nb.datasets import describe_dataset, inspect_dataset
+    from relahash_nb.datasets import describe_classes, describe_dataset, inspect_dataset
 
     try:
         data = inspect_dataset(config, options.images)
     except ValueError as error:
         print(f"error: {error}\n1 error, 0 warnings")
         return 1
-    print(describe_dataset(data), *data.findings, sep="\n")
+    print(describe_dataset(data), *describe_classes(data), *data.findings, sep="\n")
     levels = [finding.level for finding in data.findings]
     print(f"{count(levels.count('error'), 'error')}, {count(levels.count('warning'), 'warning')}")
     return 1 if "error" in levels else 0
@@ -446,6 +456,20 @@ def execute_analysis(name: str, place: Path, options: FiguresOptions, kernels: n
     print(target)
 
 
+def export(arguments: Sequence[str]) -> int:
+    """`relahash export`: a run's model as one file."""
+    options, _ = parse("export", arguments, ExportOptions, of_run=())
+    if options.run is None:
+        raise ValueError("run: not given; see relahash export --help")
+    from relahash_nb.export import export_run
+    from relahash_nb.files import write
+
+    content = export_run(options.run, options.weights, options.backbone)
+    write(Path(options.out), lambda temporary: temporary.write_bytes(content))
+    print(f"{options.out}: {len(content) / 1e6:,.1f} MB")
+    return 0
+
+
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
     from relahash_search import commands
@@ -468,6 +492,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": check,
     "report": report,
     "figures": figures,
+    "export": export,
     **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},  # type: ignore[misc]
 }
 

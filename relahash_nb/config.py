@@ -54,7 +54,12 @@ DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 TUNED_FIELDS = ("lr", "weight_decay", "epochs", "batch_size", "beta", "margin", "loss_options")  # by `relahash tune`
 # Data sets that an option belongs to; others take no such option.
-BELONGS_TO = {"root": ROOT_DATASETS, "protocol": TORCHVISION_DATASETS, "holdout": ("folder",)}
+BELONGS_TO = {
+    "root": ROOT_DATASETS,
+    "protocol": TORCHVISION_DATASETS,
+    "holdout": ("folder",),
+    "truncated": ROOT_DATASETS,
+}
 
 
 class RunConfig(Options):
@@ -91,6 +96,7 @@ class RunConfig(Options):
         None, "folder with the images, and their lists or one sub-folder per class", "bookkeeping")
     holdout: Annotated[float, Field(ge=0, lt=1)] = option(
         0.2, "share of each class of a folder that is only used as queries, never trained on or searched")
+    truncated: bool = option(False, "take JPEG files without their end, grey where it is missing, and count them")
     bits: Annotated[int, Field(ge=1, le=4096)] = option(64, "length of a hash code")
     loss: Annotated[str, *one_of([*LOSSES, *BASELINES])] = option(
         "relahash", "training loss, or a baseline that is not trained, or your own class")
@@ -111,6 +117,9 @@ class RunConfig(Options):
     epochs: Count = option(None, "passes over the training images")
     batch_size: Annotated[int, Field(ge=2, le=10**9)] = option(
         None, "training images per step; an incomplete last batch is dropped")
+    sampler: Literal["shuffle", "classes"] = option(
+        "shuffle", "what a batch is: shuffle takes images in any order, classes as many of each of some classes, which "
+        "losses of pairs like")
     lr: Positive = option(None, "learning rate of the hash layer")
     backbone_lr_scale: NotNegative = option(None, "learning-rate multiplier for pretrained weights")
     weight_decay: NotNegative = option(None, "weight decay of Adam, on all parameters")
@@ -204,6 +213,12 @@ class RunConfig(Options):
                 raise ValueError(f"{name}: {value} given, and {loss_options[name]} in loss_options; give one")
         if self.finetune and self.loss in BASELINES:
             raise ValueError(f"finetune: True given; {self.loss} has no training, and needs fixed features: False")
+
+    @property
+    def own_names(self) -> list[str]:
+        """The options that are `package.module:attribute`: code of one's own."""
+        names = (self.dataset, self.backbone, self.loss, self.centroids, self.metrics or "")
+        return [name for name in names if ":" in name]
 
     @property
     def given(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from relahash_nb.inference import BLOCK, forward_blocks
 from relahash_nb.models import HashModel, digest_of
 from relahash_nb.paths import project_path
 
-FORMAT = 4  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
+FORMAT = 5  # raise it when `prepare`, `forward_blocks` or the decoding changes: earlier files are then not used
 
 
 def pool_features(model: HashModel, data: Dataset, config: RunConfig) -> Tensor:
@@ -73,6 +73,7 @@ def compute_features(model: HashModel, pool: Pool, precision: str) -> Iterator[T
             raise FloatingPointError(f"features: not finite in {where}; another backbone or precision may help")
         yield features
         start = end
+    say_cut(pool.images)
 
 
 def class_centroids(model: HashModel, data: Dataset, config: RunConfig, features: Tensor | None = None) -> Tensor:
@@ -116,6 +117,7 @@ def decode_images(data: Dataset, config: RunConfig) -> Dataset:
     blocks = (images[rows] for rows in torch.arange(len(images)).split(BLOCK))
     try:
         decoded = load_or_compute(path, images.shape, "uint8", blocks)
+        say_cut(images)
     except OSError as error:
         print(f"images: cannot be kept in {path.parent} ({error}); decoded whenever they are asked for")
         return data
@@ -130,7 +132,15 @@ def pool_fingerprint(pool: Pool) -> str:
     digest = hashlib.sha256(f"{images.shape}".encode())
     digest.update("\n".join(images.paths).encode(errors="surrogateescape"))
     digest.update(images.files.tobytes())
+    if images.truncated:
+        digest.update(b"truncated")
     return digest.hexdigest()[:16]
+
+
+def say_cut(images: Tensor | FileImages) -> None:
+    """Prints how many JPEG files without their end were decoded, where there are any."""
+    if isinstance(images, FileImages) and images.cut:
+        print(f"images: {len(images.cut):,} of {len(images):,} are JPEG files without their end, and were taken")
 
 
 def cache_path(config: RunConfig, kind: str, identity: list[Any]) -> Path:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from relahash_nb.backbones import build_backbone
 from relahash_nb.config import RunConfig
+from relahash_nb.datasets.checks import shorten
 from relahash_nb.datasets.images import prepare
-from relahash_nb.files import write
+from relahash_nb.devices import find_device
 from relahash_nb.losses import wants_batch_norm
-from relahash_nb.paths import project_path
-from relahash_nb.pictures import decoded_size, middle_square, to_rgb
+from relahash_nb.pictures import decoded_size, read_square
+from relahash_nb.registry import DIRECTIONS
+from relahash_nb.saved_model import (
+    ModelFacts,
+    digest_of,
+    find_model_file,
+    read_model_file,
+    read_safetensors,
+    write_model_file,
+)
 
 __all__ = ["HashModel", "build_backbone", "build_model", "digest_of", "find_device"]
 
@@ -120,9 +125,7 @@ class HashModel(nn.Module):
         if self.image_size is None or self.decoded_size is None:
             raise ValueError("image: the model knows no image size; build_model and HashModel.load set it")
         if isinstance(image, Image.Image):
-            # Read as the files of data sets are; for an image in memory this changes nothing.
-            image.draft(None, (2 * self.decoded_size, 2 * self.decoded_size))
-            pixels = torch.from_numpy(middle_square(to_rgb(image), self.decoded_size))
+            pixels = torch.from_numpy(read_square(image, self.decoded_size))
         else:
             pixels = check_pixels(image)
         side = min(*pixels.shape[1:], self.decoded_size)
@@ -150,61 +153,67 @@ class HashModel(nn.Module):
         for name, tensor in self.state_dict().items():
             if name not in omitted:  # safetensors wants memory in order, and convolution weights may lie channels last
                 tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        facts = {
-            "backbone": config.backbone,
-            "bits": config.bits,
-            "image_size": config.image_size,
-            "decoded_size": decoded_size(config.image_size, config.augment),
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
-            "eps": getattr(self.hash_layer[1], "eps", None),  # None: no batch norm
-            "weights": config.weights,
-            "weights_digest": self.weights_digest if omitted else "",  # of the tensors that are not in the file
-        }
-        content = save(tensors, {"relahash_nb": json.dumps(facts)})
-        write(Path(path), lambda temporary: temporary.write_bytes(content))  # readable as other files are
+        facts = ModelFacts(
+            backbone=config.backbone,
+            bits=config.bits,
+            image_size=config.image_size,
+            decoded_size=decoded_size(config.image_size, config.augment),
+            mean=self.mean.flatten().tolist(),
+            std=self.std.flatten().tolist(),
+            eps=getattr(self.hash_layer[1], "eps", None),
+            weights=config.weights,
+            weights_digest=self.weights_digest if omitted else "",
+        )
+        write_model_file(Path(path), facts, tensors)
 
     @classmethod
-    def load(cls, run: Path | str, weights: Path | str | None = None, backbone: nn.Module | None = None) -> HashModel:
+    def load(
+        cls,
+        run: Path | str,
+        weights: Path | str | None = None,
+        backbone: nn.Module | Callable[[str], nn.Module] | None = None,
+    ) -> HashModel:
         """The model that a run saved, on the CPU, in evaluation mode. It imports nothing that the file names.
 
         Args:
             run: A run's folder, its name in `results/runs`, or the file.
             weights: What a frozen backbone started from, where it lies elsewhere now.
-            backbone: A network of the same layers; only where the run's backbone was `package.module:function`.
+            backbone: Only where the run's backbone was one of your own: the same function, or what it gives.
 
         Raises:
-            ValueError: There is no such file, it is not of `save`, or the backbone or its weights cannot be had.
+            ValueError: There is no such file, it is damaged or not of `save`, or the backbone or its weights cannot be
+                had.
         """
         path = find_model_file(run)
         facts, tensors = read_model_file(path)
         source = "none"
-        if facts["weights_digest"]:  # some tensors are not in the file
-            source = str(weights or facts["weights"])
+        if facts.weights_digest:  # some tensors are not in the file
+            source = str(weights or facts.weights)
         if backbone is None:
-            backbone = build_named_backbone(facts["backbone"], source, path)
+            backbone = build_named_backbone(facts, tensors, source, path)
+        elif not isinstance(backbone, nn.Module):
+            backbone = backbone(source)
         pretrained = {}
-        for name, tensor in read_pretrained(backbone, facts["backbone"], source).items():
+        for name, tensor in read_pretrained(backbone, facts.backbone, source).items():
             if f"backbone.{name}" not in tensors:
                 pretrained[name] = tensor
                 tensors[f"backbone.{name}"] = tensor
-        if source != "none" and digest_of(pretrained) != facts["weights_digest"]:
+        if source != "none" and digest_of(pretrained) != facts.weights_digest:
             print(f"weights: {source} differ from those that {path} was trained with; its codes will be others")
 
         feature_size = tensors["hash_layer.0.weight"].shape[1]
-        model = cls(backbone, feature_size, facts["bits"], batch_norm=facts["eps"] is not None)
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"model: {path} does not fit {facts['backbone']} as it is here ({reason})") from None
-        model.mean = torch.tensor(facts["mean"]).view(1, 3, 1, 1)
-        model.std = torch.tensor(facts["std"]).view(1, 3, 1, 1)
-        model.image_size = facts["image_size"]
-        model.decoded_size = facts["decoded_size"]
-        model.facts = facts
+        model = cls(backbone, feature_size, facts.bits, batch_norm=facts.eps is not None)
+        fault = compare_tensors(tensors, model.state_dict())
+        if fault:
+            raise ValueError(f"model: {path} does not fit {facts.backbone} as it is here ({fault})")
+        model.load_state_dict(tensors)
+        model.mean = torch.tensor(facts.mean).view(1, 3, 1, 1)
+        model.std = torch.tensor(facts.std).view(1, 3, 1, 1)
+        model.image_size = facts.image_size
+        model.decoded_size = facts.decoded_size
+        model.facts = facts.model_dump()
         model.pretrained = frozenset(pretrained)
-        model.weights_digest = facts["weights_digest"]
+        model.weights_digest = facts.weights_digest
         return model.requires_grad_(False).eval()
 
 
@@ -231,6 +240,9 @@ def build_model(config: RunConfig) -> HashModel:
         if not config.dropout:
             turn_off_dropout(backbone)
         feature_size = measure_features(backbone, config.backbone, config.image_size)
+        if config.loss in DIRECTIONS and config.bits > feature_size:
+            limit = f"{config.loss} finds {feature_size} in the features of {config.backbone}"
+            raise ValueError(f"bits: {config.bits} given; {limit}; --loss lsh takes any number")
         model = HashModel(backbone, feature_size, config.bits, wants_batch_norm(config))
     if pretrained:
         model.pretrained = frozenset(pretrained)
@@ -278,43 +290,75 @@ def read_weights(path: str) -> dict[str, Tensor]:
         ValueError: There is no such file, or it is not of safetensors.
     """
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"no safetensors file ({error})"
+        tensors, _ = read_safetensors(path)
+    except ValueError as error:
         allowed = "allowed: imagenet, none, or a safetensors file"
-        raise ValueError(f"weights: {path!r} given; {reason}; {allowed}") from None
+        raise ValueError(f"weights: {path!r} given; {error}; {allowed}") from None
     return {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
 
 
-def build_named_backbone(name: str, weights: str, path: Path) -> nn.Module:
-    """The backbone that a model file names, unless the name is of somebody's own code; `path` is for the message."""
+def build_named_backbone(facts: ModelFacts, tensors: Mapping[str, Tensor], weights: str, path: Path) -> nn.Module:
+    """The backbone that a model file names: a built-in one, torchvision's or timm's, for which nothing is imported.
+
+    Args:
+        facts: They name it.
+        tensors: Of the file. They are compared with the network's before it takes memory and time.
+        weights: `imagenet`; anything else means none.
+        path: Of the file, for messages.
+
+    Raises:
+        ValueError: The name is of somebody's own code, nobody has it, its weights cannot be had, or it has other
+            tensors than the file.
+    """
+    name = facts.backbone
     if ":" in name:
-        advice = "give HashModel.load its backbone"
+        advice = f"give the function: HashModel.load(run, backbone={name.replace(':', '.')})"
         raise ValueError(f"model: {path} needs {name}; code that a file names is not imported; {advice}")
-    return build_backbone(name, weights)
-
-
-def find_model_file(run: Path | str) -> Path:
-    """The file of a model, from a run's folder, its name in `results/runs`, or the file itself."""
-    path = Path(run)
-    is_name = len(path.parts) == 1 and not path.exists()
-    if is_name:
-        path = project_path("results") / "runs" / run
-    return path / "model.safetensors" if path.is_dir() else path
-
-
-def read_model_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and the tensors that `HashModel.save` has written; a ValueError of one line for any other file."""
-    advice = "a run keeps it with save_weights all or trained"
-    if not path.is_file():
-        raise ValueError(f"model: {str(path)!r} given; there is no such file; {advice}")
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["relahash_nb"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"model: {str(path)!r} given; not a file of HashModel.save ({error}); {advice}") from None
-    return facts, tensors
+        fault = compare_tensors(backbone_tensors(tensors), tensors_on_paper(name), complete=not facts.weights_digest)
+        if fault:
+            raise ValueError(f"other tensors: {fault}")
+        return build_backbone(name, weights)
+    except (RuntimeError, MemoryError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"model: {path}: {name} cannot be built ({reason})") from None
+
+
+def backbone_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the backbone, by the names that they have there."""
+    prefix = "backbone."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def tensors_on_paper(backbone: str) -> dict[str, Tensor]:
+    """The tensors of a network without their memory; none where its layers cannot be made so, as RegNet's."""
+    try:
+        with torch.device("meta"):
+            return build_backbone(backbone, "none").state_dict()
+    except NotImplementedError:
+        return {}
+
+
+def compare_tensors(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], complete: bool = True) -> str:
+    """What is wrong with some tensors: a name, shape or dtype; or "".
+
+    Args:
+        given: By name.
+        expected: Likewise; where there are none, nothing is wrong.
+        complete: Whether each of the expected ones is needed.
+    """
+    if not expected:
+        return ""
+    for name, tensor in given.items():
+        if name not in expected:
+            return f"{shorten(name)} is none of its tensors"
+        other = expected[name]
+        if (tensor.shape, tensor.dtype) != (other.shape, other.dtype):
+            return f"{name}: {tuple(tensor.shape)} {tensor.dtype}; expected {tuple(other.shape)} {other.dtype}"
+    missing = [name for name in expected if name not in given]
+    if complete and missing:
+        return f"without {list_few(missing)}"
+    return ""
 
 
 def measure_features(backbone: nn.Module, name: str, image_size: int) -> int:
@@ -367,25 +411,3 @@ def list_few(names: Iterable[str]) -> str:
     names = list(names)
     listed = ", ".join(names[:4])
     return f"{listed}, …" if len(names) > 4 else listed
-
-
-def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """16 hexadecimal digits of a text and of tensors: names, dtypes, shapes and values."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def find_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA where there is one, else the CPU. A ValueError says that it is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {name!r} given, and not to be had here ({reason})") from None
-    return device

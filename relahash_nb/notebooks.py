@@ -15,7 +15,7 @@ from relahash_nb import registry
 from relahash_nb.config import RunConfig
 from relahash_nb.failures import explain
 from relahash_nb.paths import package_file, project_path
-from relahash_nb.registry import DATASETS
+from relahash_nb.registry import DATASETS, DIRECTIONS
 
 ANALYSES = ("02_quantization_error.ipynb", "03_code_distribution.ipynb")  # of finished runs
 COMPARISON = "05_compare.ipynb"
@@ -112,23 +112,38 @@ def _check_device(config: RunConfig) -> None:
 
 def _check_objects(config: RunConfig) -> None:
     """One's own functions and classes are there; what they do is for the kernel."""
-    for name in (config.dataset, config.backbone, config.loss, config.centroids, config.callback):
-        if name is not None and ":" in name:
-            found = registry.load({}, name)
-            if not callable(found):
-                raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
+    names = config.own_names
+    if config.callback is not None:
+        names.append(config.callback)
+    for name in names:
+        found = registry.load({}, name)
+        if not callable(found):
+            raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
 
 
 def _check_loss(config: RunConfig) -> None:
-    """The loss takes these options; one's own is made by the kernel alone."""
+    """The loss takes these options; one's own can be called, too, unless the number of classes is for a kernel."""
     import torch
 
+    from relahash_nb.centroids import make_centroids
+    from relahash_nb.datasets import load_dataset
     from relahash_nb.losses import build_loss, loss_options
 
-    if ":" in config.loss:
-        loss_options(config)
-    else:
+    if ":" not in config.loss:
         build_loss(config, torch.ones(2, config.bits))
+    elif config.dataset in DATASETS:
+        classes = len(load_dataset(config).class_names)
+        build_loss(config, make_centroids(classes, config.bits, "bernoulli"))
+    else:
+        loss_options(config)
+
+
+def _check_bits(config: RunConfig) -> None:
+    """There are as many training images as a baseline needs for its bits."""
+    if config.loss in DIRECTIONS and config.dataset in DATASETS:
+        from relahash_nb.datasets import load_dataset
+
+        load_dataset(config)
 
 
 def _check_data(config: RunConfig) -> None:
@@ -155,9 +170,13 @@ def _check_model(config: RunConfig) -> None:
 # Each check, and the options that it looks at.
 CHECKS: dict[Callable[[RunConfig], None], tuple[str, ...]] = {
     _check_device: ("device",),
-    _check_objects: ("dataset", "backbone", "loss", "centroids", "callback"),
+    _check_objects: ("dataset", "backbone", "loss", "centroids", "metrics", "callback"),
     _check_loss: ("loss", "beta", "margin", "loss_options"),
-    _check_data: ("dataset", "protocol", "root", "data_dir", "holdout", "validation_per_class", "batch_size"),
+    _check_data: (
+        *("dataset", "protocol", "root", "data_dir", "holdout", "truncated"),
+        *("validation_per_class", "batch_size", "sampler"),
+    ),
+    _check_bits: ("loss", "bits", "dataset", "root"),
     _check_metrics: ("metrics", "bits"),
     _check_model: ("recipe", "dataset", "backbone", "weights", "image_size"),
 }

@@ -5,10 +5,15 @@ The built-in names and your own `package.module:attribute` take the same road, `
 
 import difflib
 import functools
-import importlib
+import hashlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+DIGEST = "__relahash_digest__"  # in a module of one's own: of its file as it was imported
 
 DATASETS = {
     "fashion_mini": "relahash_nb.datasets.sources:fashion_mini",
@@ -19,7 +24,7 @@ DATASETS = {
     "nuswide_21": "relahash_nb.datasets.lists:lists",
     "coco": "relahash_nb.datasets.lists:lists",
     "lists": "relahash_nb.datasets.lists:lists",
-    "folder": "relahash_nb.datasets.lists:folder",
+    "folder": "relahash_nb.datasets.folders:folder",
 }
 LOSSES = {
     "relahash": "relahash_nb.losses.relahash:RelaHashLoss",
@@ -46,6 +51,7 @@ BASELINES = {
     "class_index": "relahash_nb.baselines:class_index",
     "random": "relahash_nb.baselines:random",
 }
+DIRECTIONS = ("pcah", "itq")  # of the baselines: K bits need K training images, and K features
 CENTROIDS = {
     "max_hamming": "relahash_nb.centroids:max_hamming",
     "semantic": "relahash_nb.centroids:semantic",
@@ -72,12 +78,34 @@ def load(table: Mapping[str, str], name: str) -> Any:
         ('RelaHashLoss', 2.0)
     """
     path = table.get(name, name)
-    module, _, attribute = path.partition(":")
+    module_name, _, attribute = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(module_name)
+        if name not in table:
+            vars(module).setdefault(DIGEST, source_digest(name))
+        return getattr(module, attribute)
     except Exception as error:  # a module of the user's own may raise anything
         reason = " ".join(str(error).split())
         raise ValueError(f"{name}: cannot be loaded ({reason}); expected package.module:attribute") from error
+
+
+def source_digest(name: str) -> str:
+    """16 hexadecimal digits of the file that the module of a `package.module:attribute` is in, as it is now.
+
+    The module is not imported, though the package that it is in may be. Empty: it has no file.
+    """
+    try:
+        found = importlib.util.find_spec(name.partition(":")[0])
+        content = Path(found.origin).read_bytes() if found and found.origin else b""
+    except (ImportError, OSError, ValueError):  # a built-in module, or one that was made by hand
+        content = b""
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""
+
+
+def loaded_digest(name: str) -> str:
+    """The same, as the file was when `load` imported it: it may be edited while a run goes on."""
+    module = sys.modules.get(name.partition(":")[0])
+    return getattr(module, DIGEST, "")
 
 
 def default_options(function: Any) -> dict[str, Any]:

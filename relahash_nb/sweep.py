@@ -21,7 +21,7 @@ from relahash_nb.config import RunConfig, available_cores
 from relahash_nb.failures import explain
 from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, timed, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
-from relahash_nb.results import Run, RunTaken, find_run, load_run, lock_run
+from relahash_nb.results import Run, RunTaken, changed_sources, find_run, load_run, lock_run
 
 NOTEBOOK = "01_train.ipynb"
 PARTIAL = "01_train.partial.ipynb"  # until it has come to its end
@@ -31,7 +31,7 @@ POLL_SECONDS = 2.0  # between looks at a run that another process is writing
 MOST_RUNS = 10_000  # of one grid
 # What a data set and its fixed features depend on.
 SHARED_FIELDS = (
-    *("dataset", "protocol", "root", "holdout", "validation_per_class", "split_seed", "drop_self_matches"),
+    *("dataset", "protocol", "root", "holdout", "truncated", "validation_per_class", "split_seed", "drop_self_matches"),
     *("backbone", "weights", "finetune", "image_size", "augment", "dropout", "precision", "device", "data_dir"),
 )
 
@@ -96,12 +96,13 @@ def sweep(
     outcomes = {}
     missing = []
     for config in configs:
-        run = find_run(config)
+        run = find_done(config)
         outcomes[config.run_id] = Outcome(config, run)
         if run is None:
             missing.append(config)
         else:
             print(f"{config.run_id}: done before, {describe_run(run)}", flush=True)
+    print_changes(missing)
     print(f"{len(missing)} of {len(outcomes)} runs to do", flush=True)
     if workers or scheduler:
         finished = run_on_cluster(missing, minutes, workers, scheduler)
@@ -116,6 +117,20 @@ def sweep(
         result = describe_run(outcome.run) if outcome.run else f"failed: {outcome.error.splitlines()[0]}"
         print(f"[{number}/{len(missing)}] {outcome.config.run_id}: {result}; {left:.0f} s to go", flush=True)
     return list(outcomes.values())
+
+
+def find_done(config: RunConfig) -> Run | None:
+    """The finished run of a config; None also where the file of code of one's own has changed since."""
+    run = find_run(config)
+    return None if run is None or changed_sources(run) else run
+
+
+def print_changes(configs: Sequence[RunConfig]) -> None:
+    """A line for each run that is made again, since the file of code of one's own has changed."""
+    for config in configs:
+        run = find_run(config)
+        if run is not None:
+            print(f"{config.run_id}: the file of {', '.join(changed_sources(run))} has changed; made again", flush=True)
 
 
 def runs_at_once(configs: Sequence[RunConfig]) -> int:
@@ -196,7 +211,7 @@ def attempt(
     try:
         folder = open_folder(config)
         with lock_file(folder / ".sweep.lock", unguarded="two sweeps would do the same runs"):
-            run = find_run(config)  # another sweep may have finished it meanwhile
+            run = find_done(config)  # another sweep may have finished it meanwhile
             if run is not None:
                 return Outcome(config, run)
             with lock_file(folder / ".run.lock"):  # a notebook in Jupyter, or plain papermill, may be at it
@@ -353,7 +368,7 @@ def discard(folder: Path) -> None:
 
 def plan(configs: Sequence[RunConfig]) -> str:
     """The runs, and which of them are done."""
-    is_done = [find_run(config) is not None for config in configs]
+    is_done = [find_done(config) is not None for config in configs]
     lines = [f"{config.run_id}: {'done' if done else 'to do'}" for config, done in zip(configs, is_done, strict=True)]
     return "\n".join([*lines, f"{sum(is_done)} done, {len(configs) - sum(is_done)} to do"])
 

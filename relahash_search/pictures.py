@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from relahash_nb.models import HashModel
-from relahash_nb.pictures import IMAGE_SUFFIXES, find_pictures, open_picture
+from relahash_nb.pictures import SUFFIXES, open_picture, scan
 
 File = str | Path | bytes  # a path, or the content of a file
 COMMIT = 32  # pictures that are read, and then kept in an index, at a time
@@ -37,16 +37,16 @@ class Batch:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """List the pictures below a folder, as absolute paths in alphabetical order; see `find_pictures`.
+    """List the pictures below a folder, as absolute paths in alphabetical order; see `scan`.
 
     Raises:
         ValueError: There is no such folder, or no picture in it.
     """
     if not Path(folder).is_dir():
         raise ValueError(f"folder: {str(folder)!r} given, and there is no such folder")
-    pictures = [Path(folder).absolute() / path for path in find_pictures(Path(folder))]
+    pictures = [Path(folder).absolute() / path for path in scan(folder).files]
     if not pictures:
-        raise ValueError(f"folder: {str(folder)!r} given, and no {', '.join(IMAGE_SUFFIXES)} is in it")
+        raise ValueError(f"folder: {str(folder)!r} given, and no {', '.join(SUFFIXES)} is in it")
     return pictures
 
 
@@ -58,7 +58,7 @@ def read_picture(picture: File | Image.Image, model: HashModel) -> Tensor:
     """
     if isinstance(picture, Image.Image):
         return model.preprocess(picture)
-    return model.preprocess(open_picture(picture, smallest=2 * (model.decoded_size or 0)))
+    return model.preprocess(open_picture(picture))
 
 
 def read_pictures(

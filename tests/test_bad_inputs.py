@@ -82,8 +82,12 @@ def linked_out(root):
 
 
 def folder_linked_out(root):
+    """A link that is not directly in the root, and so may have come with the images."""
     (root / "images").rename(root.parent / "outside")
-    (root / "images").symlink_to(root.parent / "outside")
+    (root / "images").mkdir()
+    (root / "images" / "more").symlink_to(root.parent / "outside")
+    for name in ("train.txt", "test.txt", "database.txt"):
+        (root / name).write_text((root / name).read_text().replace("images/", "images/more/"))
 
 
 def save(image, **options):
@@ -150,6 +154,7 @@ IMAGES = {
     "a bomb": (save(BOMB), "05.png"),
     "fractions": (save(Image.new("F", (8, 8)), format="TIFF"), "05.png"),
     "32 bits": (save(Image.new("I", (8, 8), 1 << 20), format="TIFF"), "05.png"),
+    "8 bits in 32": (save(Image.fromarray(np.arange(64, dtype=np.int32).reshape(8, 8)), format="TIFF"), "05.png"),
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import build_loss
 from relahash_nb.metrics import retrieval_scores
-from relahash_nb.models import HashModel
+from relahash_nb.models import HashModel, build_model
 from relahash_nb.training import Trainer, encode, score
 
 
@@ -216,3 +216,19 @@ def test_what_a_baseline_cannot_do_is_refused_in_one_line(option, name, options,
     message = str(error.value)
     assert message.startswith(f"{option}:")
     assert "\n" not in message
+
+
+def test_too_few_pictures_for_the_bits_are_said_before_any_feature(image_folder, tmp_path, relahash, without_kernels):
+    """48 images are trained on; one class or seed more of a sweep changes nothing."""
+    asked = without_kernels(lambda config, output: None)
+    data = ["--dataset", "folder", "--root", image_folder, "--backbone", "small_cnn", "--data-dir", tmp_path / "data"]
+    for command in (["train"], ["sweep", "--direct", "--seed", 0, 1]):
+        code, printed, error = relahash(*command, *data, "--loss", "itq", "--bits", 64)
+        assert code == 2 and not printed and error.count("\n") == 1
+        assert all(part in error for part in ("bits: 64 given", "48 training images", "--bits 32", "--loss lsh"))
+    assert not asked and not (tmp_path / "data").exists()
+
+
+def test_too_few_features_for_the_bits_are_said_by_the_model():
+    with pytest.raises(ValueError, match=r"^bits: 128 given; pcah .*small_cnn.*lsh"):
+        build_model(RunConfig(loss="pcah", bits=128))

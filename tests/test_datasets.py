@@ -4,6 +4,7 @@ import hashlib
 import io
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,15 @@ def test_the_fingerprint_knows_pixels_targets_and_splits():
     others[1].pool.images[0, 0, 0, 0] = 1
     assert len({data.fingerprint(), *(other.fingerprint() for other in others)}) == 3
     assert data.fingerprint() == toy(train=[0, 1], database=[0, 1, 2]).fingerprint()
+
+
+def test_the_fingerprint_knows_no_strides():
+    """Every other index of a tensor, and targets whose columns lie one after another."""
+    data = toy(train=[0, 1, 2, 3], database=list(range(8)))
+    strided = replace(data, database=Split(data.pool, torch.arange(8).repeat_interleave(2)[::2]))
+    columns = data.with_pool(replace(data.pool, targets=data.pool.targets.T.contiguous().T))
+    assert not strided.database.indices.is_contiguous() and not columns.pool.targets.is_contiguous()
+    assert strided.fingerprint() == columns.fingerprint() == data.fingerprint()
 
 
 def test_a_batch_larger_than_the_training_set_is_said():

@@ -1,11 +1,15 @@
 """Lists as they are found in the field, read against a plain reader; and what the checks have to say of them."""
 
 import hashlib
+import io
 import os
 import shutil
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
@@ -133,6 +137,10 @@ def test_a_whole_data_set_has_no_findings(list_folder, image_folder, capsys):
     assert main(["check", "--dataset", "lists", "--root", str(list_folder), "--images"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "lists: 12 train, 6 query, 18 database images; 4 classes, several labels an image",
+        "0: 4 train, 2 query, 6 database",
+        "1: 4 train, 2 query, 6 database",
+        "2: 4 train, 2 query, 6 database",
+        "3: 6 train, 3 query, 9 database",
         "0 errors, 0 warnings",
     ]
     assert main(["check", "--dataset", "folder", "--root", str(image_folder)]) == 0
@@ -185,8 +193,8 @@ def test_nuswide_s_missing_database_is_said_with_where_it_may_be(list_folder, tm
     assert "database.txt: " in line and "193,734 lines" in line
 
 
-def test_each_rule_is_an_error_or_a_warning_and_only_errors_stop():
-    assert set(RULES.values()) == {"error", "warning"}
+def test_each_rule_has_a_level_and_only_errors_stop():
+    assert set(RULES.values()) == {"error", "warning", "note"}
     findings = [Finding("no label", "a"), Finding("one class", "b"), Finding("list", "c")]
     assert str(DataError(findings)).startswith("b (and 1 more; ")
 
@@ -263,3 +271,116 @@ def test_a_folder_that_cannot_be_read_is_named(image_folder, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)  # root, as whom tests may run, can read everything
     with pytest.raises(ValueError, match=r"^.*/red: .*Permission denied"):
         load_dataset(RunConfig(dataset="folder", root=str(image_folder)))
+
+
+def two_files(root):
+    """The lists of a folder as NUS-WIDE is passed on: paths and labels apart, and none to train on."""
+    for name in ("test", "database"):
+        lines = (root / f"{name}.txt").read_text().splitlines()
+        (root / f"{name}_img.txt").write_text("".join(f"{line.split()[0]}\n" for line in lines))
+        labels = ["  ".join(line.split()[1:]) for line in lines]
+        (root / f"{name}_label_onehot.txt").write_text("".join(f"{row} \n" for row in labels))
+        (root / f"{name}.txt").unlink()
+    (root / "train.txt").unlink()
+    return root
+
+
+def test_lists_of_two_files_are_read_and_what_is_learned_from_is_drawn(list_folder, tmp_path, monkeypatch):
+    from relahash_nb.datasets import lists
+
+    root = two_files(shutil.copytree(list_folder, tmp_path / "pairs"))
+    whole = load_dataset(RunConfig(dataset="lists", root=str(list_folder), batch_size=4))
+    monkeypatch.setattr(lists, "DRAWN_PER_CLASS", 2)
+    config = RunConfig(dataset="lists", root=str(root), batch_size=4)
+    data = load_dataset(config)
+    for split in ("query", "database"):
+        assert getattr(data, split).ids.tolist() == getattr(whole, split).ids.tolist()
+        assert getattr(data, split).targets.tolist() == getattr(whole, split).targets.tolist()
+    assert len(data.train) == 8 and (data.train.targets.sum(0) >= 2).all()  # two a class, each image once
+    assert set(data.train.indices.tolist()) <= set(data.database.indices.tolist())
+    assert [finding.rule for finding in data.findings] == ["drawn"]
+    others = [load_dataset(config.replace(split_seed=seed)).train.ids.tolist() for seed in (0, 1)]
+    assert others[0] == data.train.ids.tolist() != others[1]
+
+
+def test_a_list_to_train_on_goes_before_what_would_be_drawn(list_folder, tmp_path):
+    root = two_files(shutil.copytree(list_folder, tmp_path / "pairs"))
+    shutil.copy(list_folder / "train.txt", root)
+    assert len(load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4)).train) == 12
+
+
+def test_lists_of_two_files_that_differ_in_length_are_named(list_folder, tmp_path):
+    root = two_files(shutil.copytree(list_folder, tmp_path / "pairs"))
+    with (root / "test_label_onehot.txt").open("a") as file:
+        file.write("1 0 0 0\n")
+    with pytest.raises(DataError, match=r"test_img\.txt: 6 lines; test_label_onehot\.txt has 7"):
+        load_dataset(RunConfig(dataset="lists", root=str(root), batch_size=4))
+
+
+def test_the_image_folder_of_lists_may_be_a_link_and_leads_no_further(list_folder, tmp_path):
+    root = shutil.copytree(list_folder, tmp_path / "shared")
+    (root / "images").rename(tmp_path / "disk")
+    (root / "images").symlink_to(tmp_path / "disk")
+    config = RunConfig(dataset="lists", root=str(root), batch_size=4)
+    whole = load_dataset(RunConfig(dataset="lists", root=str(list_folder), batch_size=4))
+    assert (load_dataset(config).query.images(np.arange(6)) == whole.query.images(np.arange(6))).all()
+    (tmp_path / "disk" / "05.png").rename(tmp_path / "secret.png")
+    (tmp_path / "disk" / "05.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DataError, match=r"05\.png .*lead out|lead out.*05\.png"):
+        load_dataset(config)
+
+
+def test_pictures_of_one_level_are_said(list_folder, tmp_path, capsys):
+    root = shutil.copytree(list_folder, tmp_path / "black")
+    Image.new("RGB", (10, 14)).save(root / "images" / "05.png")
+    assert main(["check", "--dataset", "lists", "--root", str(root)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "single level" in line]
+    assert line.startswith("warning: 1 of 24 ") and "images/05.png (train.txt:6)" in line
+
+
+@pytest.fixture
+def cut_folder(list_folder, tmp_path):
+    """Lists of which two images are JPEG files without their end."""
+    root = shutil.copytree(list_folder, tmp_path / "cut")
+    for name in ("05", "18"):
+        whole = io.BytesIO()
+        noise = np.random.default_rng(int(name)).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(whole, format="JPEG")
+        (root / "images" / f"{name}.png").write_bytes(whole.getvalue()[:-40])
+    return root
+
+
+def test_jpeg_files_without_their_end_are_refused_or_taken_and_counted(cut_folder, capsys):
+    data = ["check", "--dataset", "lists", "--root", str(cut_folder)]
+    assert main(data) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert "2 of 24" in line and "--truncated" in line
+    assert main([*data, "--truncated", "True"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert "2 of 24" in line and "05.png" in line
+
+
+def test_such_files_are_another_setting_and_another_cache(cut_folder, tmp_path, capsys):
+    from relahash_nb.features import decode_images
+
+    options = dict(dataset="lists", root=str(cut_folder), recipe="quick", batch_size=4, data_dir=str(tmp_path / "data"))
+    config = RunConfig(**options, truncated=True)
+    assert config.run_id != RunConfig(**options).run_id == RunConfig(**options, truncated=False).run_id
+    decode_images(load_dataset(config), config)
+    assert "2 of 24" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"05\.png"):
+        decode_images(inspect_dataset(RunConfig(**options)), RunConfig(**options))
+
+
+def test_good_pictures_of_odd_kinds_have_no_finding(list_folder, tmp_path, capsys):
+    """16 bits a level, and a comment that is longer than Pillow reads."""
+    root = shutil.copytree(list_folder, tmp_path / "odd")
+    levels = np.linspace(0, 2**16 - 1, 140).astype(np.uint16).reshape(10, 14)
+    Image.fromarray(levels).save(root / "images" / "05.png", format="TIFF")
+    comment = PngInfo()
+    comment.add_text("Comment", "x" * 2**21)
+    Image.open(root / "images" / "06.png").save(root / "images" / "07.png", pnginfo=comment)
+    assert main(["check", "--dataset", "lists", "--root", str(root), "--images"]) == 0
+    assert capsys.readouterr().out.endswith("\n0 errors, 0 warnings\n")
+    images = inspect_dataset(RunConfig(dataset="lists", root=str(root))).pool.images
+    assert torch.equal(images[[6]], images[[7]]) and images[[5]].max() > 250

@@ -420,6 +420,9 @@ class Pull(nn.Module):
     def __init__(self, centroids, strength):
         super().__init__()
         self.strength = strength
+
+    def forward(self, codes, targets):
+        return self.strength * codes.square().mean()
 """
     )
     config = RunConfig(loss="own:Pull", loss_options={"strength": 2})

@@ -1,6 +1,8 @@
 """What README and docs show is true: their Python runs, links lead to files, numbers are those of docs/results/."""
 
+import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -24,12 +26,14 @@ def python_blocks(page):
 
 
 OWN = "docs/extend.md"  # whose blocks are one module
+TOGETHER = "docs/python.md"  # whose blocks follow one another
 OTHER_TOOLS = "docs/other-tools.md"  # whose blocks need outside tools; test_other_tools and test_rankings run them
 BLOCKS = [
     pytest.param(page, block, id=page, marks=[pytest.mark.slow] if "execute_notebook" in block else [])
     for page in PAGES
-    if page not in (OWN, OTHER_TOOLS)
+    if page not in (OWN, TOGETHER, OTHER_TOOLS)
     for block in python_blocks(page)
+    if "onnxruntime" not in block  # test_search_model runs it without this package
 ]
 
 
@@ -44,6 +48,17 @@ def finished_run(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "runs" / "RUN_ID"
     folder.mkdir(parents=True)
     build_model(config).save(folder / "model.safetensors", config)
+
+
+@pytest.fixture
+def complete_run(tiny_results, tmp_path):
+    """The other files of the run in `results/runs/RUN_ID`."""
+    source = sorted((tiny_results / "runs").glob("*-16bits-relahash-seed0-*"))[0]
+    folder = tmp_path / "results" / "runs" / "RUN_ID"
+    for name in ("config.json", "history.csv", "codes.npz"):
+        shutil.copy(source / name, folder)
+    report = json.loads((source / "run.json").read_text(encoding="utf-8")) | {"run_id": "RUN_ID"}
+    (folder / "run.json").write_text(json.dumps(report), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
@@ -67,26 +82,61 @@ def test_the_pages_notebooks_are_given_parameters_that_they_have(finished_run, m
     assert len(given) >= 2 and all(given)
 
 
-def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(tmp_path, monkeypatch):
-    from relahash_nb.datasets import load_dataset
-    from relahash_nb.features import class_centroids
-    from relahash_nb.losses import build_loss
-    from relahash_nb.models import build_model
-    from relahash_nb.training import Trainer
-
-    page = PAGES[OWN].partition("\n## A callback\n")[0]  # test_own runs the callbacks, which need other packages
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 5
-    (tmp_path / "mine.py").write_text("\n".join(blocks))
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The working directory has the blocks of the page as `mine.py`; test_own runs those of callbacks."""
+    page = PAGES[OWN].partition("\n## A callback\n")[0]
+    (tmp_path / "mine.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
-    options = dict(dataset="mine:stripes", loss="mine:PullLoss", backbone="mine:tiny", weights="none", recipe="quick")
-    options |= dict(centroids="mine:likeness", loss_options={"strength": 2.0})
-    config = RunConfig(**options, bits=16, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        ("mine:PullLoss", {"strength": 2.0}),
+        ("mine:Contrastive", None),
+        ("mine:MetricLearning", None),
+        ("mine:MetricLearning", {"name": "ProxyAnchorLoss", "num_classes": 3, "embedding_size": 16}),
+    ],
+)
+def test_your_own_loss_data_set_backbone_and_centroids_train_an_epoch(loss, options, mine):
+    from relahash_nb.datasets import load_dataset
+    from relahash_nb.features import class_centroids
+    from relahash_nb.losses import build_loss
+    from relahash_nb.models import HashModel, build_model
+    from relahash_nb.training import Trainer
+
+    config = RunConfig(
+        dataset="mine:stripes", loss=loss, loss_options=options, backbone="mine:tiny", weights="none", recipe="quick",
+        centroids="mine:likeness", sampler="classes", bits=16, epochs=1,
+    )  # fmt: skip
     data, model = load_dataset(config), build_model(config)
     trainer = Trainer(model, build_loss(config, class_centroids(model, data, config)), data, config)
     assert trainer.train_epoch()["loss"] > 0 and trainer.epoch == 1
+    model.save(Path("model.safetensors"), config)
+    assert HashModel.load("model.safetensors", backbone=sys.modules["mine"].tiny).facts["backbone"] == "mine:tiny"
+
+
+@pytest.mark.parametrize(
+    "name", ["ContrastiveLoss", "TripletMarginLoss", "NTXentLoss", "MultiSimilarityLoss", "CircleLoss", "FastAPLoss"]
+)
+def test_any_loss_of_pytorch_metric_learning_is_taken(name, mine):
+    from relahash_nb.losses import build_loss
+
+    config = RunConfig(loss="mine:MetricLearning", loss_options={"name": name}, bits=16)
+    loss = build_loss(config, torch.ones(3, 16))
+    codes = torch.randn(12, 16, requires_grad=True)
+    loss(codes, torch.eye(3, dtype=torch.uint8)[torch.arange(12) % 3]).backward()
+    assert codes.grad.abs().sum() > 0
+
+
+def test_the_page_on_python_runs_from_its_first_line_to_its_last(finished_run, complete_run, capsys):
+    names = {}
+    exec(compile("\n".join(python_blocks(TOGETHER)), TOGETHER, "exec"), names)
+    assert names["nearest"].shape == (10,) and names["codes"].shape == (200, 16) and 0 < names["r_precision"] <= 1
+    assert names["losses"] == [names["record"]["loss"]]
 
 
 def test_their_links_lead_to_files():

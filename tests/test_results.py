@@ -193,6 +193,7 @@ def saved():
         "config": {"bits": 16, "loss": "relahash", "beta": 8.0, "gone": False, "epochs": 20},
         "loss_options": {"beta": 8.0, "margin": 0.5},
         "weights_digest": "",
+        "sources": {},
         "scores": {
             "mean_average_precision": 0.5,
             "best": 0.6,

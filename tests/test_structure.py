@@ -23,14 +23,17 @@ ROWS = (
     "cluster",
     "config",
     "files",
+    "devices",
     "centroids",
     "metrics",
     "plots",
     "pictures",
+    "model_file",
     "datasets",
     "baselines",
     "losses",
     "backbones",
+    "saved_model",
     "models",
     "inference",
     "features",
@@ -66,7 +69,7 @@ def row_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("module", ["", ".config", ".results", ".sweep", ".cli"])
+@pytest.mark.parametrize("module", ["", ".config", ".pictures", ".model_file", ".results", ".sweep", ".cli"])
 def test_no_torch_at_the_top(module):
     code = f"import sys, relahash_nb{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

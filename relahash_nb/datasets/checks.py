@@ -110,21 +110,35 @@ def _check_content(data: Dataset, images: FileImages, all_images: bool) -> list[
         "checking", len(rows), unit=" images", leave=False, delay=2, mininterval=1, disable=hide_bar,
     )  # fmt: skip
     faults = []
+    flat = []
+    cut = []
     digests = {}  # of the files that can be decoded, by their positions in the pool
-    for row, (fault, digest) in zip(rows.tolist(), examined, strict=True):
-        if fault:
-            faults.append(shorten(fault, 300) + _list_line(data, row))
-        else:
-            digests[row] = digest
-    findings = []
-    if faults:
-        tried = "images" if all_images else "images that were tried"
-        shown = _join(faults[:SHOWN], len(faults), between="; ")
-        text = f"{len(faults):,} of {len(rows):,} {tried} cannot be used: {shown}"
-        findings.append(Finding("unreadable image", text))
+    for row, found in zip(rows.tolist(), examined, strict=True):
+        place = _list_line(data, row)
+        if found.fault:
+            faults.append(shorten(found.fault, 300) + place)
+            continue
+        digests[row] = found.digest
+        if found.has_one_level:
+            flat.append(shorten(images.paths[row]) + place)
+        if found.is_cut:
+            cut.append(shorten(images.paths[row]) + place)
+    tried = f"{len(rows):,} {'images' if all_images else 'images that were tried'}"
+    findings = [
+        *_count("unreadable image", faults, tried, "cannot be used"),
+        *_count("single level", flat, tried, "have a single level: black, white, or another colour alone"),
+        *_count("truncated", cut, tried, "are JPEG files without their end, and are taken, grey where it is missing"),
+    ]
     if all_images:
         findings += _find_copies(data, digests)
     return findings
+
+
+def _count(rule: str, items: Sequence[str], tried: str, text: str) -> list[Finding]:
+    """A finding of a rule: how many items of those that were tried are so, and the first of them; none without any."""
+    if not items:
+        return []
+    return [Finding(rule, f"{len(items):,} of {tried} {text}: {_join(items[:SHOWN], len(items), between='; ')}")]
 
 
 def _find_copies(data: Dataset, digests: dict[int, bytes]) -> list[Finding]:
@@ -157,16 +171,14 @@ def _describe_rows(data: Dataset, name: str, rows: np.ndarray, rule: str, text: 
     split: Split = getattr(data, name)
     items = []
     for row in rows[:SHOWN].tolist():
-        line = f" ({LIST_FILES[name]}:{row + 1})" if data.listed else ""
+        line = f" ({data.list_files[name]}:{row + 1})" if name in data.list_files else ""
         items.append(shorten(str(split.ids[row])) + line)
     return [Finding(rule, f"{name}: {len(rows):,} of {len(split):,} images {text}: {_join(items, len(rows))}")]
 
 
 def _list_line(data: Dataset, item: int) -> str:
     """Where an item of the pool is listed, in brackets; nothing where it comes from no list."""
-    if not data.listed:
-        return ""
-    for name, file in LIST_FILES.items():
+    for name, file in data.list_files.items():
         rows = np.flatnonzero(getattr(data, name).indices.numpy() == item)
         if len(rows):
             return f" ({file}:{rows[0] + 1})"

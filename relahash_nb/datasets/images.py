@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
-from relahash_nb.pictures import CROP_SHARE, open_picture, read_square
+from relahash_nb.pictures import CROP_SHARE, ends_early, leads_out, open_picture, read_file, read_square
 
 __all__ = [
     "AUGMENTATIONS", "MISSING", "OUTSIDE", "FileImages", "prepare",
@@ -26,22 +26,45 @@ MISSING = -1  # in place of a file's size: there is no such file
 OUTSIDE = -2  # in place of a file's size: the path leads out of the root
 
 
+class Examined(NamedTuple):
+    """What there is to say of an image's file.
+
+    Attributes:
+        fault: Why it cannot be decoded; "" if it can.
+        digest: Of its bytes.
+        has_one_level: Whether all its pixels are alike.
+        is_cut: Whether it is a JPEG file without its end.
+    """
+
+    fault: str = ""
+    digest: bytes = b""
+    has_one_level: bool = False
+    is_cut: bool = False
+
+
 class FileImages:
     """Images in files, decoded when asked for: the shorter side resized to `size`, then the middle square.
 
     Indexing with N positions gives (N, 3, size, size) uint8 RGB; a ValueError names a file that is missing, no
-    readable image, or not below `root`.
+    readable image, or not below `root`. A link that stands directly in the root may lead to a folder elsewhere.
 
     Args:
         root: The folder that the paths are relative to.
         paths: Of the M images.
         size: Pixels of height and width.
+        truncated: Whether JPEG files without their end are taken too.
+
+    Attributes:
+        cut: The positions of such files among those that were decoded.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], size: int) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], size: int, truncated: bool = False) -> None:
         self.root = Path(os.path.realpath(root))
+        self.places = [self.root, *linked_folders(self.root)]
         self.paths = list(paths)
         self.size = size
+        self.truncated = truncated
+        self.cut: set[int] = set()
         self.threads = ThreadPoolExecutor(os.cpu_count())  # decoding releases the interpreter's lock
 
     def __len__(self) -> int:
@@ -61,23 +84,29 @@ class FileImages:
         """(M, 2) int64: bytes and time of change in ns of each file; `MISSING` or `OUTSIDE` twice where it has none."""
         return np.array([self._look_up(path) for path in self.paths], dtype=np.int64).reshape(-1, 2)
 
-    def examine(self, row: int) -> tuple[str, bytes]:
-        """Decodes a file: what is wrong with it ("" if nothing), and a digest of its bytes."""
+    def examine(self, row: int) -> Examined:
+        """Decodes a file, and says what there is to say of it."""
         try:
             path = self._path(self.paths[row])
-            content = Path(path).read_bytes()
+            content = read_file(path)
         except (OSError, ValueError) as error:
-            return str(error), b""
+            return Examined(str(error))
+        is_cut = ends_early(content)
         try:
-            open_picture(content)
+            pixels = np.asarray(open_picture(content, truncated=self.truncated))  # (H, W, 3)
         except ValueError as error:
-            return f"{path}: {error}", b""
-        return "", hashlib.blake2b(content, digest_size=16).digest()
+            remedy = "; --truncated True takes it" if is_cut and not self.truncated else ""
+            return Examined(f"{path}: {error}{remedy}")
+        return Examined(
+            digest=hashlib.blake2b(content, digest_size=16).digest(),
+            has_one_level=bool((pixels == pixels[0, 0]).all()),
+            is_cut=is_cut,
+        )
 
     def _path(self, path: str) -> str:
-        """The file itself, links followed; a ValueError says that it is not below the root."""
+        """The file itself, links followed; a ValueError says that it is not below the root or a folder linked there."""
         full = os.path.realpath(self.root / path)  # unlike Path.resolve, no RuntimeError for a link loop
-        if not Path(full).is_relative_to(self.root):
+        if not any(Path(full).is_relative_to(place) for place in self.places):
             raise ValueError(f"{self.root / path}: leads out of {self.root}")
         return full
 
@@ -95,7 +124,17 @@ class FileImages:
         return found.st_size, found.st_mtime_ns
 
     def _decode(self, row: int) -> Tensor:
-        return torch.from_numpy(read_square(self._path(self.paths[row]), self.size))
+        path = self._path(self.paths[row])
+        if self.truncated and ends_early(read_file(path)):
+            self.cut.add(row)
+        return torch.from_numpy(read_square(path, self.size, self.truncated))
+
+
+def linked_folders(root: Path) -> list[Path]:
+    """The folders elsewhere that links directly in a folder lead to: whoever has it has put them there."""
+    with os.scandir(root) as entries:
+        links = [entry.name for entry in entries if entry.is_symlink() and entry.is_dir()]
+    return [Path(os.path.realpath(root / name)) for name in links if leads_out(name, str(root))]
 
 
 def prepare(images: Tensor, image_size: int, augment: str = "none", generator: Generator | None = None) -> Tensor:

@@ -1,11 +1,11 @@
-"""Data sets in a folder: HashNet's list files, what the published ones hold, and a sub-folder for each class."""
+"""Data sets by lists: HashNet's list files, those of paths and labels apart, and what the published ones hold."""
 
 import hashlib
 import json
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets.checks import LIST_FILES, shorten
 from relahash_nb.datasets.images import FileImages
 from relahash_nb.datasets.splits import Dataset, Finding, Pool, one_hot
-from relahash_nb.pictures import IMAGE_SUFFIXES, decoded_size, find_pictures
+from relahash_nb.pictures import decoded_size
 
 MAX_CLASSES = 65_536  # a class number above is a slip, and would take the memory of all the classes below it
+PATHS_ALONE = "_img.txt"  # in place of .txt: a list of paths, whose labels are in a file of their own
+LABELS_ALONE = "_label_onehot.txt"
+DRAWN_PER_CLASS = 500
 EXPECTED = "expected a path without blanks and its labels, as in 'cat/1.jpg 1 0'"
 # What published data sets hold: classes, lines of each list, their SHA-256 where known, notes by rule of a finding.
 # imagenet100: HashNet's lists without the folder that its paths begin with, as all that came after share them.
@@ -35,54 +38,54 @@ def image_root(config: RunConfig) -> Path:
     return Path(config.root)
 
 
+@dataclass
+class Lists:
+    """What the lists of a folder say, by split: `train`, `query` and `database`, without those that cannot be read.
+
+    Attributes:
+        files: Their names; `train` has none where it is drawn.
+        paths: N paths, relative to the folder.
+        labels: (N, C) uint8.
+        findings: What is wrong with them.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, list[str]] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
 def lists(config: RunConfig) -> Dataset:
     """A folder in HashNet's list format; a list that cannot be read is among the findings, and its split is empty."""
     root = image_root(config)
-    paths, labels, findings = read_lists(root)
-    positions, pool_paths = pool_positions(paths)
-    classes = next(iter(labels.values())).shape[1] if labels else 0
+    listed = read_lists(root, config.split_seed)
+    findings = listed.findings
+    positions, pool_paths = pool_positions(listed.paths)
+    classes = next(iter(listed.labels.values())).shape[1] if listed.labels else 0
     targets = np.zeros((len(pool_paths), classes), dtype=np.uint8)  # (M, C)
-    for name, rows in labels.items():
+    for name, rows in listed.labels.items():
         targets[positions[name]] = rows
-    for name, rows in labels.items():
-        differs = (targets[positions[name]] != rows).any(axis=1)  # (N,)
-        lines = (1 + np.flatnonzero(differs)).tolist()
-        if lines:
-            path = shorten(paths[name][lines[0] - 1])
-            place = f"{root / LIST_FILES[name]}:{lines[0]}"
-            text = f"{place}: {path} has other labels in another line{describe_others(lines[1:])}"
-            findings.append(Finding("labels differ", text))
+    for name, file in listed.files.items():
+        differs = (targets[positions[name]] != listed.labels[name]).any(axis=1)  # (N,)
+        findings += find_contradiction(root / file, listed.paths[name], differs)
     class_names: list[str] = []
     if classes:
         class_names, unclear = read_class_names(root, classes)
         findings += unclear
     if config.dataset in PUBLISHED:
-        lengths = {name: len(listed) for name, listed in paths.items()}
-        findings += check_published(config.dataset, root, lengths, classes)
-    data = _from_files(config, pool_paths, torch.from_numpy(targets), class_names, positions)
-    return replace(data, listed=True, findings=tuple(findings))
+        findings += check_published(config.dataset, root, listed, classes)
+    data = from_files(config, pool_paths, torch.from_numpy(targets), class_names, positions)
+    return replace(data, list_files=listed.files, findings=tuple(findings))
 
 
-def folder(config: RunConfig) -> Dataset:
-    """A folder with a sub-folder for each class.
-
-    The share `holdout` of each class (0.2 by default), at least one image, becomes queries, which are in neither train
-    nor database. All other images are both train and database.
-    """
-    paths_by_class = scan_folder(image_root(config))
-    paths = [path for members in paths_by_class.values() for path in members]
-    counts = [len(members) for members in paths_by_class.values()]
-    labels = np.repeat(np.arange(len(counts)), counts)  # (M,)
-    is_query = np.zeros(len(paths), dtype=bool)
-    generator = np.random.default_rng(config.split_seed)
-    for label, count in enumerate(counts):
-        held_out = max(1, round(config.holdout * count))
-        held_out = min(held_out, count - 1)
-        shuffled = generator.permutation(np.flatnonzero(labels == label))
-        is_query[shuffled[:held_out]] = True
-    others = np.flatnonzero(~is_query)
-    positions = {"train": others, "query": np.flatnonzero(is_query), "database": others}
-    return _from_files(config, paths, one_hot(labels), list(paths_by_class), positions)
+def find_contradiction(file: Path, paths: Sequence[str], differs: np.ndarray) -> list[Finding]:
+    """The lines of a list whose labels are not those that the same image has in another line; (N,) bool says which."""
+    lines = (1 + np.flatnonzero(differs)).tolist()
+    if not lines:
+        return []
+    path = shorten(paths[lines[0] - 1])
+    text = f"{file}:{lines[0]}: {path} has other labels in another line{describe_others(lines[1:])}"
+    return [Finding("labels differ", text)]
 
 
 def pool_positions(paths: Mapping[str, Sequence[str]]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -100,11 +103,12 @@ def pool_positions(paths: Mapping[str, Sequence[str]]) -> tuple[dict[str, np.nda
     return positions, list(position_of)
 
 
-def _from_files(
+def from_files(
     config: RunConfig, paths: list[str], targets: Tensor, class_names: list[str], positions: Mapping[str, np.ndarray]
 ) -> Dataset:
     """Files, kept larger than the model's images where crops are cut out of them."""
-    images = FileImages(image_root(config), paths, decoded_size(config.image_size, config.augment))
+    size = decoded_size(config.image_size, config.augment)
+    images = FileImages(image_root(config), paths, size, config.truncated)
     pool = Pool(images, targets, np.array(paths, dtype=str), config.image_size)
     return Dataset.from_pool(config.dataset, class_names, pool, positions)
 
@@ -118,7 +122,11 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
     Raises:
         ValueError: The file is missing or empty, or a line is wrong; the first one is named.
     """
-    lines = _read_lines(path)
+    return _parse_lines(path, _read_lines(path))
+
+
+def _parse_lines(path: Path, lines: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Paths and labels of the lines of a list; `path` is for messages."""
     width = len(lines[0].split()) - 1
     paths = []
     rows = []
@@ -140,30 +148,84 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
     return paths, table
 
 
-def read_lists(root: Path) -> tuple[dict[str, list[str]], dict[str, np.ndarray], list[Finding]]:
-    """Reads the three lists of a folder.
+def find_list(root: Path, name: str) -> str:
+    """The file of a split's list: `test.txt`, or `test_img.txt`, whose labels are in `test_label_onehot.txt`."""
+    file = LIST_FILES[name]
+    pair = file.replace(".txt", PATHS_ALONE)
+    has_pair_alone = (root / pair).is_file() and not (root / file).exists()
+    return pair if has_pair_alone else file
 
-    Returns:
-        The paths, and the labels (N, C) uint8, of the lists that can be read and go together, by split; and what is
-        wrong with the others.
+
+def is_pair(file: str) -> bool:
+    """Whether a list file has paths alone."""
+    return file.endswith(PATHS_ALONE)
+
+
+def read_pair(path: Path) -> tuple[list[str], np.ndarray]:
+    """The same as `read_list` of a file of paths, a line each, and one of labels, as NUS-WIDE is passed on."""
+    label_path = path.with_name(path.name.replace(PATHS_ALONE, LABELS_ALONE))
+    images = _read_lines(path)
+    labels = _read_lines(label_path)
+    if len(images) != len(labels):
+        raise ValueError(f"{path}: {len(images):,} lines; {label_path.name} has {len(labels):,}")
+    return _parse_lines(path, [f"{image} {row}" for image, row in zip(images, labels, strict=True)])
+
+
+def draw_training(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Rows of labels (N, C) that are learned from: 500 of each class, as the literature on NUS-WIDE has it.
+
+    An image with several classes is drawn for one of them; the others then have more than 500.
     """
-    paths: dict[str, list[str]] = {}
-    labels: dict[str, np.ndarray] = {}
-    findings = []
-    for name, file in LIST_FILES.items():
-        try:
-            listed, rows = read_list(root / file)
-            _check_columns(root / file, rows, labels)
-        except (OSError, ValueError) as error:
-            rule = "list" if (root / file).is_file() else "missing list"
-            findings.append(Finding(rule, str(error)))
-        else:
-            paths[name] = listed
-            labels[name] = rows
-    if any(rows.ndim == 1 for rows in labels.values()):
-        classes = 1 + max(int(numbers.max()) for numbers in labels.values())
-        labels = {name: one_hot(numbers, classes).numpy() for name, numbers in labels.items()}
-    return paths, labels, findings
+    generator = np.random.default_rng([seed, 2])  # another stream than those of other splits
+    is_drawn = np.zeros(len(labels), dtype=bool)
+    for column in labels.T:
+        candidates = np.flatnonzero((column > 0) & ~is_drawn)
+        is_drawn[generator.permutation(candidates)[:DRAWN_PER_CLASS]] = True
+    return np.flatnonzero(is_drawn)
+
+
+def read_lists(root: Path, seed: int) -> Lists:
+    """Reads the three lists of a folder, those that can be read and go together.
+
+    Where the database is listed in two files and there is no list to train on, the training images are drawn.
+    """
+    listed = Lists()
+    for name in LIST_FILES:
+        read_one(root, name, listed)
+    listed.labels = as_columns(listed.labels)
+    has_training = (root / find_list(root, "train")).exists()
+    if not has_training and is_pair(listed.files.get("database", "")):
+        drawn = draw_training(listed.labels["database"], seed)
+        listed.paths["train"] = [listed.paths["database"][row] for row in drawn]
+        listed.labels["train"] = listed.labels["database"][drawn]
+        text = f"no train.txt: {len(drawn):,} images are drawn from the database, {DRAWN_PER_CLASS} a class"
+        listed.findings = [finding for finding in listed.findings if "train.txt" not in finding.text]
+        listed.findings.append(Finding("drawn", f"{root}: {text}"))
+    return listed
+
+
+def as_columns(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels (N, C) of each list; class numbers (N,) become columns, up to the largest number of all lists."""
+    if all(rows.ndim == 2 for rows in labels.values()):
+        return labels
+    classes = 1 + max(int(numbers.max()) for numbers in labels.values())
+    return {name: one_hot(numbers, classes).numpy() for name, numbers in labels.items()}
+
+
+def read_one(root: Path, name: str, listed: Lists) -> None:
+    """Adds the list of a split to those that were read before, or what is wrong with it to the findings."""
+    file = find_list(root, name)
+    read = read_pair if is_pair(file) else read_list
+    try:
+        paths, rows = read(root / file)
+        _check_columns(root / file, rows, listed.labels)
+    except (OSError, ValueError) as error:
+        rule = "list" if (root / file).is_file() else "missing list"
+        listed.findings.append(Finding(rule, str(error)))
+        return
+    listed.files[name] = file
+    listed.paths[name] = paths
+    listed.labels[name] = rows
 
 
 def read_class_names(root: Path, count: int) -> tuple[list[str], list[Finding]]:
@@ -187,16 +249,17 @@ def read_class_names(root: Path, count: int) -> tuple[list[str], list[Finding]]:
     return names, []
 
 
-def check_published(name: str, root: Path, lengths: Mapping[str, int], classes: int) -> list[Finding]:
-    """Whether the lists, of so many lines and classes, are the published ones of a data set."""
+def check_published(name: str, root: Path, listed: Lists, classes: int) -> list[Finding]:
+    """Whether lists of so many classes are the published ones of a data set; those of two files by their count."""
     published = PUBLISHED[name]
     findings = []
-    if lengths and classes != published["classes"]:
+    if listed.files and classes != published["classes"]:
         findings.append(Finding("count", f"{root}: {classes} classes; the published lists have {published['classes']}"))
-    for part, length in lengths.items():
-        file = root / LIST_FILES[part]
+    for part, name_of_file in listed.files.items():
+        file = root / name_of_file
+        length = len(listed.paths[part])
         expected_length = published["counts"][part]
-        expected_digest = published["sha256"].get(part)
+        expected_digest = None if is_pair(name_of_file) else published["sha256"].get(part)
         if length != expected_length:
             text = f"{file}: {length:,} images; the published list has {expected_length:,}"
             findings.append(Finding("count", text))
@@ -204,28 +267,6 @@ def check_published(name: str, root: Path, lengths: Mapping[str, int], classes: 
             text = "as many images as in the published list, but its SHA-256 is another; scores may not be comparable"
             findings.append(Finding("unknown list", f"{file}: {text}"))
     return findings
-
-
-def scan_folder(root: Path) -> dict[str, list[str]]:
-    """Paths of the images, two or more, in each sub-folder and those below it; both sorted by name.
-
-    Raises:
-        ValueError: A folder cannot be read, there is no sub-folder, or one has fewer than two images.
-    """
-    expected = f"expected a sub-folder a class, each with two or more images ({', '.join(IMAGE_SUFFIXES)})"
-    found = {}
-    try:
-        names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        for name in names:
-            found[name] = [f"{name}/{path}" for path in find_pictures(root / name)]
-    except OSError as error:
-        raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    if not found:
-        raise ValueError(f"{root}: no sub-folder; {expected}")
-    for name, paths in found.items():
-        if len(paths) < 2:
-            raise ValueError(f"{root}: {len(paths)} images in sub-folder {shorten(name)}; {expected}")
-    return found
 
 
 def describe_others(lines: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,16 @@ WARNINGS = (
     "nothing to find",
     "count",  # another than of the published list
     "unknown list",
+    "single level",
 )
-RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning")
+# Worth knowing.
+NOTES = ("splits", "left out", "drawn", "truncated")
+RULES = dict.fromkeys(ERRORS, "error") | dict.fromkeys(WARNINGS, "warning") | dict.fromkeys(NOTES, "note")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or may be: one of `RULES`, and a line that says how many, of what, and where.
+    """Something that is wrong, or may be, or is worth knowing: one of `RULES`, and a line with how many and where.
 
     Example:
         >>> print(Finding("no label", "test.txt: 2 of 10 images have no label"))
@@ -55,7 +58,7 @@ class Finding:
 
     @property
     def level(self) -> str:
-        """`error` or `warning`."""
+        """`error`, `warning` or `note`."""
         return RULES[self.rule]
 
     def __str__(self) -> str:
@@ -127,7 +130,7 @@ class Dataset:
         train: What the model learns from; usually within the database.
         query: What is searched with; chooses nothing.
         validation: Queries that may choose the epoch, taken out of train; empty unless asked for.
-        listed: Whether row i of a split is line i + 1 of its list file.
+        list_files: By the name of a split, the file of which line i + 1 is its row i.
         findings: What the checks found to be wrong with it, or worth knowing.
     """
 
@@ -137,7 +140,7 @@ class Dataset:
     query: Split
     database: Split
     validation: Split
-    listed: bool = False
+    list_files: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @classmethod
@@ -258,9 +261,9 @@ class Dataset:
             content = images.files[:, 0]
         ids = "\n".join(map(str, self.pool.ids.tolist()))
         digest = hashlib.sha256(ids.encode(errors="surrogateescape"))
-        digest.update(self.pool.targets.numpy().data)
+        digest.update(np.ascontiguousarray(self.pool.targets.numpy()).data)
         for split in (self.train, self.query, self.database, self.validation):
-            digest.update(split.indices.numpy().data)
+            digest.update(np.ascontiguousarray(split.indices.numpy()).data)
         digest.update(np.ascontiguousarray(content).data)
         return digest.hexdigest()[:16]
 

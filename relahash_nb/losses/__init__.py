@@ -1,7 +1,8 @@
 """RelaHash and its rivals behind one uniform call: `build_loss(config, centroids)(codes, targets) -> scalar`."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 
 from relahash_nb import registry
 from relahash_nb.config import RunConfig
+from relahash_nb.devices import find_device
 from relahash_nb.losses.common import HashLoss
+from relahash_nb.losses.own import make_own_loss, try_loss
 from relahash_nb.losses.relahash import RelaHashLoss
 from relahash_nb.registry import BASELINES, LOSSES, did_you_mean
 
@@ -20,14 +23,17 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
     """Builds the loss that a config names.
 
     Its weights depend on the seed alone, and no global random state changes. For a baseline, which has no loss, it is a
-    `HashLoss` that holds the centroids and cannot be called.
+    `HashLoss` that holds the centroids and cannot be called. One of your own is first tried on a batch of random codes,
+    and then made anew.
 
     Args:
-        config: Its `loss`, `loss_options`, `beta`, `margin` and `seed` count.
+        config: Its `loss`, `loss_options`, `beta`, `margin` and `seed` count; for one of your own `batch_size` and
+            `device` too.
         centroids: (C, K) ±1, one for each class.
 
     Raises:
-        ValueError: The loss has no such option, or a value is out of range.
+        ValueError: The loss has no such option, or a value is out of range; one of your own raises an error, gives no
+            scalar, or does not depend on the codes.
 
     Example:
         >>> build_loss(RunConfig(beta=50), torch.ones(10, 64)).beta
@@ -36,12 +42,27 @@ def build_loss(config: RunConfig, centroids: Tensor) -> nn.Module:
     options = loss_options(config)
     if config.loss in BASELINES:
         return HashLoss(centroids)
-    with torch.random.fork_rng(devices=[]):
+    found = find_loss(config.loss)
+    if ":" not in config.loss:
+        with seeded(config):
+            try:
+                return found(centroids, **options)
+            except TypeError as error:
+                raise ValueError(f"loss_options: {options} given; {config.loss} refuses them ({error})") from None
+    with seeded(config):
+        loss = make_own_loss(config.loss, found, centroids, options)
+        try_loss(config.loss, loss, centroids, config.batch_size, find_device(config.device))
+    with seeded(config):
+        return make_own_loss(config.loss, found, centroids, options)
+
+
+@contextmanager
+def seeded(config: RunConfig) -> Iterator[None]:
+    """Lets torch's generators begin with a config's seed within a `with` block; afterwards they are as before."""
+    device = find_device(config.device) if ":" in config.loss else torch.device("cpu")
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        try:
-            return find_loss(config.loss)(centroids, **options)
-        except TypeError as error:
-            raise ValueError(f"loss_options: {options} given; {config.loss} refuses them ({error})") from None
+        yield
 
 
 def find_loss(name: str) -> Any:

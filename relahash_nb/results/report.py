@@ -74,7 +74,8 @@ class Report(Section):
     """What a run reports of itself.
 
     `config` is kept as it was written, since a field may be gone since; `RunConfig.from_saved` reads it.
-    `loss_options` are all options of the loss, defaults too. `metrics` are the user's own. `seconds` are by stage.
+    `loss_options` are all options of the loss, defaults too. `sources` are the digests of the files that code of one's
+    own came from, by its name. `metrics` are the user's own. `seconds` are by stage.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -83,6 +84,7 @@ class Report(Section):
     config: dict[str, Any]
     loss_options: dict[str, Any]
     weights_digest: str
+    sources: dict[str, str] = {}  # an older run does not say it
     scores: Scores
     metrics: dict[str, float] = {}
     data: Data

@@ -18,27 +18,16 @@ from filelock import BaseFileLock, FileLock, Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import acquire, run_folder
 from relahash_nb.paths import local_path, project_path
+from relahash_nb.registry import source_digest
+from relahash_nb.results.arrays import read_arrays
 from relahash_nb.results.report import Report, clean
 
-ARRAYS = (
-    "query_codes",
-    "query_targets",
-    "query_ids",
-    "database_codes",
-    "database_targets",
-    "database_ids",
-    "centroids",
-    "query_raw",
-    "sample_raw",
-    "sample_rows",
-    "thumbnails",
-    "shown_queries",
-    "query_thumbnails",
-    "nearest",
-    "nearest_thumbnails",
-)  # that each `codes.npz` has
 WEIGHTS = ("none", "trained", "all")  # from less to more
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
+# What a damaged file makes Python, NumPy and pandas raise.
+DAMAGE = (
+    *(OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, SyntaxError),
+)
 
 
 class RunTaken(ValueError):
@@ -71,11 +60,13 @@ class Run:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Packed codes and targets, ids, centroids, codes before the sign, thumbnails; see `saving.collect_arrays`."""
-        with named(self.folder / "codes.npz") as path, np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in {*file.files, *ARRAYS}}
+        with named(self.folder / "codes.npz") as path:
+            return read_arrays(path, self.report)
 
     def codes(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Binary codes of `query` or `database`, (N, K) float32 of −1 and +1; and their labels, (N, C) uint8."""
+        if split not in ("query", "database"):
+            raise ValueError(f"split: {split!r} given; allowed: query, database")
         from relahash_nb.metrics import unpack
 
         return unpack(self.arrays[f"{split}_codes"], self.config.bits), self._targets(split)
@@ -202,6 +193,12 @@ def find_run(config: RunConfig) -> Run | None:
     scores_enough = config.eval_interval in (0, existing.eval_interval)
     has_metrics = config.metrics in (None, existing.metrics)
     return run if is_same and keeps_enough and scores_enough and has_metrics else None
+
+
+def changed_sources(run: Run) -> list[str]:
+    """The code of one's own whose file has changed since the run was made; an older run does not say which it was."""
+    sources = run.report.sources
+    return [name for name, digest in sources.items() if digest and digest != source_digest(name)]
 
 
 def is_same_root(first: str | None, second: str | None) -> bool:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from relahash_nb.config import RunConfig
 from relahash_nb.files import FAILURE, remove_checkpoint, run_folder, write
+from relahash_nb.registry import loaded_digest
+from relahash_nb.results.arrays import BIT_ORDER
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.own import own_metrics
 from relahash_nb.results.report import SCHEMA, Data, DataFinding, Hardware, Report, Scores, clean
@@ -73,6 +75,7 @@ def save_run(config: RunConfig, data: Any, model: Any, finished: Finished) -> Pa
         config=config.to_dict(),
         loss_options=used_options(config),
         weights_digest=getattr(model, "weights_digest", ""),
+        sources={name: loaded_digest(name) for name in config.own_names},
         scores=describe_scores(finished, codes, data.query.targets),
         metrics=score_by_own(config, data, codes),
         data=describe_data(data),
@@ -160,7 +163,8 @@ def collect_arrays(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]
         centroids: (C, K) ±1.
 
     Returns:
-        Of query and database `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,).
+        Of query and database `…_codes` packed (N, ⌈K/8⌉), `…_targets` packed (N, ⌈C/8⌉), `…_ids` (N,). `bit_order`
+        `big`: the first bit is the highest of its byte, as NumPy's `unpackbits` takes it.
         `centroids` (C, K) int8. `query_raw` and `sample_raw` float16: codes before the sign of all queries, and of the
         database at `sample_rows`. `thumbnails` (T, 3 or 1, h, w) uint8: those of the queries `shown_queries` (S,) are
         at `query_thumbnails` (S,), those of their nearest items `nearest` (S, R), rows of the database by distance, at
@@ -169,6 +173,7 @@ def collect_arrays(config: RunConfig, data: Any, codes: Mapping[str, np.ndarray]
     from relahash_nb.metrics import pack
 
     arrays = {
+        "bit_order": np.array(BIT_ORDER),
         "centroids": np.asarray(centroids).astype(np.int8),
         "query_raw": codes["query"].astype(np.float16),
     }

@@ -1,7 +1,8 @@
 """Runs as typed tables: a row for each run, over one definition of a setting; and such tables as text.
 
-A setting is the fingerprint of the data and the setting fields of `RunConfig`. A column has the type of its field:
-numbers are numbers, `finetune` is a boolean, options are JSON, and what is missing is missing (None, NaN or <NA>).
+A setting is the fingerprint of the data, the setting fields of `RunConfig`, and the digests of code of one's own. A
+column has the type of its field: numbers are numbers, `finetune` is a boolean, options are JSON, and what is missing is
+missing (None, NaN or <NA>).
 """
 
 import json
@@ -18,8 +19,10 @@ from relahash_nb.registry import BASELINES, did_you_mean, loss_defaults
 from relahash_nb.results.report import clean
 from relahash_nb.results.runs import Run, read_runs
 
-SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval")  # the last one is missing where no epoch is chosen
-METHOD = ("loss", "loss_options", "beta", "margin", "centroids")  # with bits, what runs of one comparison may differ in
+# `eval_interval` is missing where no epoch is chosen, `sources` where no code is of one's own.
+SETTING = ("fingerprint", *SETTING_FIELDS, "eval_interval", "sources")
+# With bits, what runs of one comparison may differ in.
+METHOD = ("loss", "loss_options", "beta", "margin", "centroids", "sources")
 SHARED = [name for name in SETTING if name not in ("bits", *METHOD)]
 NUMBERS = ["worst", "best", "query_accuracy", "quantization_error", "seconds_training"]
 FORMATS = ("markdown", "csv", "latex")
@@ -103,6 +106,7 @@ def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
             **report.versions,
             "command": run_command(run),
             "fingerprint": report.data.fingerprint,
+            "sources": report.sources or None,
             "folder": str(run.folder),
         }
         rows.append(row)
@@ -319,7 +323,7 @@ def differing_fields(runs: pd.DataFrame) -> list[str]:
     for name in SETTING:
         if name in (*keys, "bits", "dataset", "fingerprint"):
             continue
-        alike = ["data", "loss"] if name in ("beta", "margin") else ["data"]  # each loss has its own scale
+        alike = ["data", "loss"] if name in ("beta", "margin", "sources") else ["data"]  # each loss has its own
         if differs(runs, alike, name):
             keys.append(name)
     if differs(runs, keys, "fingerprint"):

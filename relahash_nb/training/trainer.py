@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, check_batch_size, prepare
+from relahash_nb.datasets import Dataset, check_batch_size, draw_batches, prepare
 from relahash_nb.features import class_centroids, pool_features
 from relahash_nb.files import watch
 from relahash_nb.inference import autocast
 from relahash_nb.models import HashModel, find_device
-from relahash_nb.registry import BASELINES
+from relahash_nb.registry import BASELINES, loaded_digest
 from relahash_nb.training.callbacks import own_callbacks
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import evaluate
@@ -190,16 +190,14 @@ class Trainer:
         return statistics
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The full batches of an epoch, shuffled and augmented, on the device.
+        """The full batches of an epoch, drawn and augmented, on the device.
 
         Yields:
             Images (B, 3, H, W) float from 0 to 1, or rows (B, F) of fixed features; targets (B, C) uint8.
         """
         train = self.data.train
-        batch_size = self.config.batch_size
         targets = train.targets.to(self.device)  # (N, C)
-        order = torch.randperm(len(train), generator=self.random.order)
-        for rows in order[: self.steps * batch_size].split(batch_size):
+        for rows in draw_batches(self.data, self.config, self.random.order):
             if self.train_features is None:
                 images = train.images(rows).to(self.device, non_blocking=True)
                 inputs = prepare(images, train.pool.image_size, self.config.augment, self.random.order)
@@ -263,8 +261,10 @@ class Trainer:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share to be continued from."""
+        sources = {name: loaded_digest(name) for name in self.config.own_names}
         return {
             "run": self.config.run_id,
+            **({"sources": sources} if sources else {}),
             "data": self.data.fingerprint(),
             "model": shapes_of(self._learned_tensors(self.model)),
             "loss": shapes_of(self.loss.state_dict()),
