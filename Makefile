@@ -8,14 +8,18 @@ PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 CODE = relahash_nb relahash_search study
 
-.PHONY: help install study explore search test slow lint generate gallery publish wheel colab clean
+.PHONY: help install study notebooks explore search test slow lint generate gallery publish wheel colab clean
 
 help:                         ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 study: $(VENV)/.core          ## train four models on the embedded data set, print their scores, draw the figures
+	@echo "trains a model for each of $(words $(BITS)) code lengths, $(BITS) bits, on Fashion-MNIST: a minute or two on two cores"
 	$(VENV)/bin/relahash sweep --bits $(BITS)
 	$(VENV)/bin/relahash figures --dataset fashion_mini
+
+notebooks: $(VENV)/.dev       ## the notebooks in JupyterLab; begin with 00_relative_position
+	$(VENV)/bin/jupyter lab notebooks/00_relative_position.ipynb
 
 explore: $(VENV)/.dev         ## the Hamming explorer as a web page on localhost, over the runs in results/
 	@ls results/runs/*/run.json >/dev/null 2>&1 || $(MAKE) study

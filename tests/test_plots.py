@@ -196,7 +196,7 @@ def test_a_training_has_three_panels_and_the_least_loss():
 
 
 def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():
-    path = Path(__file__).parent.parent / "tools" / "overview.py"
+    path = Path(__file__).parent.parent / "tools" / "pictures.py"
     figure = runpy.run_path(str(path))["draw_overview"]()
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     drawn = figure.axes[2].collections[0].get_array().ravel()

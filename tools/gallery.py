@@ -1,15 +1,16 @@
-"""Writes docs/gallery/: the executed notebooks as pages for readers who only browse; only the explorer has a script.
+"""Writes docs/gallery/: the executed notebooks, as notebooks for a code host and as pages for a browser.
 
     python tools/gallery.py                     # from results/, after `make study` and `relahash figures`
     python tools/gallery.py FOLDER RESULTS RUN  # elsewhere, from other results and another run, to look at
 
 00 is executed here, 01 is the run with 64 bits, 02 and 03 are those of `relahash figures`, 04 is the explorer of that
-run, and 05 and 06 are executed here over the runs of the setting that has most of them.
+run, and 05 and 06 are executed here. Only the explorer's page has a script.
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
 import sys
@@ -37,6 +38,8 @@ EXPLORER = "04_hamming_explorer.ipynb"
 REALITY = "06_reality_check.ipynb"
 NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON, REALITY)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
+SOLUTIONS = "../../notebooks/solutions/"
+CONTROL = "(Controls stand here in a running notebook.)\n"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # What matplotlib's formulas do not know, and what they know instead.
 REPLACEMENTS = {
@@ -97,8 +100,10 @@ def main(
         return 1
     gallery.mkdir(parents=True, exist_ok=True)
     for name, notebook in notebooks.items():
-        text = page_text(name, notebook)
-        write(gallery / page_name(name), lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        clean(name, notebook)
+        texts = {name: nbformat.writes(notebook) + "\n", page_name(name): page_text(name, notebook)}
+        for file, text in texts.items():
+            write(gallery / file, lambda path, text=text: path.write_text(text, encoding="utf-8"))
     runs = [run]
     for finished in finished_runs(results).values():
         if is_other_length(finished, run):
@@ -155,16 +160,29 @@ def find_executed(name: str, run: Run, results: Path) -> Path:
     return target
 
 
-def page_text(name: str, notebook: NotebookNode) -> str:
-    """Makes one page without a script of a notebook: code folded, images within it, figures in place of controls."""
+def clean(name: str, notebook: NotebookNode) -> None:
+    """Takes out of an executed notebook what has no use without a kernel, and sets its links for this folder."""
     notebook.metadata.pop("widgets", None)
+    notebook.metadata.pop("papermill", None)  # names paths of this machine
     hidden_tags = {"badge", "colab"}
     if name == COMPARISON:
         hidden_tags.add("injected-parameters")  # a path of this machine
     notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
-    replace_controls(notebook)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOLUTIONS}")
+        for place, output in enumerate(cell.get("outputs", [])):
+            if WIDGET in output.get("data", {}):
+                cell.outputs[place] = nbformat.v4.new_output("stream", text=CONTROL)
+
+
+def page_text(name: str, notebook: NotebookNode) -> str:
+    """Makes one page without a script of a notebook: code folded, images within it."""
+    notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
             cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
     body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
     anchors = [f'<a href="{address}">{escape(title)}</a>' for title, address in links(name).items()]
@@ -174,18 +192,6 @@ def page_text(name: str, notebook: NotebookNode) -> str:
         links=" · ".join(anchors),
         body=body,
     )
-
-
-def replace_controls(notebook: NotebookNode) -> None:
-    """Replaces each control, which needs a kernel, by the figure before it: it shows where the control starts."""
-    figure = nbformat.v4.new_output("stream", text="")
-    for cell in notebook.cells:
-        for place, output in enumerate(cell.get("outputs", [])):
-            data = output.get("data", {})
-            if WIDGET in data:
-                cell.outputs[place] = figure
-            elif "image/png" in data:
-                figure = output
 
 
 def formula(match: re.Match) -> str:

@@ -44,15 +44,15 @@ from tools.reality import provenance, reality
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-DOCS = ("results", "benchmarks", "search", "reality-check", "sweeps")
+DOCS = ("results", "benchmarks", "search", "reality-check", "sweeps", "options")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 PARAMETERS = ("dataset", "root", "bits", "loss", "beta", "backbone", "finetune", "epochs", "batch_size", "lr")
 PARAMETERS += ("precision", "seed")  # what a person changes; the others stand in a table
 RESULTS = ROOT / "docs" / "results"
+PICTURES = (ROOT / "docs", ROOT / "docs" / "results" / "figures")
 ACCURACY = "query accuracy, 64 bits"
 DISTILLED = "alexnet_distilled.safetensors"
 LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"  # the same images
-OVERVIEW = ROOT / "docs" / "overview.png"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard "
@@ -63,8 +63,6 @@ CAPTIONS = {
     "distance; the crosses are the mistakes.",
 }
 SCORES = "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds."
-MISSING = """source = next(Path().glob("relahash_nb-*.whl"), None)
-    assert source, "upload the wheel (`make wheel`) in the file panel, then rerun\""""
 UPLOAD = """To open it in Colab: `make colab` writes `dist/colab/NAME`, one file that brings the package along. Go to
 <https://colab.research.google.com>, *File → Upload notebook*, choose that file, and run all cells."""
 
@@ -86,22 +84,26 @@ def main() -> int:
 
 
 def notebook_text(path: Path, address: str) -> str:
-    """A notebook with its tagged cells written anew: `parameters`, `colab`, `badge`."""
+    """A notebook with its tagged cells written anew: `parameters`, `colab`, `badge`; and its attached pictures."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags and path.name.startswith("01"):
             cell.source = parameters_cell()
-        if "options" in tags:
-            cell.source = options_cell()
         if "colab" in tags:
             cell.source = colab_cell(address)
         if "badge" in tags:
             cell.source = badge(address, path)
-        if "overview" in tags and OVERVIEW.exists():
-            picture = base64.b64encode(OVERVIEW.read_bytes()).decode()
-            cell.attachments = {"overview.png": {"image/png": picture}}
+        pictures = re.findall(r"\(attachment:([\w.-]+)\)", cell.source)
+        if pictures:
+            cell.attachments = {name: attachment(name) for name in pictures}
     return nbformat.writes(notebook) + "\n"
+
+
+def attachment(name: str) -> dict[str, str]:
+    """A picture of `docs/`, or a published figure, as a notebook holds it."""
+    path = next(folder / name for folder in PICTURES if (folder / name).exists())
+    return {"image/png": base64.b64encode(path.read_bytes()).decode()}
 
 
 def parameters_cell() -> str:
@@ -116,23 +118,13 @@ def parameters_cell() -> str:
     return "\n".join(lines)
 
 
-def options_cell() -> str:
-    """All options as a folded table."""
-    rows = [
-        f"| `{name}` | `{field.default!r}` | {field.description} | {RunConfig.describe_allowed(name)} |"
-        for name, field in RunConfig.model_fields.items()
-    ]
-    return "\n".join(
-        [
-            "<details><summary>All options: those without a line above go into <code>options</code></summary>",
-            "",
-            "| name | default | meaning | allowed |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            "</details>",
-        ]
-    )
+def options_table() -> str:
+    """All options of a run as a table."""
+    rows = ["| name | default | meaning | allowed |", "|---|---|---|---|"]
+    for name, field in RunConfig.model_fields.items():
+        allowed = RunConfig.describe_allowed(name)
+        rows.append(f"| `{name}` | `{field.default!r}` | {field.description} | {allowed} |")
+    return "\n".join(rows)
 
 
 def form_field(name: str) -> str:
@@ -152,20 +144,9 @@ def form_field(name: str) -> str:
 
 
 def colab_cell(address: str) -> str:
-    """The cell that installs the package where it is missing, and prepares Colab; see `tools/colab.py`."""
-    source = f'source = "git+{address}"' if address else MISSING
-    return f"""# @title Set-up: installs the package where it is missing
-use_drive = False  # @param {{type:"boolean"}} # Colab: keep results in Google Drive
-import importlib.util
-from pathlib import Path
-
-if importlib.util.find_spec("relahash_nb") is None:
-    # source: the package
-    {source}
-    %pip install --quiet {{source}}
-from relahash_nb.notebooks import set_up
-
-set_up(use_drive)"""
+    """The cell that prepares Colab, and installs the package there once it has an address; see `tools/colab.py`."""
+    install = f"# In Colab, first: %pip install --quiet git+{address}\n" if address else ""
+    return f"{install}from relahash_nb.notebooks import set_up\n\nset_up()"
 
 
 def badge(address: str, path: Path) -> str:
@@ -183,6 +164,7 @@ def page_text(path: Path, address: str) -> str:
         "search": readme_block(names=["search"]),
         "benchmarks": readme_block(names=[name for name in NAMES if name != "search"]),
         "losses": losses(),
+        "options": options_table(),
         **result_tables(path.parent),
         **figures(path.parent),
     }

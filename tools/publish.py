@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 
 from relahash_nb import plots
 from relahash_nb.losses.bounds import lowest_loss
@@ -112,13 +113,14 @@ def publish_epochs(folder: str) -> None:
 
 
 def publish_course(run_id: str, results: str) -> None:
-    """The course of the paper's own run: the loss with its infimum, the scores with the published ones."""
+    """The course of the paper's own run: the loss with its lowest value, the scores with the published ones."""
     matplotlib.use("agg")
     plots.set_style()
     run = load_run(run_id, results)
     config = run.config
-    classes = len(run.report.data.class_names)
-    least = lowest_loss(classes, config.batch_size, config.beta, run.report.loss_options["margin"])
+    centroids = torch.from_numpy(run.arrays["centroids"])
+    options = run.report.loss_options
+    least = lowest_loss(centroids, torch.eye(len(centroids)), options["beta"], options["margin"], config.batch_size)
     history = run.history.copy()
     history.loc[history.index[-1], "query_map"] = run.report.scores.mean_average_precision
     figure = plots.plot_training(history, {"least possible": least})

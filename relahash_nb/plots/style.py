@@ -24,6 +24,11 @@ LineStyle = str | tuple[float, Sequence[float]]
 
 # Seaborn's palette "colorblind" without its grey: colour-blind readers can tell these colours apart.
 PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9")
+# Matplotlib's "tab20" without its greys, the dark colours first: for more names than the palette has colours.
+MANY = (
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf",
+    "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d", "#9edae5",
+)  # fmt: skip
 GREY = "#949494"  # for baselines, which are not trained
 RIGHT = PALETTE[0]  # for relevant items
 WRONG = PALETTE[3]  # for all other items
@@ -72,12 +77,14 @@ class Look:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Gives each name a colour, a line style and a marker, which take turns; a baseline is grey."""
-    colours = itertools.cycle(PALETTE)
+    """Gives each name a look of its own; a baseline is grey. Up to 18 names have different colours."""
+    names = list(dict.fromkeys(names))
+    trained = [name for name in names if name not in BASELINES]
+    colours = itertools.cycle(PALETTE if len(trained) <= len(PALETTE) else MANY)
     linestyles = itertools.cycle(LINE_STYLES)
     markers = itertools.cycle(MARKERS)
     found = {}
-    for name in dict.fromkeys(names):
+    for name in names:
         colour = GREY if name in BASELINES else next(colours)
         found[name] = Look(colour, next(linestyles), next(markers))
     return found

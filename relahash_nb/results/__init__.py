@@ -7,5 +7,5 @@ from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import Report
 from relahash_nb.results.runs import Run, RunTaken, changed_sources, find_run, finished_runs, load_run, lock_run
 from relahash_nb.results.saving import Finished, save_run
-from relahash_nb.results.selection import load_histories, load_shown, select_runs
+from relahash_nb.results.selection import load_histories, load_shown, results_or_published, select_runs
 from relahash_nb.results.tables import load_runs, read_table

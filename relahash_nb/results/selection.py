@@ -7,12 +7,28 @@ from typing import Any
 
 import pandas as pd
 
+from relahash_nb.paths import package_file, project_path
 from relahash_nb.results.runs import Run, load_run
-from relahash_nb.results.tables import METHOD, SHARED, as_times, distinct, load_runs, matching, summarize
+from relahash_nb.results.tables import METHOD, SHARED, as_times, distinct, load_runs, matching, read_table, summarize
+
+PUBLISHED = "docs/results"
+
+
+def results_or_published(results_dir: Path | str = "results") -> Path:
+    """A results folder; or, where the default one has no finished run yet, the published folder, which is said."""
+    folder = project_path(results_dir)
+    if str(results_dir) != "results" or any(folder.glob("runs/*/run.json")):
+        return folder
+    try:
+        published = package_file(f"{PUBLISHED}/runs").parent
+    except FileNotFoundError:  # installed without them
+        return folder
+    print(f"no finished run in {folder}: these are published ones; `make study` makes your own")
+    return published
 
 
 def select_runs(
-    results_dir: Path | str = "results",
+    results_dir: Path | str | None = "results",
     dataset: str | None = None,
     bits: Sequence[int] | None = None,
     losses: Sequence[str] | None = None,
@@ -23,7 +39,8 @@ def select_runs(
     """The finished runs of the most complete setting, one for each method, bits and seed; and the others.
 
     Args:
-        results_dir: The folder that holds `runs/`.
+        results_dir: The folder that holds `runs/`; as for `results_or_published`. None: the published table of runs,
+            `docs/results/summary.csv`, whose rows have no `folder`.
         dataset: As in the tables: the name, and for a folder its last name too, such as `lists corel5k`.
         bits: Code lengths; None, as for what follows: all.
         losses: Names, in the order wanted; None: `relahash` first.
@@ -41,21 +58,31 @@ def select_runs(
     """
     arguments = {"dataset": dataset, "bits": bits, "loss": losses, "seed": seeds}
     filters = {name: value for name, value in arguments.items() if value is not None} | setting
-    finished = load_runs(results_dir)
+    finished = read_finished(results_dir)
     existing = ""
     runs = finished
     if not finished.empty:
-        summary = summarize(finished).merge(finished[["run_id", "folder"]], on="run_id")
-        existing = f" (there are runs on {', '.join(summary['data'].unique())})"
-        runs = matching(distinct(summary), filters)
+        existing = f" (there are runs on {', '.join(finished['data'].unique())})"
+        runs = matching(distinct(finished), filters)
     if runs.empty:
-        command = make_command(filters | {"results_dir": results_dir})
-        raise ValueError(f"{Path(results_dir, 'runs')}: no finished run to look at{existing}; this makes it: {command}")
+        place = f"{PUBLISHED}/summary.csv" if results_dir is None else Path(results_dir, "runs")
+        command = make_command(filters | {"results_dir": results_dir or "results"})
+        raise ValueError(f"{place}: no finished run to look at{existing}; this makes it: {command}")
     chosen = most_complete(runs, SHARED)
     if not variants:
         chosen = pd.concat([most_complete(same_loss, METHOD) for _, same_loss in chosen.groupby("loss", sort=False)])
     others = runs[~runs["run_id"].isin(chosen["run_id"])]
     return in_order(chosen, losses), others
+
+
+def read_finished(results_dir: Path | str | None) -> pd.DataFrame:
+    """The finished runs of a folder as `summarize` has them, with `folder`; of None the published table."""
+    if results_dir is None:
+        return read_table(package_file(f"{PUBLISHED}/summary.csv"))
+    finished = load_runs(results_or_published(results_dir))
+    if finished.empty:
+        return finished
+    return summarize(finished).merge(finished[["run_id", "folder"]], on="run_id")
 
 
 def most_complete(runs: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:

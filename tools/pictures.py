@@ -1,7 +1,13 @@
-"""Writes docs/overview.png, the method in one picture, from the embedded images: `python tools/overview.py`."""
+"""Writes the first pictures of README and of the notebooks: `python tools/pictures.py`.
+
+- docs/overview.png: the method in one picture, from the embedded images.
+- docs/answer.png: a query and what it finds, from a published run.
+- docs/methods.png: all methods at one code length, from the published table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,14 +17,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relahash_nb.centroids import make_centroids
+from relahash_nb.config import RunConfig
 from relahash_nb.paths import package_file
-from relahash_nb.plots import set_style
+from relahash_nb.plots import plot_methods, set_style
 from relahash_nb.plots.images import ROW, draw_image, use_image_units
 from relahash_nb.plots.style import GREY
+from relahash_nb.results import Run, compare, load_run, select_runs
 
-TARGET = Path(__file__).parent.parent / "docs" / "overview.png"
+DOCS = Path(__file__).parent.parent / "docs"
 BITS = 16
 QUERY = 7  # an image whose nearest images make the point
+ANSWERS = (0, 7, 8)  # rows of the run's shown queries
+NEAREST = 8
 DISTANCES = (0, 1, BITS // 2)  # of the three database images that are shown
 # Title, left edge and width of each panel, in parts of the figure.
 PANELS = (
@@ -98,7 +108,51 @@ def draw_signs(ax: Axes, code: np.ndarray) -> None:
     )
 
 
-if __name__ == "__main__":
+def draw_answer(run: Run, rows: Sequence[int] = ANSWERS) -> Figure:
+    """Draws queries of a run, their bits, and the images nearest to each with the number of bits that differ."""
+    arrays = run.arrays
+    query_codes, query_targets = run.codes("query")
+    database_codes, database_targets = run.codes("database")
+    figure, ax = plt.subplots(figsize=(9, 0.9 * len(rows) + 0.3), layout="none")
+    figure.subplots_adjust(0.01, 0, 0.99, 1)
+    use_image_units(ax, NEAREST + 2.6, ROW * len(rows) + 0.3)
+    for title, middle in (
+        ("query", 0.5),
+        ("its 64 bits", 1.7),
+        ("nearest images: bits that differ", 2.6 + NEAREST / 2),
+    ):
+        ax.text(middle, 0.2, title, ha="center")
+    for place, row in enumerate(rows):
+        top = 0.3 + ROW * place
+        query = arrays["shown_queries"][row]
+        name = run.report.data.class_names[query_targets[query].argmax()]
+        draw_image(ax, arrays["thumbnails"][arrays["query_thumbnails"][row]], 0, top, name)
+        ax.imshow(query_codes[query].reshape(8, 8), cmap="gray", extent=(1.3, 2.1, top + 0.9, top + 0.1))
+        for rank, item in enumerate(arrays["nearest"][row][:NEAREST]):
+            image = arrays["thumbnails"][arrays["nearest_thumbnails"][row, rank]]
+            distance = int((database_codes[item] != query_codes[query]).sum())
+            is_relevant = bool((database_targets[item] & query_targets[query]).any())
+            draw_image(ax, image, 2.6 + rank, top, str(distance), is_relevant)
+    return figure
+
+
+def draw_methods(bits: int = 64) -> Figure:
+    """Draws the scores of all methods of the published table on the embedded data set."""
+    runs, _ = select_runs(None, "fashion_mini", variants=True)
+    comparison = compare(runs)
+    ax = plot_methods(comparison[comparison["bits"] == bits])
+    ax.set_title(f"Fashion-MNIST, {bits} bits, losses at their defaults", pad=20)
+    return ax.figure
+
+
+def main() -> None:
+    """Writes the pictures."""
     set_style()
-    draw_overview().savefig(TARGET, dpi=200, metadata={"Software": None})
-    print(TARGET)
+    run = load_run(DOCS / "results" / "runs" / RunConfig().run_id)
+    pictures = {"overview": draw_overview(), "answer": draw_answer(run), "methods": draw_methods()}
+    for name, figure in pictures.items():
+        figure.savefig(DOCS / f"{name}.png", dpi=200 if name == "overview" else 110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
