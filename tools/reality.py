@@ -121,8 +121,8 @@ def phase_diagram(phase: pd.DataFrame, folder: Path) -> str:
         f"![phase diagram]({link})\n\n*{PHASE}* At equal scale and margin the error of RelaHash is larger in "
         f"{(gap > 0).sum()} of {len(gap)} cells, by {gap.mean():.4f} on average "
         f"({gap.min():+.4f} to {gap.max():+.4f}), small beside the errors, "
-        f"{error.min():.3f} to {error.max():.3f}. Its mAP is higher in {(score > 0).sum()} cells, by {score.mean():.4f} "
-        f"on average ({score.min():+.4f} to {score.max():+.4f})."
+        f"{error.min():.3f} to {error.max():.3f}. Its mAP is higher in {(score > 0).sum()} cells, "
+        f"by {score.mean():.4f} on average ({score.min():+.4f} to {score.max():+.4f})."
     )
 
 
