@@ -40,7 +40,7 @@ class ModelFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    backbone: str
+    backbone: Annotated[str, Field(max_length=200)]
     bits: Annotated[int, Field(ge=1, le=4096)]
     image_size: Annotated[int, Field(ge=8, le=4096)]
     decoded_size: Annotated[int, Field(ge=8, le=8192)]

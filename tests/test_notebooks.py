@@ -159,7 +159,7 @@ def test_the_toy_holds_what_it_says_with_other_numbers_too(tmp_path, monkeypatch
     path = ROOT / "notebooks" / "00_relative_position.ipynb"
     other = dict(classes=6, bits=32, batch_size=12, beta=20.0, margin=0.4, steps=300, seed=1)
     papermill.execute_notebook(str(path), "out.ipynb", other, progress_bar=False)
-    assert len(figures("out.ipynb")) == 6
+    assert len(figures("out.ipynb")) == 5
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 
 
@@ -183,7 +183,7 @@ def test_an_analysis_draws_finished_runs_and_keeps_its_figures(path, tiny_result
     for cell in code_cells("out.ipynb"):  # each figure stands below its own cell
         if "save_figure(" in cell.source:
             assert sum("image/png" in output.get("data", {}) for output in cell.outputs) == 1, cell.source
-    assert len(figures("out.ipynb")) >= 6
+    assert len(figures("out.ipynb")) >= 5
     drawn = {suffix: {path.stem for path in (results / "figures").glob(f"*{suffix}")} for suffix in (".png", ".svg")}
     assert len(drawn[".png"]) >= 5 and drawn[".png"] == drawn[".svg"]
     run_ids = set(load_runs(results)["run_id"])
@@ -195,7 +195,7 @@ def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results
     monkeypatch.chdir(tmp_path)
     path = ROOT / "notebooks" / notebooks.COMPARISON
     papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": str(tiny_results)}, progress_bar=False)
-    assert f"4 runs in {tiny_results / 'runs'}" in printed("out.ipynb")
+    assert "compares 4 runs" in printed("out.ipynb")
     assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 

@@ -102,7 +102,7 @@ def test_scores_of_one_s_own_are_kept_and_shown_and_a_run_without_them_is_made_a
 def test_scores_that_fail_after_the_training_do_not_lose_it(own, relahash):
     code, _, error = relahash("sweep", *QUICK, "--epochs", 2, "--metrics", "own:fails_later")
     assert code == 0, error
-    assert "metrics" not in read_report(CONFIG)
+    assert not read_report(CONFIG)["metrics"]
     assert "KeyError" in (run_folder(CONFIG) / "log.txt").read_text(encoding="utf-8")
 
 

@@ -389,7 +389,7 @@ def test_whatever_a_loss_of_one_s_own_raises_the_others_go_on(toy_module, relaha
     for name, said in errors.items():
         kept = (folders[f"own.{name}"] / "failed.txt").read_text(encoding="utf-8")
         assert said in kept.splitlines()[0] and not (folders[f"own.{name}"] / "run.json").exists()
-    assert 'return {}["nothing"]' in (folders["own.NoKey"] / "failed.txt").read_text(encoding="utf-8")
+    assert "own.py:" in (folders["own.NoKey"] / "failed.txt").read_text(encoding="utf-8")  # where it was raised
 
 
 def test_what_failed_is_forgotten_whoever_finishes_the_run(finish_run):

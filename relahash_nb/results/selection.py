@@ -18,11 +18,11 @@ def results_or_published(results_dir: Path | str = "results") -> Path:
     """A results folder; or, where the default one has no finished run yet, the published folder, which is said."""
     folder = project_path(results_dir)
     if str(results_dir) != "results" or any(folder.glob("runs/*/run.json")):
-        return folder
+        return Path(results_dir)
     try:
         published = package_file(f"{PUBLISHED}/runs").parent
     except FileNotFoundError:  # installed without them
-        return folder
+        return Path(results_dir)
     print(f"no finished run in {folder}: these are published ones; `make study` makes your own")
     return published
 
