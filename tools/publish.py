@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from relahash_nb import plots
+from relahash_nb.config import RunConfig
 from relahash_nb.losses.bounds import lowest_loss
 from relahash_nb.results import (
     finished_runs,
@@ -34,6 +35,13 @@ from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import SETTING, distinct, summarize
 
 TARGET = Path(__file__).parent.parent / "docs" / "results"
+# What the notebooks show where there is no run yet: the study's, and two other losses.
+SHOWN = [
+    *(RunConfig(bits=bits) for bits in (16, 32, 64, 128)),
+    *(RunConfig(bits=bits, loss="cross_entropy") for bits in (16, 64)),
+    RunConfig(bits=64, loss="orthohash"),
+]
+SHOWN_FILES = ("config.json", "history.csv", "codes.npz", "run.json")  # no model
 
 
 def main(
@@ -45,6 +53,7 @@ def main(
     """Writes summaries, differences, searches and figures."""
     fresh = summarize(load_runs(results))
     rows = publish_summary(fresh, results)
+    publish_runs(results)
     for folder, name in ((phase, "phase"), (jpeg, "jpeg")):
         if Path(folder).exists():
             summarize(load_runs(folder)).to_csv(TARGET / f"{name}.csv", index=False)
@@ -72,6 +81,18 @@ def publish_summary(fresh: pd.DataFrame, results: str) -> pd.DataFrame:
     rows.to_csv(path, index=False)
     print(f"{path}: {len(kept)} runs from before, {len(fresh)} of {results}")
     return rows
+
+
+def publish_runs(results: str) -> None:
+    """Copies the finished runs among `SHOWN`, without their models, to `docs/results/runs/`."""
+    for config in SHOWN:
+        source = Path(results, "runs", config.run_id)
+        if not (source / "run.json").exists():
+            continue
+        target = TARGET / "runs" / config.run_id
+        target.mkdir(parents=True, exist_ok=True)
+        for name in SHOWN_FILES:
+            shutil.copy(source / name, target)
 
 
 def publish_differences(results: str, tuned: pd.DataFrame) -> None:
