@@ -48,6 +48,7 @@ REPLACEMENTS = {
     r"\textstyle": "",
     r"\big": "",
     r"\sqrt B": r"\sqrt{B}",
+    r"\sqrt K": r"\sqrt{K}",
 }
 # A table scrolls inside its own box on a narrow screen, and code is folded.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
@@ -93,8 +94,12 @@ def main(
     if run is None:
         print(f"{results}: no run of the study with 64 bits; `make study` makes it", file=sys.stderr)
         return 1
+    names = list(NOTEBOOKS)
+    if not Path(f"{results}_phase").exists():
+        print(f"no {results}_phase: the page of {REALITY} stays as it is")
+        names.remove(REALITY)
     try:
-        notebooks = {name: nbformat.read(find_executed(name, run, results), as_version=4) for name in NOTEBOOKS}
+        notebooks = {name: nbformat.read(find_executed(name, run, results), as_version=4) for name in names}
     except FileNotFoundError as error:
         print(f"{error.filename}: not there; `make study` and `relahash figures` make it", file=sys.stderr)
         return 1
@@ -151,10 +156,8 @@ def find_executed(name: str, run: Run, results: Path) -> Path:
     if name in ANALYSES:
         return results / name
     parameters = {}
-    if name in (COMPARISON, REALITY):
-        parameters["results_dir"] = str(results)
     if name == REALITY:
-        parameters["phase_dir"] = f"{results}_phase"
+        parameters = {"results_dir": str(results), "phase_dir": f"{results}_phase"}
     target = Path(tempfile.mkdtemp()) / name
     execute_notebook(name, target, parameters)
     return target
@@ -165,7 +168,7 @@ def clean(name: str, notebook: NotebookNode) -> None:
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)  # names paths of this machine
     hidden_tags = {"badge", "colab"}
-    if name == COMPARISON:
+    if name == REALITY:
         hidden_tags.add("injected-parameters")  # a path of this machine
     notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
