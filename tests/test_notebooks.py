@@ -163,6 +163,15 @@ def test_the_toy_holds_what_it_says_with_other_numbers_too(tmp_path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb")), ids=lambda path: path.name)
+def test_the_solutions_of_a_notebook_hold(path):
+    assert (ROOT / "notebooks" / path.name).exists()
+    names = {}
+    for cell in code_cells(path):
+        assert not cell.outputs
+        exec(compile(cell.source, path.name, "exec"), names)
+
+
 def test_the_training_notebook_shows_its_figures_and_a_score_between_its_bounds(trained):
     (folder,) = (trained.results / "runs").iterdir()
     assert len(figures(folder / "01_train.ipynb")) == 6
