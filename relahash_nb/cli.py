@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A log is read while the run goes on; and a letter that a terminal does not have ends no training.
             stream.reconfigure(line_buffering=True, errors="replace")
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures, which are named in lines of their own
     command, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("--help", "-h"):
         print(HELP)
