@@ -52,6 +52,7 @@ RESULTS = ROOT / "docs" / "results"
 PICTURES = (ROOT / "docs", ROOT / "docs" / "results" / "figures")
 ACCURACY = "query accuracy, 64 bits"
 DISTILLED = "alexnet_distilled.safetensors"
+JPEG_SCORES = {"new_images": "new images", "mean_average_precision": "protocol", "query_accuracy": "query accuracy"}
 LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"  # the same images
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
@@ -371,7 +372,7 @@ def jpeg_cost(runs: pd.DataFrame) -> str:
     for _, same in pairs.groupby(setting, sort=False, dropna=False):
         row = {name: str(same[name].iloc[0]) for name in ("backbone", "image_size", "epochs")}
         row["seeds"] = str(len(same))
-        for column, name in (("mean_average_precision", "mAP"), ("query_accuracy", "query accuracy")):
+        for column, name in JPEG_SCORES.items():
             before, after = same[f"{column} lossless"], same[f"{column} JPEG"]
             row[f"{name}, lossless"] = f"{before.mean():.4f}"
             row[f"{name}, JPEG"] = f"{after.mean():.4f}"
