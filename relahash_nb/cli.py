@@ -42,6 +42,11 @@ TRIAL_FIELDS = tuple(
 
 HELP = """usage: relahash COMMAND [options]
 
+To begin:
+  relahash train --bits 32                          train and score a model on images that come along
+  relahash sweep --loss relahash csq --seed 0 1 2   compare losses; relahash report prints the table
+  relahash index photos --index my_index            make your own pictures searchable
+
   train       train and score one hash model
   sweep       the same for every combination of several values
   tune        search for the options of each loss, with the same budget [tuning]
