@@ -106,7 +106,7 @@ class ExportOptions(Options):
     """Write the model of a finished run to one file, which hashes pictures without torch and without this package."""
 
     run: str | None = option(None, "a run's folder, its name in results/runs, or its model.safetensors", "positional")
-    out: str = option("model.onnx", "file to write")
+    out: LocalPath = option("model.onnx", "file to write")
     weights: str | None = option(None, "where the weights lie now that a frozen backbone started from")
     backbone: str | None = option(None, "package.module:function, where the run's backbone is your own")
 

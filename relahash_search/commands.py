@@ -49,6 +49,7 @@ class SearchOptions(ClusterOptions):
 
 def run_index(options: SearchOptions) -> int:
     """Bring an index up to date with a folder: only what is new or has changed is read. The first time makes it."""
+    from relahash_search.index import describe_card
     from relahash_search.models import open_index
 
     if options.list or options.remove is not None:
@@ -56,6 +57,8 @@ def run_index(options: SearchOptions) -> int:
     if options.folder is None:
         raise ValueError("folder: not given; see relahash index --help")
     index, fitted = open_index(options)
+    if fitted is not None:
+        print(f"a new index, whose model stays: {describe_card(index.card)}")
     update = index.update(options.folder, options.workers, options.scheduler, fitted)
     print_faults(update.faults)
     for note in update.notes:
@@ -177,7 +180,10 @@ def run_hash(options: SearchOptions) -> int:
     from relahash_search.models import hash_folder
 
     if (options.folder is None) == (options.index is None):
-        raise ValueError("folder, index: one of them is needed; see relahash hash --help")
+        raise ValueError("folder, index: both or neither given; allowed: one of them")
+    out = Path(options.out).expanduser()
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"out: {options.out!r} given; its folder is not there")
     faults: list[Fault] = []
     if options.index is not None:
         from relahash_search.index import Index
@@ -191,7 +197,7 @@ def run_hash(options: SearchOptions) -> int:
     text = json.dumps(card)
     buffer = BytesIO()
     np.savez(buffer, codes=codes, paths=np.array(paths, str), bit_order=np.array("big"), card=np.array(text))
-    write(Path(options.out).expanduser(), lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    write(out, lambda temporary: temporary.write_bytes(buffer.getvalue()))
     print(f"{options.out}: {len(paths)} codes of {card['bits']} bits")
     return exit_code(options, len(faults))
 

@@ -22,8 +22,8 @@ def is_address(location: str | Path) -> bool:
     if text.startswith(ADDRESSES):
         return True
     if ADDRESS_PARTS.search(text):
-        allowed = "a folder, or postgresql://USER@HOST/DATABASE (password: PGPASSWORD or ~/.pgpass)"
-        raise ValueError(f"index: an address that is none is given; allowed: {allowed}")
+        allowed = "a folder, or postgresql://USER@HOST/DATABASE in small letters (password: PGPASSWORD or ~/.pgpass)"
+        raise ValueError(f"index: an address of another kind is given; allowed: {allowed}")
     return False
 
 

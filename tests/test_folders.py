@@ -75,6 +75,16 @@ def test_splits_beside_classes_or_twice_are_refused(split_root, image_folder):
         load(split_root)
 
 
+def test_a_split_beside_folders_of_no_known_name_is_no_class(split_root):
+    for name in ("test", "val"):
+        shutil.rmtree(split_root / name)
+    with pytest.raises(ValueError, match="train/ has sub-folders"):
+        load(split_root)
+    shutil.copytree(split_root / "train", split_root / "dev")
+    with pytest.raises(ValueError, match="train/ has sub-folders"):
+        load(split_root)
+
+
 def test_a_class_may_be_called_train(image_folder, tmp_path):
     root = shutil.copytree(image_folder, tmp_path / "vehicles")
     (root / "red").rename(root / "train")

@@ -111,7 +111,7 @@ def find_splits(root: Path, folders: Mapping[str, Sequence[str]]) -> dict[str, s
     """The folders that are splits, by what they are: `train`, `query`, `database`, `validation`; none of classes.
 
     Raises:
-        ValueError: Two folders are the same split, or others with pictures stand beside the splits.
+        ValueError: Two folders are the same split, one stands alone, or others with pictures stand beside the splits.
     """
     splits: dict[str, str] = {}
     others = []
@@ -124,6 +124,10 @@ def find_splits(root: Path, folders: Mapping[str, Sequence[str]]) -> dict[str, s
         else:
             splits[role] = name
     if "train" not in splits or len(splits) < 2:
+        for name in splits.values():
+            if group(folders[name], level=1).keys() - {""}:
+                expected = "expected beside it: train/, test/, val/ or query/"
+                raise ValueError(f"{root}: {shorten(name)}/ has sub-folders, as a split has; {expected}")
         return {}
     beside = [name for name in others if name]
     if beside:
