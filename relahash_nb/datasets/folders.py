@@ -124,10 +124,7 @@ def find_splits(root: Path, folders: Mapping[str, Sequence[str]]) -> dict[str, s
         else:
             splits[role] = name
     if "train" not in splits or len(splits) < 2:
-        for name in splits.values():
-            if group(folders[name], level=1).keys() - {""}:
-                expected = "expected beside it: train/, test/, val/ or query/"
-                raise ValueError(f"{root}: {shorten(name)}/ has sub-folders, as a split has; {expected}")
+        refuse_lone_split(root, splits, folders)
         return {}
     beside = [name for name in others if name]
     if beside:
@@ -135,6 +132,14 @@ def find_splits(root: Path, folders: Mapping[str, Sequence[str]]) -> dict[str, s
         text = f"{listed} are splits, and {shorten(beside[0])}/ is none; move it, or name another --root"
         raise ValueError(f"{root}: {text}")
     return splits
+
+
+def refuse_lone_split(root: Path, splits: Mapping[str, str], folders: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a folder that has the name and the sub-folders of a split, and would be taken for a class."""
+    for name in splits.values():
+        if group(folders[name], level=1).keys() - {""}:
+            expected = "expected beside it: train/, test/, val/ or query/"
+            raise ValueError(f"{root}: {shorten(name)}/ has sub-folders, as a split has; {expected}")
 
 
 def split_folder(config: RunConfig, root: Path, folders: Paths) -> Dataset:
