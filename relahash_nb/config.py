@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from relahash_nb.options import Count, LocalPath, NotNegative, ObjectName, Options, Positive, Seed, one_of, option
 from relahash_nb.registry import BASELINES, CENTROIDS, DATASETS, LOSSES, loss_defaults
+from relahash_nb.threads import available_cores
 
 TORCHVISION_DATASETS = ("fashion_mnist", "cifar10", "cifar100")  # they have the protocols
 ROOT_DATASETS = ("imagenet100", "nuswide_21", "coco", "lists", "folder")  # they need the folder that holds the images
@@ -305,10 +306,3 @@ def shorten(value: Any) -> Any:
 def as_number(value: Any) -> Any:
     """An integer with a decimal point, as `beta` and `margin` have one; other values as they are."""
     return float(value) if isinstance(value, int) else value
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

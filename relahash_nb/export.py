@@ -6,7 +6,6 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from math import ceil
 from pathlib import Path
@@ -17,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from relahash_nb.baselines import solve
-from relahash_nb.config import RunConfig, available_cores
+from relahash_nb.config import RunConfig
 from relahash_nb.files import watch
 from relahash_nb.metrics import pack
 from relahash_nb.model_file import METADATA_KEY, Metadata, one_line, open_session
 from relahash_nb.models import HashModel, build_model, digest_of, find_model_file
 from relahash_nb.pictures import read_square, scan
 from relahash_nb.registry import BACKBONES, load
+from relahash_nb.threads import map_in_threads
 
 if TYPE_CHECKING:  # of an extra
     from onnx import ModelProto
@@ -149,14 +149,13 @@ def compute_features(
         return session.run(["features"], {"images": np.ascontiguousarray(image[None])})[0]  # (1, F)
 
     paths, features, faults = [], [], []
-    with ThreadPoolExecutor(available_cores()) as executor:
-        found = zip(files, executor.map(read, files), strict=True)
-        for path, row in watch(found, len(files), "pictures"):
-            if isinstance(row, ValueError):
-                faults.append(str(row))
-            else:
-                paths.append(path)
-                features.append(row)
+    found = zip(files, map_in_threads(read, files), strict=True)
+    for path, row in watch(found, len(files), "pictures"):
+        if isinstance(row, ValueError):
+            faults.append(str(row))
+        else:
+            paths.append(path)
+            features.append(row)
     return paths, np.concatenate([np.empty((0, network_width(network)), np.float32), *features]), faults
 
 

@@ -17,11 +17,12 @@ from typing import Any, TextIO
 from filelock import Timeout
 
 from relahash_nb.cluster import on_cluster
-from relahash_nb.config import RunConfig, available_cores
+from relahash_nb.config import RunConfig
 from relahash_nb.failures import explain
 from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, timed, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
 from relahash_nb.results import Run, RunTaken, changed_sources, find_run, load_run, lock_run
+from relahash_nb.threads import available_cores
 
 NOTEBOOK = "01_train.ipynb"
 PARTIAL = "01_train.partial.ipynb"  # until it has come to its end

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from relahash_nb.config import available_cores
 from relahash_nb.model_file import CPU, METADATA_KEY, Metadata, one_line, open_session
 from relahash_nb.pictures import Source, cut_centre, read_file, read_square
+from relahash_nb.threads import map_in_threads
 
 LARGEST_MODEL = 2**31  # bytes; what the format allows
 
@@ -98,7 +96,7 @@ class Model:
             sources: As for `hash`; they are asked for as they are needed.
             threads: As many as this process has cores where None is given.
 
-        Yields:
+        Returns:
             In order, each picture's packed code, or the error that says why it cannot be read.
         """
 
@@ -108,15 +106,7 @@ class Model:
             except ValueError as error:
                 return error
 
-        threads = threads or available_cores()
-        ahead: deque[Future[np.ndarray | ValueError]] = deque()
-        with ThreadPoolExecutor(threads) as executor:
-            for source in sources:
-                ahead.append(executor.submit(attempt, source))
-                if len(ahead) > 2 * threads:  # what is read and not yet taken is in memory
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        return map_in_threads(attempt, sources, threads)
 
     def _run(self, image: np.ndarray) -> np.ndarray:
         """The code (1, K) of an image (1, 3, S, S)."""

@@ -2,19 +2,16 @@
 
 import hashlib
 import stat
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from relahash_nb.config import available_cores
 from relahash_nb.pictures import LARGEST_FILE
+from relahash_nb.threads import map_in_threads
 from relahash_search.model import Model
 from relahash_search.tables import File, Folder, Reading, Tables, batched
 
 COMMIT = 32  # pictures that are kept in an index at a time
-AHEAD = 4  # pictures for each core that are begun before the first of them is kept
 
 
 class Fault(NamedTuple):
@@ -99,27 +96,12 @@ class Reader:
 
         What cannot be read is taken out of the index where it was there: its old code is of another picture.
         """
-        for outcomes in batched(self._outcomes(paths), COMMIT):
+        for outcomes in batched(map_in_threads(self._read, paths), COMMIT):
             readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
             faults = [outcome for outcome in outcomes if isinstance(outcome, Fault)]
             self.tables.put(self.folder, readings)
             self.tables.remove(self.folder, [fault.path for fault in faults])
             yield Batch({reading.path: reading.digest for reading in readings}, faults)
-
-    def _outcomes(self, paths: Sequence[str]) -> Iterator[Reading | Fault]:
-        """The pictures in order, a few of them read ahead."""
-        cores = available_cores()
-        waiting: deque[Future[Reading | Fault]] = deque()
-        with ThreadPoolExecutor(cores) as pool:
-            try:
-                for path in paths:
-                    waiting.append(pool.submit(self._read, path))
-                    if len(waiting) >= AHEAD * cores:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
 
     def _read(self, path: str) -> Reading | Fault:
         place = Path(self.folder.place, path)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from relahash_nb.metrics import average_precision, retrieval_scores
+from relahash_nb.metrics import retrieval_scores
 from relahash_nb.results import load_run
 
 TARGET = Path(__file__).parent.parent / "docs" / "results" / "thresholds.csv"
@@ -45,7 +45,7 @@ def measure(name: str) -> dict[str, str | float]:
     row: dict[str, str | float] = {"run_id": name}
     for spread in SPREADS:
         row[f"spread {spread:g}"] = spread_thresholds(*parts, spread)
-    row["cosine"] = cosine_score(*parts)
+    row["cosine"] = retrieval_scores(*parts, distance="cosine").mean_average_precision
     return row
 
 
@@ -67,18 +67,6 @@ def spread_thresholds(query, database, query_targets, database_targets, spread: 
         found = retrieval_scores(query - threshold, database - threshold, query_targets, database_targets)
         scores.append(found.mean_average_precision)
     return float(np.mean(scores))
-
-
-def cosine_score(query, database, query_targets, database_targets) -> float:
-    """Mean average precision by the cosine, where no two items are tied; arguments as for `spread_thresholds`."""
-    query = query / np.linalg.norm(query, axis=1, keepdims=True)
-    database = database / np.linalg.norm(database, axis=1, keepdims=True)
-    order = np.argsort(-query @ database.T, axis=1)  # (Q, D)
-    shared = (query_targets @ database_targets.T) > 0  # (Q, D), in the order of the database
-    relevant = np.take_along_axis(shared, order, axis=1).astype(int)
-    one_item_a_level = np.ones(relevant.shape, int)
-    expected, _, _ = average_precision(relevant, one_item_a_level)
-    return float(expected.mean())
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from packaging.requirements import Requirement
 
 from relahash_nb import registry
 from relahash_nb.cli import TrainOptions, parse
-from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig, available_cores
+from relahash_nb.config import RECIPES, SETTING_FIELDS, RunConfig
 from relahash_nb.paths import local_path, project_path
 from relahash_nb.results import load_runs, read_table
+from relahash_nb.threads import available_cores
 
 
 @pytest.mark.parametrize(

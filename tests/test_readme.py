@@ -192,7 +192,6 @@ def test_the_gallery_is_small_and_needs_nothing_else():
 
 def test_their_commands_and_options_exist():
     from relahash_nb.cli import (
-        ALIASES,
         COMMANDS,
         CheckOptions,
         FiguresOptions,
@@ -200,6 +199,7 @@ def test_their_commands_and_options_exist():
         SweepOptions,
         TuneOptions,
     )
+    from relahash_nb.command_line import ALIASES
     from relahash_search.commands import SearchOptions
 
     commands = re.findall(r"(?:^    |`)relahash ([a-z]+)(.*)", ALL, flags=re.MULTILINE)

@@ -17,11 +17,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from rows above its own, and from its own row where it is a package.
 ROWS = (
     "paths",
+    "threads",
     "failures",
     "registry",
     "options",
     "cluster",
     "config",
+    "command_line",
     "files",
     "devices",
     "centroids",

@@ -85,7 +85,7 @@ def test_the_images_of_another_split_are_links_in_a_folder_of_the_same_name(tmp_
 
 
 def test_the_ranking_by_cosine_is_that_of_each_pair():
-    from study.thresholds import cosine_score
+    from relahash_nb.metrics import retrieval_scores
 
     generator = np.random.default_rng(0)
     query, database = generator.standard_normal((5, 8)), generator.standard_normal((30, 8))
@@ -95,7 +95,8 @@ def test_the_ranking_by_cosine_is_that_of_each_pair():
         cosines = [item @ other / np.linalg.norm(item) / np.linalg.norm(other) for other in database]
         hits = [bool(label @ labels[5 + row]) for row in np.argsort(cosines)[::-1]]
         expected.append(np.mean([sum(hits[: rank + 1]) / (rank + 1) for rank, hit in enumerate(hits) if hit]))
-    assert cosine_score(query, database, labels[:5], labels[5:]) == pytest.approx(np.mean(expected))
+    scores = retrieval_scores(query, database, labels[:5], labels[5:], distance="cosine")
+    assert scores.mean_average_precision == pytest.approx(np.mean(expected))
 
 
 def test_thresholds_tell_apart_what_signs_do_not():
