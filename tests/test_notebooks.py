@@ -200,6 +200,18 @@ def test_an_analysis_draws_finished_runs_and_keeps_its_figures(path, tiny_result
         assert set(Image.open(file).text["Source"].split()) <= run_ids
 
 
+def test_the_comparison_shows_one_method_too(tiny_results, tmp_path, monkeypatch):
+    """As `make study` leaves them."""
+    monkeypatch.chdir(tmp_path)
+    for run in (tiny_results / "runs").glob("*-relahash-*"):
+        place = tmp_path / "results" / "runs" / run.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(run)
+    path = ROOT / "notebooks" / notebooks.COMPARISON
+    papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": "results"}, progress_bar=False)
+    assert "compares 3 runs" in printed("out.ipynb") and len(figures("out.ipynb")) == 4
+
+
 def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = ROOT / "notebooks" / notebooks.COMPARISON
