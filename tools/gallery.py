@@ -175,6 +175,8 @@ def clean(name: str, notebook: NotebookNode) -> None:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOLUTIONS}")
+        if cell.cell_type == "code":  # warnings name files of this machine
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for place, output in enumerate(cell.get("outputs", [])):
             if WIDGET in output.get("data", {}):
                 cell.outputs[place] = nbformat.v4.new_output("stream", text=CONTROL)

@@ -129,7 +129,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None 
         vmax=1,
         cmap="Blues",
         square=True,
-        cbar_kws={"label": "share of the nearest items", "use_gridspec": False},  # which a constrained layout warns of
+        cbar_kws={"label": "share of the nearest items"},
         ax=ax,
     )
     ax.set(xlabel="class of the item", ylabel="class of the query")
