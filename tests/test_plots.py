@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -193,6 +194,15 @@ def test_a_training_has_three_panels_and_the_least_loss():
     assert score.lines[1].get_ydata().tolist() == [0.7]  # of the epoch that was scored
     assert error.get_ylim()[0] == 0
     assert titles(plots.plot_training(pd.DataFrame([]))) == ["no training"]
+
+
+def test_a_figure_of_images_is_saved_again_and_again_without_a_warning(tmp_path):
+    figure = plots.plot_images(np.zeros((3, 1, 4, 4), np.uint8), ["a", "b", "c"])
+    figure = getattr(figure, "figure", figure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for box in ("tight", None, "tight"):
+            figure.savefig(tmp_path / "images.png", bbox_inches=box)
 
 
 def test_the_overview_shows_the_signs_of_its_numbers_and_what_differs():

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -138,7 +139,9 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], ax: Axes | None 
 
 def image_figure(width: float, height: float, left: float = 0.0) -> tuple[Figure, Axes]:
     """Makes a figure for images and the one axes that fills it; sizes are those of `use_image_units`."""
-    figure = plt.figure(figsize=(INCHES * (left + width), INCHES * height), layout="none")
+    # Not "none": after a save with a tight box, such a figure has the default engine, which warns.
+    engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)  # does nothing
+    figure = plt.figure(figsize=(INCHES * (left + width), INCHES * height), layout=engine)
     ax = figure.add_axes((0, 0, 1, 1))
     use_image_units(ax, width, height, left)
     return figure, ax
