@@ -248,17 +248,29 @@ def test_the_dividend_is_a_line_per_method_grey_where_nothing_was_trained(ax):
     assert band[:, 1].min() == pytest.approx(0.4) and band[:, 1].max() == pytest.approx(1.5)
 
 
-def test_a_grid_has_a_panel_per_loss_with_its_numbers_in_their_cells():
-    rows = []
-    for scale in (1.0, 8.0):
-        for margin in (0.2, 4.0):
-            rows.append({"loss": "csq", "scale": scale, "margin": margin, "error": scale + margin})
-            rows.append({"loss": "relahash", "scale": scale, "margin": margin, "error": scale + margin + 0.5})
-    figure = plots.plot_grid(pd.DataFrame(rows), "error", "scale", "margin", "loss")
-    assert titles(figure) == ["relahash", "csq"]
+def test_gaps_have_a_panel_each_with_its_numbers_and_a_range_around_0():
+    cells = pd.MultiIndex.from_product([[0.2, 4.0], [1.0, 8.0]], names=["margin", "scale"])
+    gaps = pd.DataFrame({"error": [0.01, -0.02, 0.0, 0.005], "mAP": [0.1, 0.2, 0.3, -0.1]}, index=cells)
+    figure = plots.plot_gaps(gaps)
+    assert titles(figure) == ["error", "mAP"]
     numbers = [text.get_text() for text in figure.axes[1].texts]
-    assert numbers == ["5.000", "12.000", "1.200", "8.200"]  # margin 4.0 on top
-    assert len({mesh.get_clim() for ax in figure.axes for mesh in ax.collections}) == 1
+    assert numbers == ["+0.300", "-0.100", "+0.100", "+0.200"]  # margin 4.0 on top
+    ranges = [mesh.get_clim() for ax in figure.axes for mesh in ax.collections]
+    assert ranges == [(-0.02, 0.02), (-0.3, 0.3)]
+
+
+def test_cells_stand_in_their_column_beside_its_reference(ax):
+    rows = [("hadamard", "csq", 0.1), ("hadamard", "relahash", 0.2), ("max_hamming", "relahash", 0.3)]
+    cells = pd.DataFrame(rows, columns=["centroids", "loss", "error"])
+    plots.plot_cells(cells, "centroids", "error", "loss", {"max_hamming": 0.05, "hadamard": 0.01}, ax)
+    points = {}
+    for drawn in ax.collections:
+        for place, height in getattr(drawn, "get_offsets")().tolist():
+            points[height] = round(place)
+    assert {points[0.1], points[0.2]} == {1} and points[0.3] == 0
+    lines = [drawn.get_segments()[0] for drawn in ax.collections if hasattr(drawn, "get_segments")]
+    assert [(line[0][1], (line[0][0] + line[1][0]) / 2) for line in lines] == [(0.05, 0), (0.01, 1)]
+    assert legend_texts(ax.get_legend()) == ["relahash", "csq", "optimum of free codes"]
 
 
 def test_a_figure_follows_its_controls():

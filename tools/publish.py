@@ -1,9 +1,10 @@
 """Maintainers only: runs and figures become the published `docs/results/`.
 
-    python tools/publish.py [results] [results_phase] [results_epochs] [results_jpeg]
+    python tools/publish.py [results] [results_phase] [results_epochs] [results_jpeg] [results_grid]
 
 `results_phase/` holds the grid of scale, margin and batch size, `results_epochs/` runs with a score after each epoch,
-`results_jpeg/` those on 4,000 images of CIFAR-10, lossless and as JPEG files.
+`results_jpeg/` those on 4,000 images of CIFAR-10, lossless and as JPEG files, `results_grid/` the grid of scale, margin
+and centroids with the whole network trained. Then notebook 06 draws the figures of docs/reality-check.md.
 
 Published runs that are not in `results/` stay. `make gallery generate` then writes the pages.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -22,6 +24,7 @@ import torch
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
 from relahash_nb.losses.bounds import lowest_loss
+from relahash_nb.notebooks import execute_notebook
 from relahash_nb.results import (
     finished_runs,
     load_run,
@@ -49,12 +52,13 @@ def main(
     phase: str = "results_phase",
     epochs: str = "results_epochs",
     jpeg: str = "results_jpeg",
+    grid: str = "results_grid",
 ) -> None:
     """Writes summaries, differences, searches and figures."""
     fresh = summarize(load_runs(results))
     rows = publish_summary(fresh, results)
     publish_runs(results)
-    for folder, name in ((phase, "phase"), (jpeg, "jpeg")):
+    for folder, name in ((phase, "phase"), (jpeg, "jpeg"), (grid, "grid")):
         if Path(folder).exists():
             summarize(load_runs(folder)).to_csv(TARGET / f"{name}.csv", index=False)
     tuned = fresh[fresh["tuning"].notna()]
@@ -70,6 +74,7 @@ def main(
     publish_lengths(rows[is_relahash & rows["finetune"]])
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
+    publish_findings()
 
 
 def publish_summary(fresh: pd.DataFrame, results: str) -> pd.DataFrame:
@@ -96,14 +101,15 @@ def publish_runs(results: str) -> None:
 
 
 def publish_differences(results: str, tuned: pd.DataFrame) -> None:
-    """The differences to RelaHash on each data set and at each length of these tuned runs, in place of those before."""
+    """The differences to RelaHash after each search, in place of those before; by the score that was searched for."""
     path = TARGET / "differences.csv"
     tables = [pd.read_csv(path)]
-    for data, rows in tuned.groupby("data"):
-        runs, _ = select_runs(results, data, tuning=rows["tuning"].iloc[0])
-        tables.append(paired_differences(runs).assign(data=data))
+    for (data, tuning), _ in tuned.groupby(["data", "tuning"]):
+        runs, _ = select_runs(results, data, tuning=tuning)
+        score = "new_images" if tuning.endswith("new images") else "mean_average_precision"
+        tables.append(paired_differences(runs, score=score).assign(data=data, tuning=tuning, score=score))
     rows = pd.concat(tables)
-    rows.drop_duplicates(["data", "bits", "method"], keep="last").to_csv(path, index=False)
+    rows.drop_duplicates(["data", "tuning", "bits", "method"], keep="last").to_csv(path, index=False)
 
 
 def publish_searches(results: str) -> None:
@@ -152,6 +158,13 @@ def publish_course(run_id: str, results: str) -> None:
     figure.axes[1].legend(loc="lower right", fontsize="x-small")
     save_figure(figure, "paper", TARGET, [run_id])
     history.to_csv(TARGET / "paper.csv", index=False)
+
+
+def publish_findings() -> None:
+    """The figures of notebook 06 that docs/reality-check.md shows, from the tables that were written."""
+    notebook = "06_reality_check.ipynb"
+    with tempfile.TemporaryDirectory() as folder:
+        execute_notebook(notebook, Path(folder, notebook), {"results_dir": str(TARGET)})
 
 
 def publish_lengths(runs: pd.DataFrame) -> None:

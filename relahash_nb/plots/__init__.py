@@ -19,4 +19,4 @@ from relahash_nb.plots.images import (
 )
 from relahash_nb.plots.runs import plot_curves, plot_lines, plot_methods, plot_points, plot_training
 from relahash_nb.plots.style import follow, set_style
-from relahash_nb.plots.tuning import plot_change, plot_differences, plot_grid
+from relahash_nb.plots.tuning import plot_cells, plot_change, plot_differences, plot_gaps

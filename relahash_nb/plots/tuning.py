@@ -1,14 +1,15 @@
-"""Methods before and after tuning, and over a grid of two options."""
+"""Methods before and after tuning, differences over a grid of two options, and the points of such a grid."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relahash_nb.plots.style import GREY, RIGHT, WRONG, new_axes, ours_first, plain
+from relahash_nb.plots.style import GREY, RIGHT, WRONG, looks, new_axes, ours_first, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,32 +57,60 @@ def plot_change(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_grid(runs: pd.DataFrame, value: str, x: str, y: str, panel: str) -> Figure:
-    """Draws the mean of the column `value` over the columns `x` and `y`, one panel for each value of `panel`.
+def plot_gaps(gaps: pd.DataFrame) -> Figure:
+    """Draws signed differences over a grid of two options, one panel below the other for each column.
 
-    All panels have one range of colours.
+    Blue is above 0, red below; a panel's colours reach to its own largest difference.
+
+    Args:
+        gaps: The index has two levels: the vertical and the horizontal option.
     """
     import seaborn as sns
 
-    names = ours_first(runs[panel])
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.2), sharey=True, squeeze=False)
-    for ax, name in zip(axes.flat, names, strict=True):
-        rows = runs[runs[panel] == name]
-        means = rows.pivot_table(index=y, columns=x, values=value).sort_index(ascending=False)
+    figure, axes = plt.subplots(len(gaps.columns), 1, figsize=(6, 2.6 * len(gaps.columns)), squeeze=False)
+    for ax, name in zip(axes.flat, gaps, strict=True):
+        cells = gaps[name].unstack().sort_index(ascending=False)
+        largest = gaps[name].abs().max()
         sns.heatmap(
-            means,
-            vmin=runs[value].min(),
-            vmax=runs[value].max(),
-            cmap="viridis",
+            cells,
+            vmin=-largest,
+            vmax=largest,
+            cmap="RdBu",
             annot=True,
-            fmt=".3f",
+            fmt="+.3f",
             cbar=False,
-            xticklabels=[f"{number:g}" for number in means.columns],
-            yticklabels=[f"{number:g}" for number in means.index],
+            xticklabels=[f"{number:g}" for number in cells.columns],
+            yticklabels=[f"{number:g}" for number in cells.index],
             ax=ax,
         )
-        ax.set(title=plain(name), xlabel=x.replace("_", " "), ylabel="")
+        ax.set(title=plain(name), xlabel=cells.columns.name, ylabel=cells.index.name)
         ax.tick_params(axis="y", rotation=0)
-    axes[0, 0].set_ylabel(y.replace("_", " "))
-    figure.suptitle(value.replace("_", " "))
     return figure
+
+
+def plot_cells(
+    cells: pd.DataFrame, x: str, y: str, by: str, references: Mapping[str, float], ax: Axes | None = None
+) -> Axes:
+    """Draws a point for each row, in a column for each value of `x`, those of one name in `by` side by side.
+
+    Args:
+        cells: The rows.
+        x: A column of names.
+        y: A column of numbers.
+        by: A column of names; each has a colour.
+        references: By the names of `x`, heights that are drawn as black lines across the column.
+        ax: Where to draw; None: a new figure.
+    """
+    import seaborn as sns
+
+    ax = new_axes(ax, (6, 3.4))
+    names = ours_first(cells[by])
+    colours = {name: look.color for name, look in looks(names).items()}
+    sns.stripplot(cells, x=x, y=y, hue=by, order=list(references), hue_order=names, palette=colours, dodge=True, ax=ax)
+    for place, height in enumerate(references.values()):
+        label = "optimum of free codes" if place == 0 else None
+        ax.hlines(height, place - 0.4, place + 0.4, color="black", label=label)
+    ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return ax

@@ -1,11 +1,27 @@
 """Runs as files (`saving`, `runs`, `report`), and as tables (`tables`, `selection`, `comparison`). No torch."""
 # ruff: noqa: F401
 
-from relahash_nb.results.comparison import compare, differences_over_splits, format_comparison, paired_differences
+from relahash_nb.results.comparison import (
+    compare,
+    compare_across,
+    describe_change,
+    differences_over_splits,
+    format_comparison,
+    means_across,
+    paired_cells,
+    paired_differences,
+)
 from relahash_nb.results.figures import save_figure
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import Report
 from relahash_nb.results.runs import Run, RunTaken, changed_sources, find_run, finished_runs, load_run, lock_run
 from relahash_nb.results.saving import Finished, save_run
-from relahash_nb.results.selection import load_histories, load_shown, results_or_published, select_runs
-from relahash_nb.results.tables import load_runs, read_table
+from relahash_nb.results.selection import (
+    load_histories,
+    load_shown,
+    read_published,
+    results_or_published,
+    select_budgets,
+    select_runs,
+)
+from relahash_nb.results.tables import distinct, load_runs, read_table

@@ -76,6 +76,89 @@ def format_comparison(comparison: pd.DataFrame) -> pd.DataFrame:
     return cells.pivot(index="method", columns="bits", values="text").reindex(order).fillna("")
 
 
+def means_across(parts: Mapping[Any, pd.DataFrame], bits: int, score: str = "mean_average_precision") -> pd.DataFrame:
+    """The mean of a score over the seeds at one number of bits: methods × parts, the highest over all parts first.
+
+    Args:
+        parts: By the name of a column, runs as `select_runs` gives them. A part without the score gives no column.
+        bits: The code length.
+        score: A column, such as `new_images`.
+    """
+    columns = {}
+    for name, runs in parts.items():
+        scored = runs[runs["bits"] == bits].dropna(subset=score)
+        if len(scored):
+            columns[name] = scored.groupby("method")[score].mean()
+    means = pd.DataFrame(columns)
+    order = means.mean(axis=1).sort_values(ascending=False).index
+    return means.reindex(order).rename_axis("method")
+
+
+def compare_across(parts: Mapping[Any, pd.DataFrame], bits: int, score: str = "mean_average_precision") -> pd.DataFrame:
+    """What `format_comparison` gives at one number of bits, methods × parts; arguments and order of `means_across`."""
+    means = means_across(parts, bits, score)
+    columns = {}
+    for name in means:
+        runs = parts[name]
+        comparison = compare(runs[runs["bits"] == bits].dropna(subset=score), score)
+        columns[name] = format_comparison(comparison)[bits]
+    return pd.DataFrame(columns, means.index, means.columns).fillna("")
+
+
+def describe_change(before: pd.Series, after: pd.Series, leading: int = 8) -> dict[str, Any]:
+    """What is left of an order of methods.
+
+    Args:
+        before: Scores by method.
+        after: Scores of the same methods, such as those after tuning.
+        leading: The spread is that from the first to this place: the last one may be a single failure.
+
+    Example:
+        >>> before = pd.Series({"relahash": 0.5, "csq": 0.4, "dpsh": 0.1})
+        >>> describe_change(before, pd.Series({"relahash": 0.5, "csq": 0.6, "dpsh": 0.3}), leading=2)["first after"]
+        'csq'
+    """
+    gain = after - before
+    spreads = [scores.max() - scores.nlargest(leading).min() for scores in (before, after)]
+    return {
+        "rank correlation": before.corr(after, "spearman"),
+        "first before": before.idxmax(),
+        "first after": after.idxmax(),
+        "spread before": spreads[0],
+        "spread after": spreads[1],
+        "gain of relahash": gain["relahash"],
+        "largest gain": gain.max(),
+        "of": gain.idxmax(),
+    }
+
+
+def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
+    """RelaHash minus OrthoHash at equal scale and margin, the mean over the seeds that both have.
+
+    For a row, RelaHash with β and m over batches of B is a cosine loss of the scale β/√B with the margin m√B, as
+    OrthoHash is.
+
+    Args:
+        runs: Of both losses, over a grid of `beta` and `margin`.
+        score: A column.
+
+    Returns:
+        By `margin` and `scale`; a cell that one of the losses does not have is left out.
+
+    Example:
+        >>> rows = [("relahash", 16.0, 0.5, 0.6), ("orthohash", 2.0, 4.0, 0.5)]
+        >>> runs = pd.DataFrame(rows, columns=["loss", "beta", "margin", "new_images"]).assign(batch_size=64, seed=0)
+        >>> paired_cells(runs, "new_images").round(4).to_dict()
+        {(4.0, 2.0): 0.1}
+    """
+    is_relahash = runs["loss"] == "relahash"
+    root = runs["batch_size"].where(is_relahash, 1) ** 0.5
+    cells = runs.assign(scale=(runs["beta"] / root).round(6), margin=(runs["margin"] * root).round(6))
+    wide = cells.pivot_table(index=["margin", "scale", "seed"], columns="loss", values=score)
+    wide = wide.reindex(columns=["relahash", "orthohash"]).dropna()
+    return (wide["relahash"] - wide["orthohash"]).groupby(["margin", "scale"]).mean()
+
+
 def paired_differences(
     runs: pd.DataFrame,
     reference: str = "relahash",

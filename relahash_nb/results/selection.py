@@ -9,7 +9,18 @@ import pandas as pd
 
 from relahash_nb.paths import package_file, project_path
 from relahash_nb.results.runs import Run, load_run
-from relahash_nb.results.tables import METHOD, SHARED, as_times, distinct, load_runs, matching, read_table, summarize
+from relahash_nb.results.tables import (
+    COLUMN_TYPES,
+    METHOD,
+    SHARED,
+    as_times,
+    distinct,
+    load_runs,
+    matching,
+    read_table,
+    summarize,
+    with_types,
+)
 
 PUBLISHED = "docs/results"
 
@@ -25,6 +36,40 @@ def results_or_published(results_dir: Path | str = "results") -> Path:
         return Path(results_dir)
     print(f"no finished run in {folder}: these are published ones; `make study` makes your own")
     return published
+
+
+def read_published(name: str, made_by: str, folder: Path | str | None = None) -> pd.DataFrame:
+    """A published table; where it is not there, an empty one, and a line says what makes it.
+
+    Args:
+        name: Such as `grid` for `docs/results/grid.csv`.
+        made_by: The command.
+        folder: That holds the tables; None: `docs/results`.
+    """
+    try:
+        path = Path(folder, f"{name}.csv") if folder else package_file(f"{PUBLISHED}/{name}.csv")
+        table = pd.read_csv(path, dtype=COLUMN_TYPES, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        print(f"{name}.csv is not among the published tables yet: `{made_by}` makes its runs")
+        return pd.DataFrame()
+    return with_types(table) if "fingerprint" in table else table
+
+
+def select_budgets(runs: pd.DataFrame, dataset: str, **setting: Any) -> dict[str, pd.DataFrame]:
+    """The runs on a data set by what chose their options: `defaults`, or a search such as `24 trials, new images`.
+
+    Args:
+        runs: As `distinct` gives them.
+        dataset: As in the tables, such as `lists corel5k`.
+        **setting: As for `select_runs`.
+
+    Returns:
+        Of each, the runs of the most complete setting.
+    """
+    runs = matching(runs, {"dataset": dataset, **setting})
+    budgets = runs["tuning"].fillna("defaults")
+    names = sorted(budgets.unique(), key=lambda name: (name != "defaults", name))
+    return {name: in_order(most_complete(runs[budgets == name], SHARED), None) for name in names}
 
 
 def select_runs(
