@@ -265,7 +265,7 @@ def test_cells_stand_in_their_column_beside_its_reference(ax):
     plots.plot_cells(cells, "centroids", "error", "loss", {"max_hamming": 0.05, "hadamard": 0.01}, ax)
     points = {}
     for drawn in ax.collections:
-        for place, height in getattr(drawn, "get_offsets")().tolist():
+        for place, height in drawn.get_offsets().tolist():
             points[height] = round(place)
     assert {points[0.1], points[0.2]} == {1} and points[0.3] == 0
     lines = [drawn.get_segments()[0] for drawn in ax.collections if hasattr(drawn, "get_segments")]

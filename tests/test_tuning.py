@@ -1,6 +1,5 @@
 """The search for options: what it sees, that it repeats itself, goes on after a kill, and what a sweep makes of it."""
 
-import itertools
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ from pathlib import Path
 from threading import Timer
 
 import numpy as np
-import papermill
 import pytest
 import torch
 
@@ -20,15 +18,13 @@ from relahash_nb.cli import main
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Split, load_dataset
 from relahash_nb.losses import build_loss, find_loss
-from relahash_nb.metrics import retrieval_scores
 from relahash_nb.registry import LOSSES
-from relahash_nb.results import Finished, finished_runs, save_run
+from relahash_nb.results import finished_runs
 from relahash_nb.tuning import TARGETS, Journal, hold_out
 from relahash_nb.tuning import search as tuning
 
 pytest.importorskip("optuna", reason="the search is Optuna's; pip install 'relahash-nb[tuning]'")
 ROOT = Path(__file__).parent.parent
-NOTEBOOK = ROOT / "notebooks" / "06_reality_check.ipynb"
 PUBLISHED = ROOT / "docs" / "results" / "tuned"
 SHORT = {"epochs": [1, 2], "batch_size": [64, 128]}
 FIXED = dict(bits=16, finetune=False, checkpoint_minutes=0.0)
@@ -305,41 +301,6 @@ def test_published_searches_can_be_read(path):
     config = RunConfig(**{"bits": 64, "loss": "relahash"} | fixed | root)
     chosen = tuning.tuned(config, PUBLISHED)
     assert chosen.tuning == f"{content['budget']['trials']} trials" and chosen.lr == content["best"]["lr"]
-
-
-@pytest.mark.slow
-def test_the_notebook_shows_both_tables_the_differences_and_the_phase_diagram(tmp_path, data, features, monkeypatch):
-    """Executed over made-up codes: defaults and tuned, two seeds each, and a grid of scale and margin."""
-    monkeypatch.setattr("relahash_nb.results.saving.SHOWN_QUERIES", 2)
-    rows = np.random.default_rng(0)
-    small = replace(data, query=Split(data.pool, data.query.indices[:50]), database=Split(data.pool, torch.arange(200)))
-    searched = {loss: search(tmp_path, small, features, loss) for loss in ("relahash", "csq")}
-
-    def save(**options):
-        config = RunConfig(**FIXED | options)
-        codes = {name: rows.standard_normal((len(getattr(small, name)), 16)) for name in ("query", "database")}
-        scores = retrieval_scores(codes["query"], codes["database"], small.query.targets, small.database.targets)
-        history, model = [{"epoch": 1, "loss": 1.0, "seconds": 1.0}], type("M", (), {"save": lambda *_: None})()
-        save_run(config, small, model, Finished(codes, scores, history, np.ones((10, 16)), seconds={}))
-
-    for loss, seed in itertools.product(searched, (0, 1)):
-        config = RunConfig(loss=loss, seed=seed, centroid_seed=None, results_dir=str(tmp_path), **FIXED)
-        save(**config.to_dict())
-        save(**tuning.tuned(config, tmp_path / "tuned" / "new_images").to_dict())
-    for scale, margin in itertools.product((1.0, 4.0), (0.8, 4.0)):
-        save(results_dir=str(tmp_path / "phase"), loss="orthohash", beta=scale, margin=margin)
-        save(results_dir=str(tmp_path / "phase"), loss="relahash", beta=8 * scale, margin=margin / 8)
-    invariant = dict(loss="relahash", loss_options={"reference_batch_size": 64}, beta=8.0, margin=0.5)
-    for size in (16, 64):
-        save(results_dir=str(tmp_path / "phase"), batch_size=size, **invariant)
-    given = dict(results_dir=str(tmp_path), phase_dir=str(tmp_path / "phase"), bits=16, tuning="3 trials, new images")
-    done = papermill.execute_notebook(str(NOTEBOOK), str(tmp_path / "out.ipynb"), given, progress_bar=False)
-    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
-    text = "\n".join(str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs)
-    assert text.count("4 runs, seeds [0, 1]") == 2
-    assert "relahash (" not in text and "2 searches, 0.0 hours" in text
-    assert "{'published': 0.0, 'reference batch size 64': " in text
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 6
 
 
 def test_a_sweep_takes_what_was_tuned(tmp_path, data, features, capsys):

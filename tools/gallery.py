@@ -94,18 +94,14 @@ def main(
     if run is None:
         print(f"{results}: no run of the study with 64 bits; `make study` makes it", file=sys.stderr)
         return 1
-    names = list(NOTEBOOKS)
-    if not Path(f"{results}_phase").exists():
-        print(f"no {results}_phase: the page of {REALITY} stays as it is")
-        names.remove(REALITY)
     try:
-        notebooks = {name: nbformat.read(find_executed(name, run, results), as_version=4) for name in names}
+        notebooks = {name: nbformat.read(find_executed(name, run, results), as_version=4) for name in NOTEBOOKS}
     except FileNotFoundError as error:
         print(f"{error.filename}: not there; `make study` and `relahash figures` make it", file=sys.stderr)
         return 1
     gallery.mkdir(parents=True, exist_ok=True)
     for name, notebook in notebooks.items():
-        clean(name, notebook)
+        clean(notebook)
         texts = {name: nbformat.writes(notebook) + "\n", page_name(name): page_text(name, notebook)}
         for file, text in texts.items():
             write(gallery / file, lambda path, text=text: path.write_text(text, encoding="utf-8"))
@@ -155,22 +151,16 @@ def find_executed(name: str, run: Run, results: Path) -> Path:
         return run.folder / NOTEBOOK
     if name in ANALYSES:
         return results / name
-    parameters = {}
-    if name == REALITY:
-        parameters = {"results_dir": str(results), "phase_dir": f"{results}_phase"}
     target = Path(tempfile.mkdtemp()) / name
-    execute_notebook(name, target, parameters)
+    execute_notebook(name, target, {})
     return target
 
 
-def clean(name: str, notebook: NotebookNode) -> None:
+def clean(notebook: NotebookNode) -> None:
     """Takes out of an executed notebook what has no use without a kernel, and sets its links for this folder."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)  # names paths of this machine
-    hidden_tags = {"badge", "colab"}
-    if name == REALITY:
-        hidden_tags.add("injected-parameters")  # a path of this machine
-    notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
+    notebook.cells = [cell for cell in notebook.cells if not {"badge", "colab"} & set(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "markdown":

@@ -1,0 +1,320 @@
+"""The numbers that the pages state, each with the expression over the published tables that gives it.
+
+    python -m study.claims   # page, phrase with its numbers, and the tables that they are from
+
+`tests/test_claims.py` looks for each phrase in its page. A claim whose rows are not published yet has no numbers: then
+its phrase must not be there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from relahash_nb.registry import BASELINES, LOSSES
+from relahash_nb.results import describe_change, distinct, means_across, paired_cells, read_table, select_budgets
+from relahash_nb.results.comparison import load_published
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+REALITY, README, RESULTS_PAGE = "docs/reality-check.md", "README.md", "docs/results.md"
+CIFAR, MINI, UNSEEN = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists miniimagenet100_unseen"
+DATA = (CIFAR, MINI, "lists corel5k_21", "fashion_mini")
+LENGTHS = (64, 16)  # bits
+EARLIER = ("24 trials", "16 trials")  # searches of version 0.2, on held-out images
+ERROR, SCORE = "quantization_error", "mean_average_precision"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A phrase of a page.
+
+    Attributes:
+        page: Its path.
+        phrase: The words, with a place for each number.
+        source: The tables of `docs/results/` that the numbers are from.
+        numbers: Gives them, in the order of their places.
+    """
+
+    page: str
+    phrase: str
+    source: str
+    numbers: Callable[[], list[float]]
+
+    def fill(self) -> str | None:
+        """The phrase with its numbers; None where rows are missing."""
+        try:
+            numbers = self.numbers()
+        except (FileNotFoundError, KeyError):
+            return None
+        if any(math.isnan(number) for number in numbers):
+            return None
+        return self.phrase.format(*numbers)
+
+
+@cache
+def runs(name: str = "summary") -> pd.DataFrame:
+    """A table of runs; of the summary, those of losses and baselines with centroids that are drawn."""
+    table = read_table(RESULTS / f"{name}.csv")
+    if name != "summary":
+        return table
+    table = distinct(table[table["centroid_seed"].isna()])
+    return table[(table["centroids"] == "max_hamming") & ~table["loss"].str.contains(":")]
+
+
+@cache
+def means(data: str, bits: int = 64, score: str = SCORE) -> pd.DataFrame:
+    """Mean scores on a data set, methods × searches; a search before version 0.3 has the name `earlier`."""
+    trained = runs()[~runs()["loss"].isin(BASELINES)]
+    table = means_across(select_budgets(trained, data), bits, score)
+    names = {name: "earlier" if name in EARLIER else name.split(", ")[-1] for name in table}
+    return table.rename(columns=names)
+
+
+def settings(column: str) -> list[pd.Series]:
+    """The gain of each loss by a search, on each data set and at each length."""
+    gains = []
+    for data in DATA:
+        for bits in LENGTHS:
+            gains.append(means(data, bits)[column] - means(data, bits)["defaults"])
+    return gains
+
+
+def spreads(column: str) -> list[float]:
+    """From the first to the eighth loss, on each data set and at each length: the least and the largest."""
+    found = []
+    for data in DATA:
+        for bits in LENGTHS:
+            table = means(data, bits)
+            found.append(describe_change(table["defaults"], table["earlier"])[f"spread {column}"])
+    return [min(found), max(found)]
+
+
+def ties() -> list[float]:
+    """The best less the worst order of ties, by loss, CIFAR-10, 64 bits, defaults: the least and the largest."""
+    table = select_budgets(runs()[~runs()["loss"].isin(BASELINES)], CIFAR, bits=64)["defaults"]
+    by_loss = table.groupby("loss")[["best", "worst"]].mean()
+    width = by_loss["best"] - by_loss["worst"]
+    return [width.min(), width.max()]
+
+
+@cache
+def phase(column: str) -> pd.Series:
+    """RelaHash less OrthoHash over the grid of scale and margin on fixed features."""
+    table = runs("phase")
+    return paired_cells(table[(table["batch_size"] == 64) & table["loss_options"].isna()], column)
+
+
+def higher(gaps: pd.Series) -> list[float]:
+    """In how many cells RelaHash is the higher one, and of how many."""
+    return [(gaps > 0).sum(), len(gaps)]
+
+
+@cache
+def grid(centroids: str = "max_hamming") -> pd.DataFrame:
+    """The runs over scale and margin with the whole network trained, with one kind of centroids."""
+    table = runs("grid")
+    return table[table["centroids"] == centroids]
+
+
+def cells(loss: str, centroids: str = "max_hamming") -> pd.DataFrame:
+    """Means over the seeds of a loss in each cell of that grid."""
+    table = grid(centroids)
+    return table[table["loss"] == loss].groupby(["beta", "margin"])[[ERROR, SCORE]].mean()
+
+
+def errors(loss: str, centroids: str = "max_hamming") -> list[float]:
+    """The smallest and the largest quantization error of those cells."""
+    error = cells(loss, centroids)[ERROR]
+    return [error.min(), error.max()]
+
+
+def rank(table: pd.DataFrame) -> float:
+    """The rank correlation of quantization error and score."""
+    return table[ERROR].corr(table[SCORE], "spearman")
+
+
+def optimum(centroids: str) -> float:
+    """The quantization error of free codes at the optimum of the loss; from the package, not from a table."""
+    import torch
+
+    from relahash_nb.centroids import make_centroids
+    from relahash_nb.losses.bounds import ideal_codes
+    from relahash_nb.metrics import quantization_error
+
+    return quantization_error(ideal_codes(make_centroids(10, 64, centroids), torch.eye(10)))
+
+
+@cache
+def dividend(unseen: float, distance: str = "hamming", metric: str = "map", value: str = "relative") -> pd.Series:
+    """By method, on new images of Lite0's features and tuned for that share of unseen classes."""
+    table = pd.read_csv(RESULTS / "dividend.csv")
+    target = {0: "seen", 1: "unseen"}.get(unseen, "half")
+    rows = table.query(
+        "network == 'lite0' and unseen_share == @unseen and training_share == 0 and queries == 'all' "
+        "and distance == @distance and metric == @metric and target in ['none', @target]"
+    )
+    return rows.set_index("method")[value]
+
+
+def losses(unseen: float) -> pd.Series:
+    """What `dividend` gives of the losses alone."""
+    table = dividend(unseen)
+    return table[table.index.isin(LOSSES)]
+
+
+def jpeg(column: str) -> float:
+    """AlexNet's loss by JPEG, on the same images."""
+    table = runs("jpeg").query("backbone == 'alexnet'").set_index(["data", "seed"])[column]
+    return (table["lists cifar10_lossless_4000"] - table["lists cifar10_jpeg_4000"]).mean()
+
+
+CLAIMS = [
+    Claim(README, "a larger error than the cosine loss OrthoHash in {} of {} cells", "phase.csv", lambda: higher(phase(ERROR))),
+    Claim(README, "and a higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
+    Claim(README, "which alone cost {:.1f} mAP on new images", "jpeg.csv", lambda: [jpeg("new_images")]),
+    Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
+    Claim(
+        REALITY,
+        "from the first to the eighth loss they are {:.3f} to {:.3f} apart at the defaults, and {:.3f} to {:.3f} after it",
+        "summary.csv",
+        lambda: spreads("before") + spreads("after"),
+    ),
+    Claim(
+        REALITY,
+        "CSQ falls from {:.3f} to {:.3f} and DPN from {:.3f} to {:.3f}",
+        "summary.csv",
+        lambda: [means(MINI).loc[loss, name] for loss in ("csq", "dpn") for name in ("defaults", "earlier")],
+    ),
+    Claim(
+        REALITY,
+        "{} of {} settings",
+        "summary.csv",
+        lambda: [sum((gain < 0).sum() for gain in settings("earlier")), sum(map(len, settings("earlier")))],
+    ),
+    Claim(
+        REALITY,
+        "no loss falls by more than {:.3f}",
+        "summary.csv",
+        lambda: [-min((means(CIFAR, bits)["earlier"] - means(CIFAR, bits)["defaults"]).min() for bits in LENGTHS)],
+    ),
+    Claim(
+        REALITY,
+        "searched for new images, RelaHash has {:.3f} there and {:.3f} by the protocol; searched for the protocol, "
+        "{:.3f} and {:.3f}",
+        "summary.csv",
+        lambda: [
+            means(MINI, score=score).loc["relahash", name]
+            for name in ("new images", "protocol")
+            for score in ("new_images", SCORE)
+        ],
+    ),
+    Claim(
+        REALITY,
+        "the order of the losses by the two scores has a rank correlation of {:.2f}",
+        "summary.csv",
+        lambda: [
+            means(MINI, score="new_images")["new images"].corr(means(MINI)["protocol"], "spearman"),
+        ],
+    ),
+    Claim(
+        REALITY,
+        "the {} losses measured so far score {:.2f} to {:.2f} times the mAP of the features",
+        "dividend.csv",
+        lambda: [len(losses(0)), losses(0).min(), losses(0).max()],
+    ),
+    Claim(REALITY, "With half of the classes unseen it is {:.2f} to {:.2f}", "dividend.csv", lambda: [losses(0.5).min(), losses(0.5).max()]),
+    Claim(
+        REALITY,
+        "with all of them {:.2f} to {:.2f}, where ITQ, without labels, has {:.2f}",
+        "dividend.csv",
+        lambda: [losses(1).min(), losses(1).max(), dividend(1)["itq"]],
+    ),
+    Claim(
+        REALITY,
+        "A float query lifts RelaHash to {:.2f} there, and ITQ to {:.2f}",
+        "dividend.csv",
+        lambda: [dividend(1, "asymmetric")[method] for method in ("relahash", "itq")],
+    ),
+    Claim(
+        REALITY,
+        "precision of RelaHash's first ten from {:.2f} to {:.2f} on unseen classes, and lowers it from {:.2f} to {:.2f} on "
+        "seen ones",
+        "dividend.csv",
+        lambda: [
+            dividend(unseen, distance, "precision", "value")["relahash"]
+            for unseen in (1, 0)
+            for distance in ("hamming", "rescored")
+        ],
+    ),
+    Claim(
+        REALITY,
+        "in {} of {} cells, by {:.4f} on average ({:+.4f} to {:+.4f})",
+        "phase.csv",
+        lambda: [*higher(phase(ERROR)), phase(ERROR).mean(), phase(ERROR).min(), phase(ERROR).max()],
+    ),
+    Claim(
+        REALITY,
+        "mAP is higher in {} cells, by {:.4f} on average ({:+.4f} to {:+.4f})",
+        "phase.csv",
+        lambda: [higher(phase(SCORE))[0], phase(SCORE).mean(), phase(SCORE).min(), phase(SCORE).max()],
+    ),
+    Claim(
+        REALITY,
+        "{:.4f} with max-Hamming centroids, {:.3f} with Bernoulli and {:.3f} with Hadamard",
+        "relahash_nb.losses.bounds",
+        lambda: [optimum(kind) for kind in ("max_hamming", "bernoulli", "hadamard")],
+    ),
+    Claim(
+        REALITY,
+        "RelaHash with max-Hamming centroids ends at {:.3f} to {:.3f}",
+        "grid.csv",
+        lambda: errors("relahash"),
+    ),
+    Claim(
+        REALITY,
+        "with Bernoulli centroids at {:.3f} to {:.3f}, with Hadamard at {:.3f} to {:.3f}",
+        "grid.csv",
+        lambda: errors("relahash", "bernoulli") + errors("relahash", "hadamard"),
+    ),
+    Claim(
+        REALITY,
+        "RelaHash's error is the larger one in {} of the {} cells that both losses have",
+        "grid.csv",
+        lambda: higher(paired_cells(grid(), ERROR)),
+    ),
+    Claim(
+        REALITY,
+        "the rank correlation of error and mAP over RelaHash's cells is {:.2f} on fixed features, and {:+.2f} end to end",
+        "phase.csv, grid.csv",
+        lambda: [rank(runs("phase").query("loss == 'relahash' and batch_size == 64 and loss_options.isna()")),
+                 rank(cells("relahash"))],
+    ),
+    Claim(
+        RESULTS_PAGE,
+        "(mAP@1000 at 16, 32, 64 and 128 bits) are {}, {}, {} and {}",
+        "data/published.csv",
+        lambda: list(load_published().query("loss == 'relahash' and data == 'imagenet100'").sort_values("bits")[SCORE]),
+    ),
+    Claim(
+        RESULTS_PAGE,
+        "the standard error of an accuracy over 400 queries is about {:.2f}",
+        "jpeg.csv",
+        lambda: [(runs("jpeg")["query_accuracy"] * (1 - runs("jpeg")["query_accuracy"]) / 400).max() ** 0.5],
+    ),
+]  # fmt: skip
+
+
+def main() -> None:
+    """Print each claim."""
+    for claim in CLAIMS:
+        print(f"{claim.page} [{claim.source}]: {claim.fill() or 'no rows yet: ' + claim.phrase}")
+
+
+if __name__ == "__main__":
+    main()
