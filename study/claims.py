@@ -19,6 +19,7 @@ import pandas as pd
 from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import describe_change, distinct, means_across, paired_cells, read_table, select_budgets
 from relahash_nb.results.comparison import load_published
+from relahash_nb.results.tables import matching
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -104,10 +105,15 @@ def ties() -> list[float]:
 
 
 @cache
-def phase(column: str) -> pd.Series:
-    """RelaHash less OrthoHash over the grid of scale and margin on fixed features."""
+def fixed() -> pd.DataFrame:
+    """The runs over scale and margin on fixed features, batches of 64."""
     table = runs("phase")
-    return paired_cells(table[(table["batch_size"] == 64) & table["loss_options"].isna()], column)
+    return table[(table["batch_size"] == 64) & table["loss_options"].isna()]
+
+
+def phase(column: str) -> pd.Series:
+    """RelaHash less OrthoHash in each cell of that grid."""
+    return paired_cells(fixed(), column)
 
 
 def higher(gaps: pd.Series) -> list[float]:
@@ -117,13 +123,13 @@ def higher(gaps: pd.Series) -> list[float]:
 
 @cache
 def grid(centroids: str = "max_hamming") -> pd.DataFrame:
-    """The runs over scale and margin with the whole network trained, with one kind of centroids."""
+    """The runs over scale and margin with the whole network trained, of one kind of centroids."""
     table = runs("grid")
     return table[table["centroids"] == centroids]
 
 
 def cells(loss: str, centroids: str = "max_hamming") -> pd.DataFrame:
-    """Means over the seeds of a loss in each cell of that grid."""
+    """Means over the seeds in each cell of it, of one loss."""
     table = grid(centroids)
     return table[table["loss"] == loss].groupby(["beta", "margin"])[[ERROR, SCORE]].mean()
 
@@ -152,13 +158,11 @@ def optimum(centroids: str) -> float:
 
 @cache
 def dividend(unseen: float, distance: str = "hamming", metric: str = "map", value: str = "relative") -> pd.Series:
-    """By method, on new images of Lite0's features and tuned for that share of unseen classes."""
+    """By method, on new images by Lite0's features, of what was tuned for this share of unseen classes or not tuned."""
     table = pd.read_csv(RESULTS / "dividend.csv")
-    target = {0: "seen", 1: "unseen"}.get(unseen, "half")
-    rows = table.query(
-        "network == 'lite0' and unseen_share == @unseen and training_share == 0 and queries == 'all' "
-        "and distance == @distance and metric == @metric and target in ['none', @target]"
-    )
+    target = {0.0: "seen", 1.0: "unseen"}.get(unseen, "half")
+    facts = {"network": "lite0", "unseen_share": unseen, "training_share": 0, "queries": "all"}
+    rows = matching(table, facts | {"distance": distance, "metric": metric, "target": [target, "none"]})
     return rows.set_index("method")[value]
 
 
@@ -175,13 +179,19 @@ def jpeg(column: str) -> float:
 
 
 CLAIMS = [
-    Claim(README, "a larger error than the cosine loss OrthoHash in {} of {} cells", "phase.csv", lambda: higher(phase(ERROR))),
+    Claim(
+        README,
+        "a larger error than the cosine loss OrthoHash in {} of {} cells",
+        "phase.csv",
+        lambda: higher(phase(ERROR)),
+    ),
     Claim(README, "and a higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
     Claim(README, "which alone cost {:.1f} mAP on new images", "jpeg.csv", lambda: [jpeg("new_images")]),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
     Claim(
         REALITY,
-        "from the first to the eighth loss they are {:.3f} to {:.3f} apart at the defaults, and {:.3f} to {:.3f} after it",
+        "from the first to the eighth loss they are {:.3f} to {:.3f} apart at the defaults, and {:.3f} to {:.3f} after "
+        "it",
         "summary.csv",
         lambda: spreads("before") + spreads("after"),
     ),
@@ -218,9 +228,7 @@ CLAIMS = [
         REALITY,
         "the order of the losses by the two scores has a rank correlation of {:.2f}",
         "summary.csv",
-        lambda: [
-            means(MINI, score="new_images")["new images"].corr(means(MINI)["protocol"], "spearman"),
-        ],
+        lambda: [means(MINI, score="new_images")["new images"].corr(means(MINI)["protocol"], "spearman")],
     ),
     Claim(
         REALITY,
@@ -228,7 +236,12 @@ CLAIMS = [
         "dividend.csv",
         lambda: [len(losses(0)), losses(0).min(), losses(0).max()],
     ),
-    Claim(REALITY, "With half of the classes unseen it is {:.2f} to {:.2f}", "dividend.csv", lambda: [losses(0.5).min(), losses(0.5).max()]),
+    Claim(
+        REALITY,
+        "With half of the classes unseen it is {:.2f} to {:.2f}",
+        "dividend.csv",
+        lambda: [losses(0.5).min(), losses(0.5).max()],
+    ),
     Claim(
         REALITY,
         "with all of them {:.2f} to {:.2f}, where ITQ, without labels, has {:.2f}",
@@ -243,8 +256,7 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "precision of RelaHash's first ten from {:.2f} to {:.2f} on unseen classes, and lowers it from {:.2f} to {:.2f} on "
-        "seen ones",
+        "RelaHash's first ten from {:.2f} to {:.2f} on unseen classes, and lowers it from {:.2f} to {:.2f} on seen ones",
         "dividend.csv",
         lambda: [
             dividend(unseen, distance, "precision", "value")["relahash"]
@@ -290,10 +302,10 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "the rank correlation of error and mAP over RelaHash's cells is {:.2f} on fixed features, and {:+.2f} end to end",
+        "the rank correlation of error and mAP over RelaHash's cells is {:.2f} on fixed features, and {:+.2f} end to "
+        "end",
         "phase.csv, grid.csv",
-        lambda: [rank(runs("phase").query("loss == 'relahash' and batch_size == 64 and loss_options.isna()")),
-                 rank(cells("relahash"))],
+        lambda: [rank(fixed()[fixed()["loss"] == "relahash"]), rank(cells("relahash"))],
     ),
     Claim(
         RESULTS_PAGE,
@@ -307,7 +319,7 @@ CLAIMS = [
         "jpeg.csv",
         lambda: [(runs("jpeg")["query_accuracy"] * (1 - runs("jpeg")["query_accuracy"]) / 400).max() ** 0.5],
     ),
-]  # fmt: skip
+]
 
 
 def main() -> None:
