@@ -256,7 +256,7 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "RelaHash's first ten from {:.2f} to {:.2f} on unseen classes, and lowers it from {:.2f} to {:.2f} on seen ones",
+        "first ten from {:.2f} to {:.2f} on unseen classes, and lowers it from {:.2f} to {:.2f} on seen ones",
         "dividend.csv",
         lambda: [
             dividend(unseen, distance, "precision", "value")["relahash"]

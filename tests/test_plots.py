@@ -268,7 +268,7 @@ def test_cells_stand_in_their_column_beside_its_reference(ax):
         for place, height in drawn.get_offsets().tolist():
             points[height] = round(place)
     assert {points[0.1], points[0.2]} == {1} and points[0.3] == 0
-    lines = [drawn.get_segments()[0] for drawn in ax.collections if hasattr(drawn, "get_segments")]
+    (lines,) = [drawn.get_segments() for drawn in ax.collections if hasattr(drawn, "get_segments")]
     assert [(line[0][1], (line[0][0] + line[1][0]) / 2) for line in lines] == [(0.05, 0), (0.01, 1)]
     assert legend_texts(ax.get_legend()) == ["relahash", "csq", "optimum of free codes"]
 

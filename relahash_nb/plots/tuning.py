@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -107,9 +108,9 @@ def plot_cells(
     names = ours_first(cells[by])
     colours = {name: look.color for name, look in looks(names).items()}
     sns.stripplot(cells, x=x, y=y, hue=by, order=list(references), hue_order=names, palette=colours, dodge=True, ax=ax)
-    for place, height in enumerate(references.values()):
-        label = "optimum of free codes" if place == 0 else None
-        ax.hlines(height, place - 0.4, place + 0.4, color="black", label=label)
+    heights = list(references.values())
+    places = np.arange(len(heights))
+    ax.hlines(heights, places - 0.4, places + 0.4, color="black", label="optimum of free codes")
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     ax.set_ylim(bottom=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
