@@ -21,8 +21,11 @@ from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     Finished,
     compare,
+    compare_across,
     comparison,
     format_comparison,
+    means_across,
+    paired_cells,
     save_run,
     select_runs,
 )
@@ -297,3 +300,28 @@ def test_of_an_error_the_lowest_is_best():
     runs = made_up(relahash=[0.8], csq=[0.7]).assign(quantization_error=[0.3, 0.2], data="one")
     assert in_bold(runs, "quantization_error") == ["0.2000"]
     assert in_bold(runs) == ["0.8000"]
+
+
+def test_several_comparisons_stand_side_by_side_without_those_that_lack_the_score():
+    rows = [("relahash", 64, 0, 0.5, None), ("relahash", 64, 1, 0.7, None), ("csq", 64, 0, 0.8, None)]
+    columns = ["method", "bits", "seed", "mean_average_precision", "new_images"]
+    old = pd.DataFrame(rows, columns=columns).astype({"new_images": float})
+    new = pd.DataFrame([("relahash", 64, 0, 0.9, 0.4), ("relahash", 16, 0, 0.1, 0.1)], columns=columns)
+    table = compare_across({"old": old, "new": new}, 64)
+    assert table.index.tolist() == ["csq", "relahash"]  # means of .8, and of .6 and .9
+    assert table.loc["relahash"].tolist() == ["0.6000 ± 0.1414", "0.9000"] and table.loc["csq", "new"] == ""
+    assert means_across({"old": old, "new": new}, 64, "new_images").to_dict() == {"new": {"relahash": 0.4}}
+    assert compare_across({"old": old}, 64, "new_images").empty
+
+
+def test_cells_are_compared_at_equal_scale_and_margin_over_the_seeds_that_both_have():
+    rows = [
+        ("relahash", 8.0, 0.5, 0, 0.60),  # scale 1, margin 4 at batches of 64
+        ("relahash", 8.0, 0.5, 1, 0.70),
+        ("relahash", 8.0, 0.5, 2, 0.99),
+        ("relahash", 64.0, 0.5, 0, 0.50),  # without a partner
+        ("orthohash", 1.0, 4.0, 0, 0.50),
+        ("orthohash", 1.0, 4.0, 1, 0.50),
+    ]
+    runs = pd.DataFrame(rows, columns=["loss", "beta", "margin", "seed", "error"]).assign(batch_size=64)
+    assert paired_cells(runs, "error").round(6).to_dict() == {(4.0, 1.0): 0.15}

@@ -7,20 +7,23 @@ import inspect
 import itertools
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from PIL import Image
 
 from relahash_nb import notebooks
 from relahash_nb.config import RunConfig
-from relahash_nb.results import load_runs, select_runs
+from relahash_nb.results import load_runs, read_table, select_runs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAIN = ROOT / "notebooks" / "01_train.ipynb"
+REALITY = ROOT / "notebooks" / "06_reality_check.ipynb"
 ANALYSES = [ROOT / "notebooks" / name for name in notebooks.ANALYSES]
 
 
@@ -219,6 +222,38 @@ def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results
     assert "compares 4 runs" in printed("out.ipynb")
     assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+@pytest.mark.slow
+def test_06_stands_on_the_published_tables_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    papermill.execute_notebook(str(REALITY), "out.ipynb", progress_bar=False)
+    assert len(figures("out.ipynb")) == 5 and "makes its runs" not in printed("out.ipynb")
+    assert "RelaHash is higher in 17 of 20 cells" in printed("out.ipynb")
+    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+@pytest.mark.slow
+def test_06_shows_new_rows_keeps_its_figures_and_says_what_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    published = ROOT / "docs" / "results"
+    for name in ("phase", "quantizer", "differences", "epochs", "thresholds"):
+        shutil.copy(published / f"{name}.csv", tmp_path)
+    summary = read_table(published / "summary.csv")
+    earlier = summary[(summary["data"] == "lists miniimagenet100_10k") & (summary["tuning"] == "24 trials")]
+    rows = [summary]
+    for target, score in (("new images", 0.4321), ("protocol", 0.2)):
+        run_ids = earlier["run_id"] + target
+        rows.append(earlier.assign(tuning=f"24 trials, {target}", run_id=run_ids, new_images=score))
+    pd.concat(rows).to_csv("summary.csv", index=False)
+    parameters = {"tables_dir": str(tmp_path), "results_dir": str(tmp_path)}
+    papermill.execute_notebook(str(REALITY), "out.ipynb", parameters, progress_bar=False)
+    text = printed("out.ipynb")
+    assert all(f"{name}.csv is not among the published tables" in text for name in ("grid", "dividend"))
+    tables = Path("out.ipynb").read_text(encoding="utf-8")
+    assert "0.4321 ± 0.0000 (1)" in tables
+    assert len(figures("out.ipynb")) == 3
+    assert sorted(path.name for path in Path("figures").glob("*.png")) == ["change.png", "phase.png"]
 
 
 def test_a_kernel_that_would_start_after_all_were_stopped_does_not():
