@@ -36,13 +36,13 @@ def cells_of(path, tag):
 def test_a_file_is_small_readable_and_complete(files):
     assert sorted(files) == sorted(path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb"))
     for number, path in files.items():
-        assert path.stat().st_size < 5e6
+        assert path.stat().st_size < 6e6
         cells = nbformat.read(path, as_version=4).cells
         (package,) = cells_of(path, "package")
         assert package.metadata["cellView"] == "form" and package.metadata["jupyter"]["source_hidden"]
         assert max(len(cell.source) for cell in cells if cell != package) < 10_000
         makes_runs = any("-m relahash_nb.cli" in cell.source for cell in cells)
-        assert makes_runs == (number not in ("00", "01"))  # all others look at runs
+        assert makes_runs == (number in ("02", "03", "04", "07"))  # which look at runs
 
 
 @pytest.mark.parametrize("number", ["00", "01"])

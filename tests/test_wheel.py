@@ -28,6 +28,7 @@ def test_it_holds_the_notebooks_and_the_embedded_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"relahash_nb/share/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")} <= names
     assert {"relahash_nb/share/data/fashion_mini.npz", "relahash_nb/share/data/published.csv"} <= names
+    assert {f"relahash_nb/share/docs/results/{name}.csv" for name in ("summary", "grid", "dividend")} <= names
     assert {"relahash_nb/cli.py", "relahash_nb/metrics/ties.py"} <= names
     assert {f"relahash_nb/explorer/{name}" for name in ("explorer.js", "explorer.css", "page.html")} <= names
     assert "relahash_search/drop.js" in names

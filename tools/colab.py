@@ -55,26 +55,11 @@ if not any(project_path("results").glob("runs/*/run.json")):
 """
 FOUR_RUNS = """    !{relahash} sweep --loss relahash cross_entropy --bits 16 64"""
 ONE_RUN = """    !{relahash} sweep --bits 64"""
-STUDY = """    if importlib.util.find_spec("optuna") is None:
-        %pip install --quiet optuna
-    fixed = "--finetune False --bits 64 --centroid-seed None"  # features of a random network
-    three = f"{fixed} --loss relahash orthohash csq"
-    phase = f"{fixed} --direct --results-dir results_phase"
-    !{relahash} sweep {three} --direct --seed 0 1
-    !{relahash} tune {three}
-    !{relahash} sweep {three} --direct --seed 0 1 --tuned results/tuned/new_images
-    !{relahash} sweep {phase} --loss relahash --beta 4 16 64 --margin 0.025 0.125 0.5
-    !{relahash} sweep {phase} --loss orthohash --beta 0.5 2 8 --margin 0.2 1 4
-    !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 256
-    invariant = '{"reference_batch_size": 64}'
-    !{relahash} sweep {phase} --beta 4 16 64 --batch-size 16 64 256 --loss-options '{invariant}'"""
 # By the number of the notebook: the cell that makes the runs which the notebook shows.
 RUNS_OF = {
     "02": RUNS.format(what="four short trainings") + FOUR_RUNS,
     "03": RUNS.format(what="four short trainings") + FOUR_RUNS,
     "04": RUNS.format(what="four short trainings") + FOUR_RUNS,
-    "05": RUNS.format(what="four short trainings") + FOUR_RUNS,
-    "06": RUNS.format(what="three losses on fixed features of a random network") + STUDY,
     "07": RUNS.format(what="one short training") + ONE_RUN,
 }
 
