@@ -4,7 +4,10 @@
 #     bash study/reality.sh PART ...            # from the repository's root
 #     bash study/reality.sh --plan [PART ...]   # counts the runs and searches of each part; of all, where none is named
 #
-# Parts: lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer thresholds
+# Parts: lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer dividend thresholds
+#
+# The plan ends each line with the hours that the published runs and searches of this part took on one core
+# (`study/hours.py`), where their rows say it.
 #
 # `make install` and `source .venv/bin/activate` come first. Fashion-MNIST needs no download; the other parts need
 # data/cifar10_jpeg, data/miniimagenet100_10k and data/corel5k_21 in list format, and
@@ -14,7 +17,7 @@
 set -euo pipefail
 export LC_ALL=C
 
-parts="lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer thresholds"
+parts="lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer dividend thresholds"
 fashion="--file study/rivals_mini.yml"
 mini="--file study/rivals.yml --root data/miniimagenet100_10k --top-k 1000"
 corel="--file study/rivals.yml --root data/corel5k_21"
@@ -128,6 +131,15 @@ quantizer() { # product quantization at equal bytes, by FAISS
   done
 }
 
+dividend() { # beside the float features; a trial of its searches is one training, scored for all targets
+  for network in lite0 lite2; do
+    if [ -z "$plan" ]; then python -m study.dividend --network $network; continue; fi
+    read -r _ _ trials _ left _ < <(python -m study.dividend --network $network --plan | tail -n 1)
+    trials_left=$((trials_left + trials))
+    left_counts[runs]=$((left_counts[runs] + left))
+  done
+}
+
 thresholds() { # one for each bit; the first runs need no download
   local weights=data/weights
   sweep --loss relahash orthohash --seed 0 1 2
@@ -152,12 +164,15 @@ if [ "${1:-}" = --plan ]; then
   shift
   [ $# -gt 0 ] || set -- $parts
 fi
-[ $# -gt 0 ] || sed -n '2,13s/^# \{0,1\}//p' "$0"
+[ $# -gt 0 ] || sed -n '2,16s/^# \{0,1\}//p' "$0"
 for part in "$@"; do
   counts=([runs]=0 [searches]=0)
   left_counts=([runs]=0 [searches]=0)
+  trials_left=0
   "$part"
-  if [ -n "$plan" ]; then
-    echo "$part: ${counts[searches]} searches, ${counts[runs]} runs; to do: ${left_counts[searches]}, ${left_counts[runs]}"
-  fi
+  if [ -z "$plan" ]; then continue; fi
+  line="$part: ${counts[searches]} searches, ${counts[runs]} runs; to do: ${left_counts[searches]}, ${left_counts[runs]}"
+  if [ "$part" = dividend ]; then line="$part: to do: $trials_left trials, at most ${left_counts[runs]} runs"; fi
+  hours=$(python -m study.hours "$part")
+  echo "$line${hours:+; published: ${hours#*: }}"
 done

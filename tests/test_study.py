@@ -1,5 +1,6 @@
 """The study's own methods and scores: hand-worked cases; every file of a sweep and every name in it exists."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.losses import RelaHashLoss
 from relahash_nb.models import HashModel
+from relahash_nb.results import read_table
 from relahash_nb.sweep import read_grid
 
 ROOT = Path(__file__).parent.parent
@@ -192,3 +194,24 @@ def test_views_of_a_photograph_are_the_whole_and_random_crops(monkeypatch):
     assert torch.allclose(features.float(), expected, atol=0.02)
     first, second = (pretrain_fc.compute_view(pool, model, model, number)[0] for number in (1, 2))
     assert not torch.equal(first, second) and not torch.equal(first, features)
+
+
+def test_a_part_s_hours_are_those_of_its_published_runs_and_searches(tmp_path, monkeypatch):
+    from study import hours
+
+    runs = read_table(ROOT / "docs" / "results" / "phase.csv").iloc[:2]
+    seconds = dict(zip(hours.SECONDS, (1_000.0, 700.0, 100.0), strict=True))
+    runs.assign(**seconds, tuning="24 trials, protocol").to_csv(tmp_path / "summary.csv", index=False)
+    searches = tmp_path / "tuned" / "protocol"
+    searches.mkdir(parents=True)
+    (searches / "csq.json").write_text(json.dumps({"budget": {"seconds": 3_600}}))
+    monkeypatch.setattr(hours, "RESULTS", tmp_path)
+    assert hours.hours("protocol") == pytest.approx(2 * 0.5 + 1)
+    assert hours.hours("new_images") == hours.hours("phase") == hours.hours("lists") == 0
+
+
+def test_each_part_of_the_study_whose_hours_are_known_exists():
+    from study import hours
+
+    script = (ROOT / "study" / "reality.sh").read_text(encoding="utf-8")
+    assert all(f"\n{part}() {{" in script for part in hours.PARTS)

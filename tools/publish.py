@@ -106,7 +106,7 @@ def publish_differences(results: str, tuned: pd.DataFrame) -> None:
     tables = [pd.read_csv(path)]
     for (data, tuning), _ in tuned.groupby(["data", "tuning"]):
         runs, _ = select_runs(results, data, tuning=tuning)
-        score = "new_images" if tuning.endswith("new images") else "mean_average_precision"
+        score = "new_images" if "new images" in tuning else "mean_average_precision"
         tables.append(paired_differences(runs, score=score).assign(data=data, tuning=tuning, score=score))
     rows = pd.concat(tables)
     rows.drop_duplicates(["data", "tuning", "bits", "method"], keep="last").to_csv(path, index=False)
