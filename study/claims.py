@@ -187,6 +187,7 @@ CLAIMS = [
     ),
     Claim(README, "and a higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
     Claim(README, "which alone cost {:.1f} mAP on new images", "jpeg.csv", lambda: [jpeg("new_images")]),
+    Claim(README, "up to {:.2f} times the floats", "dividend.csv", lambda: [losses(0).max()]),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
     Claim(
         REALITY,
@@ -238,13 +239,13 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "With half of the classes unseen it is {:.2f} to {:.2f}",
+        "With half of the classes unseen it is {:.2f} to {:.2f} (ITQ, without labels: {:.2f})",
         "dividend.csv",
-        lambda: [losses(0.5).min(), losses(0.5).max()],
+        lambda: [losses(0.5).min(), losses(0.5).max(), dividend(0.5)["itq"]],
     ),
     Claim(
         REALITY,
-        "with all of them {:.2f} to {:.2f}, where ITQ, without labels, has {:.2f}",
+        "with all of them {:.2f} to {:.2f} (ITQ: {:.2f}",
         "dividend.csv",
         lambda: [losses(1).min(), losses(1).max(), dividend(1)["itq"]],
     ),

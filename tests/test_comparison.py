@@ -26,7 +26,9 @@ from relahash_nb.results import (
     format_comparison,
     means_across,
     paired_cells,
+    read_published,
     save_run,
+    select_budgets,
     select_runs,
 )
 from relahash_nb.results.comparison import beside_published, load_published
@@ -325,3 +327,19 @@ def test_cells_are_compared_at_equal_scale_and_margin_over_the_seeds_that_both_h
     ]
     runs = pd.DataFrame(rows, columns=["loss", "beta", "margin", "seed", "error"]).assign(batch_size=64)
     assert paired_cells(runs, "error").round(6).to_dict() == {(4.0, 1.0): 0.15}
+
+
+def test_runs_are_told_apart_by_what_chose_their_options():
+    runs = read_published("summary", "make publish")
+    budgets = select_budgets(distinct(runs), "lists corel5k_21", bits=64, centroids="max_hamming")
+    assert list(budgets) == ["defaults", "24 trials"]
+    assert budgets["defaults"]["tuning"].isna().all() and set(budgets["24 trials"]["tuning"]) == {"24 trials"}
+    assert budgets["24 trials"]["loss"].iloc[0] == "relahash" and not budgets["defaults"]["finetune"].any()
+
+
+def test_a_table_that_is_not_published_is_empty_and_says_what_makes_it(tmp_path, capsys):
+    assert read_published("grid", "bash study/reality.sh grid", tmp_path).empty
+    assert "grid" in capsys.readouterr().out
+    (tmp_path / "dividend.csv").write_text("method,target,low\nitq,none,\n")
+    (row,) = read_published("dividend", "python -m study.dividend", tmp_path).to_dict("records")
+    assert row["target"] == "none" and math.isnan(row["low"])

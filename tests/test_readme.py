@@ -25,6 +25,11 @@ def python_blocks(page):
     return re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.DOTALL)
 
 
+OTHER_OPTIONS = {  # of the study's scripts, which are not ours or not relahash's
+    "shuf --random-source": "shuf",
+    "cp -l --parents": "cp",
+    "study.dividend --network": "study.dividend",
+}
 OWN = "docs/extend.md"  # whose blocks are one module
 TOGETHER = "docs/python.md"  # whose blocks follow one another
 OTHER_TOOLS = "docs/other-tools.md"  # whose blocks need outside tools; test_other_tools and test_rankings run them
@@ -208,7 +213,8 @@ def test_their_commands_and_options_exist():
     existing = {name for kind in kinds for name in kind.model_fields} | {"help"}
     used = {name for _, rest in commands for name in re.findall(r"--([a-z][a-z-]+)", re.split("[`#]", rest)[0])}
     study = "".join(path.read_text() for path in (ROOT / "study").glob("*.sh"))
-    study = study.replace("shuf --random-source", "shuf").replace("cp -l --parents", "cp")
+    for tool, plain in OTHER_OPTIONS.items():
+        study = study.replace(tool, plain)
     used |= set(re.findall(r" --([a-z][a-z-]+)", study))
     assert {name.replace("-", "_") for name in used if f"--{name}" not in ALIASES.values()} <= existing
     targets = set(re.findall(r"(?:^    |`)make ([a-z]+)", ALL, flags=re.MULTILINE))
