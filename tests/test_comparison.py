@@ -334,6 +334,8 @@ def test_runs_are_told_apart_by_what_chose_their_options():
     budgets = select_budgets(distinct(runs), "lists corel5k_21", bits=64, centroids="max_hamming")
     assert list(budgets) == ["defaults", "24 trials"]
     assert budgets["defaults"]["tuning"].isna().all() and set(budgets["24 trials"]["tuning"]) == {"24 trials"}
+    with pytest.raises(ValueError, match="corel5k_21"):
+        select_budgets(distinct(runs), "corel")
     assert budgets["24 trials"]["loss"].iloc[0] == "relahash" and not budgets["defaults"]["finetune"].any()
 
 

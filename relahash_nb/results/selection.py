@@ -65,8 +65,14 @@ def select_budgets(runs: pd.DataFrame, dataset: str, **setting: Any) -> dict[str
 
     Returns:
         Of each, the runs of the most complete setting.
+
+    Raises:
+        ValueError: There is no such run.
     """
+    existing = ", ".join(sorted(runs["data"].unique()))
     runs = matching(runs, {"dataset": dataset, **setting})
+    if runs.empty:
+        raise ValueError(f"dataset: {dataset!r} given, and no run is like that; there are runs on {existing}")
     budgets = runs["tuning"].fillna("defaults")
     names = sorted(budgets.unique(), key=lambda name: (name != "defaults", name))
     return {name: in_order(most_complete(runs[budgets == name], SHARED), None) for name in names}
