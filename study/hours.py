@@ -32,22 +32,24 @@ PARTS = {
 }
 
 
-def hours(part: str) -> float:
-    """Hours of the published runs and searches of a part; 0 where there are none."""
+def spent(part: str) -> tuple[int, int, float]:
+    """How many runs and searches of a part are published, and their hours."""
     if part not in PARTS:
-        return 0.0
+        return 0, 0, 0.0
     table, rows, searches = PARTS[part]
-    seconds = 0.0
+    seconds = []
     if (RESULTS / f"{table}.csv").exists():
         runs = read_table(RESULTS / f"{table}.csv")
         runs = runs.assign(has_one_draw=runs["centroid_seed"].notna()).query(rows)
-        seconds += runs[SECONDS].sum().sum()
+        seconds += runs[SECONDS].sum(axis=1).tolist()
+    run_count = len(seconds)
     for path in RESULTS.glob(f"tuned/{searches or 'none'}/*.json"):
-        seconds += json.loads(path.read_text(encoding="utf-8"))["budget"]["seconds"]
-    return seconds / 3600
+        seconds.append(json.loads(path.read_text(encoding="utf-8"))["budget"]["seconds"])
+    return run_count, len(seconds) - run_count, sum(seconds) / 3600
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PARTS:
-        if hours(name):
-            print(f"{name}: {hours(name):.1f} h")
+        run_count, search_count, hours = spent(name)
+        if hours:
+            print(f"{name}: {search_count} searches, {run_count} runs, {hours:.1f} h")

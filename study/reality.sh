@@ -6,8 +6,8 @@
 #
 # Parts: lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer dividend thresholds
 #
-# The plan ends each line with the hours that the published runs and searches of this part took on one core
-# (`study/hours.py`), where their rows say it.
+# The plan ends each line with what is published of this part, and the hours that it took on one core, where the rows say
+# it (`study/hours.py`).
 #
 # `make install` and `source .venv/bin/activate` come first. Fashion-MNIST needs no download; the other parts need
 # data/cifar10_jpeg, data/miniimagenet100_10k and data/corel5k_21 in list format, and

@@ -206,8 +206,8 @@ def test_a_part_s_hours_are_those_of_its_published_runs_and_searches(tmp_path, m
     searches.mkdir(parents=True)
     (searches / "csq.json").write_text(json.dumps({"budget": {"seconds": 3_600}}))
     monkeypatch.setattr(hours, "RESULTS", tmp_path)
-    assert hours.hours("protocol") == pytest.approx(2 * 0.5 + 1)
-    assert hours.hours("new_images") == hours.hours("phase") == hours.hours("lists") == 0
+    assert hours.spent("protocol") == (2, 1, pytest.approx(2 * 0.5 + 1))
+    assert hours.spent("new_images") == hours.spent("phase") == hours.spent("lists") == (0, 0, 0)
 
 
 def test_each_part_of_the_study_whose_hours_are_known_exists():
