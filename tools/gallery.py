@@ -49,8 +49,10 @@ REPLACEMENTS = {
     r"\big": "",
     r"\sqrt B": r"\sqrt{B}",
     r"\sqrt K": r"\sqrt{K}",
+    r"\frac": r"\dfrac",
 }
-# A table scrolls inside its own box on a narrow screen, and code is folded.
+# Code is folded. A table scrolls inside its own box, and a shadow at an edge says that it goes on there: two covers move
+# with the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
 PAGE = """<!DOCTYPE html>
@@ -70,7 +72,17 @@ summary {{ cursor: pointer; color: #666; font-size: 0.8rem; }}
 .highlight pre, .output_subarea pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: block; overflow-x: auto; max-width: 100%; }}
+table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: block; overflow-x: auto; max-width: 100%;
+  width: fit-content; background: linear-gradient(to right, white 40%, transparent) 0 0 / 3rem 100% no-repeat local,
+  linear-gradient(to left, white 40%, transparent) 100% 0 / 3rem 100% no-repeat local,
+  linear-gradient(to right, #888, transparent) 0 0 / 1rem 100% no-repeat scroll,
+  linear-gradient(to left, #888, transparent) 100% 0 / 1rem 100% no-repeat scroll; }}
+@media (max-width: 40rem) {{
+  .output_png img, p > img[src^="data:image/png"] {{ max-width: none; width: 40rem; }}
+  .output_png, p:has(> img[src^="data:image/png"]) {{ overflow-x: auto; }}
+  .output_png::before, p:has(> img[src^="data:image/png"])::before {{
+    content: "the figure scrolls →"; display: block; position: sticky; left: 0; font-size: 0.8rem; color: #666; }}
+}}
 td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
 .output_subarea td, .output_subarea th {{ white-space: nowrap; }}
 .output_subarea td {{ max-width: 24rem; overflow-wrap: anywhere; }}
@@ -200,16 +212,27 @@ def page_text(name: str, notebook: NotebookNode) -> str:
 
 
 def formula(match: re.Match) -> str:
-    """Makes an image of a formula in LaTeX, since a page without a script cannot typeset it."""
+    """Makes images of a formula in LaTeX, since a page without a script cannot typeset it.
+
+    The parts of a displayed formula, which `\\qquad` divides, are images of their own: they wrap on a narrow screen.
+    """
     display, inline = match.groups()
-    text = " ".join((display or inline).split())
+    if display is None:
+        return draw_formula(inline, is_inline=True)
+    parts = [draw_formula(part) for part in display.split(r"\qquad")]
+    return "&emsp;&emsp;".join(parts)
+
+
+def draw_formula(text: str, is_inline: bool = False) -> str:
+    """Makes an image of a formula in LaTeX that matplotlib can draw."""
+    text = " ".join(text.split())
     for unsupported, supported in REPLACEMENTS.items():
         text = text.replace(unsupported, supported)
     file = io.BytesIO()
     font = FontProperties(size=12, math_fontfamily="cm")
     depth = math_to_image(f"${text}$", file, font, dpi=72, format="svg")
     picture = base64.b64encode(file.getvalue()).decode()
-    style = "" if display else f"vertical-align: {-depth:.1f}pt"
+    style = f"vertical-align: {-depth:.1f}pt" if is_inline else "vertical-align: middle; margin: 0.3rem 0"
     return f'<img alt="{escape(text)}" style="{style}" src="data:image/svg+xml;base64,{picture}">'
 
 
