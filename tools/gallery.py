@@ -51,8 +51,8 @@ REPLACEMENTS = {
     r"\sqrt K": r"\sqrt{K}",
     r"\frac": r"\dfrac",
 }
-# Code is folded. A table scrolls inside its own box, and a shadow at an edge says that it goes on there: two covers move
-# with the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
+# Code is folded. A table scrolls in its own box, and a shadow at an edge says that it goes on there: two covers move with
+# the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
 PAGE = """<!DOCTYPE html>
