@@ -51,8 +51,8 @@ REPLACEMENTS = {
     r"\sqrt K": r"\sqrt{K}",
     r"\frac": r"\dfrac",
 }
-# Code is folded. A table scrolls in its own box, and a shadow at an edge says that it goes on there: two covers move with
-# the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
+# Code is folded. A table scrolls in its own box, and a shadow at an edge says that it goes on there; two covers move
+# with the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
 PAGE = """<!DOCTYPE html>
@@ -85,7 +85,6 @@ table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: bloc
 }}
 td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
 .output_subarea td, .output_subarea th {{ white-space: nowrap; }}
-.output_subarea td {{ max-width: 24rem; overflow-wrap: anywhere; }}
 code {{ overflow-wrap: anywhere; }}
 {highlighting}
 </style>
