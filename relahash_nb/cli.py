@@ -73,8 +73,8 @@ class TuneOptions(Options):
 
     target: Literal["new_images", "protocol", "unseen"] = option(
         "new_images",
-        "what the options are for. Held-out images are searched for among each other (new_images), or also among training "
-        "images, in the data set's share (protocol); unseen: the same as new_images, with held-out classes",
+        "what the options are for. Held-out images are searched for among each other (new_images), or also among the "
+        "data set's share of training images (protocol). unseen: as new_images, with held-out classes",
     )
     trials: Count = option(24, "trials for each loss and number of bits; 2 are a quick try")
     file: LocalPath | None = option(

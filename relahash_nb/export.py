@@ -111,8 +111,16 @@ def export_baseline(
     """
     if loss not in BASELINE_LOSSES:
         raise ValueError(f"loss: {loss!r} given; allowed without a run: {', '.join(BASELINE_LOSSES)}")
-    model_options = dict(backbone=backbone, weights=weights, image_size=image_size)
-    config = RunConfig(**model_options, bits=bits or FEWEST_BITS, loss=loss, augment="none", device="cpu")
+    first_bits = bits or FEWEST_BITS
+    config = RunConfig(
+        backbone=backbone,
+        weights=weights,
+        bits=first_bits,
+        image_size=image_size,
+        loss=loss,
+        augment="none",
+        device="cpu",
+    )
     files = scan(folder).files
     chosen = files[:: ceil(len(files) / FIT) or 1]
     check_count(len(chosen), config)

@@ -29,8 +29,9 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
     if query == 0:
         figure, axes = plt.subplot_mosaic([["counts", "scores"]], figsize=(9, 3.2))
     else:
-        rows = [["counts", "scores"], ["images", "images"]]
-        figure, axes = plt.subplot_mosaic(rows, figsize=(9, 4.8), height_ratios=(2, 1))
+        figure, axes = plt.subplot_mosaic(
+            [["counts", "scores"], ["images", "images"]], figsize=(9, 4.8), height_ratios=(2, 1)
+        )
 
     plot_hamming(view.relevant[row], view.relevant[row] + view.irrelevant[row], axes["counts"])
     curves = {"precision": view.precision[row], "recall": view.recall[row]}
