@@ -178,9 +178,7 @@ def clean(name: str, notebook: NotebookNode) -> None:
     """Takes out of an executed notebook what has no use without a kernel, and sets its links for this folder."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)  # names paths of this machine
-    hidden_tags = {"badge", "colab"}
-    if name == REALITY:
-        hidden_tags.add("injected-parameters")  # a path of this machine
+    hidden_tags = {"badge", "colab", "injected-parameters"}  # the last has paths of this machine
     notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
