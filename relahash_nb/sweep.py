@@ -19,9 +19,9 @@ from filelock import Timeout
 from relahash_nb.cluster import on_cluster
 from relahash_nb.config import RunConfig
 from relahash_nb.failures import explain
-from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, timed, write
+from relahash_nb.files import FAILURE, check_writable, lock_file, rename_over, run_folder, write
 from relahash_nb.notebooks import Kernels, RunFailed, execute_at_once, execute_notebook, split_parameters
-from relahash_nb.results import Run, RunTaken, changed_sources, find_run, load_run, lock_run
+from relahash_nb.results import Run, RunTaken, changed_sources, find_run, load_run
 from relahash_nb.threads import available_cores
 
 NOTEBOOK = "01_train.ipynb"
@@ -310,27 +310,16 @@ def train_here(config: RunConfig) -> Run:
         RunFailed: It raised anything; of what is no refusal, the traceback is printed.
         RunTaken: Another process is writing the run.
     """
-    from relahash_nb import features, losses, models, training
-    from relahash_nb.results import Finished, save_run
+    from relahash_nb.losses import build_loss
+    from relahash_nb.session import Session
+    from relahash_nb.training import fit
 
-    seconds: dict[str, float] = {}
     try:
-        with timed(seconds, "data"):
-            data, fixed = load_shared(config)
-        lock = lock_run(config, data)
-        try:
-            model = models.build_model(config)
-            centroids = features.class_centroids(model, data, config, fixed)
-            loss = losses.build_loss(config, centroids)
-            history = training.fit(model, loss, data, config, fixed, centroids)
-            with timed(seconds, "encoding"):
-                codes = training.encode_splits(model, data, config, fixed)
-            with timed(seconds, "scoring"):
-                scores = training.score(codes["query"], codes["database"], data.query, data.database, config)
-            folder = save_run(config, data, model, Finished(codes, scores, history, centroids, seconds))
-        finally:
-            lock.release()
-        return load_run(folder)
+        with Session(config, load_shared(config)) as session:
+            loss = build_loss(config, session.centroids)
+            history = fit(session.model, loss, session.data, config, session.features, session.centroids)
+            codes = session.encode()
+            return load_run(session.save(codes, session.score(codes), history))
     except RunTaken:
         raise
     except (ValueError, FloatingPointError) as error:
@@ -348,12 +337,9 @@ def load_shared(config: RunConfig) -> tuple[Any, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _load(config: RunConfig) -> tuple[Any, Any]:
-    from relahash_nb import datasets, features, models
+    from relahash_nb.session import load
 
-    data = features.decode_images(datasets.load_dataset(config), config)
-    if config.finetune:
-        return data, None
-    return data, features.pool_features(models.build_model(config), data, config)
+    return load(config)
 
 
 def discard(folder: Path) -> None:

@@ -43,6 +43,7 @@ ROWS = (
     "training",
     "report",
     "results",
+    "session",
     "tuning",
     "search",
     "explorer",

@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from relahash_nb.baselines import solve
 from relahash_nb.config import RunConfig
-from relahash_nb.datasets import Dataset, check_batch_size, draw_batches, prepare
+from relahash_nb.datasets import Dataset, check_batch_size
 from relahash_nb.features import class_centroids, pool_features
 from relahash_nb.files import watch
 from relahash_nb.inference import autocast
 from relahash_nb.models import HashModel, find_device
 from relahash_nb.registry import BASELINES, loaded_digest
+from relahash_nb.training.batches import draw_inputs
 from relahash_nb.training.callbacks import own_callbacks
 from relahash_nb.training.checkpoints import Checkpoint
 from relahash_nb.training.encoding import evaluate
@@ -190,21 +191,8 @@ class Trainer:
         return statistics
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The full batches of an epoch, drawn and augmented, on the device.
-
-        Yields:
-            Images (B, 3, H, W) float from 0 to 1, or rows (B, F) of fixed features; targets (B, C) uint8.
-        """
-        train = self.data.train
-        targets = train.targets.to(self.device)  # (N, C)
-        for rows in draw_batches(self.data, self.config, self.random.order):
-            if self.train_features is None:
-                images = train.images(rows).to(self.device, non_blocking=True)
-                inputs = prepare(images, train.pool.image_size, self.config.augment, self.random.order)
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            else:
-                inputs = self.train_features[rows.to(self.device)]
-            yield inputs, targets[rows.to(self.device)]
+        """The next epoch's batches, as `draw_inputs` gives them."""
+        return draw_inputs(self.data, self.config, self.random.order, self.device, self.train_features)
 
     def set_learning_rate(self, progress: float) -> None:
         """Set the learning rates for the run's progress, from 0 to 1, as the config's schedule has them."""
