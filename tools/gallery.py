@@ -38,7 +38,7 @@ EXPLORER = "04_hamming_explorer.ipynb"
 REALITY = "06_reality_check.ipynb"
 NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON, REALITY)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
-SOLUTIONS = "../../notebooks/solutions/"
+SOURCES = "../../notebooks/"
 CONTROL = "(Controls stand here in a running notebook.)\n"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # What matplotlib's formulas do not know, and what they know instead.
@@ -116,7 +116,7 @@ def main(
         return 1
     gallery.mkdir(parents=True, exist_ok=True)
     for name, notebook in notebooks.items():
-        clean(name, notebook)
+        clean(notebook)
         texts = {name: nbformat.writes(notebook) + "\n", page_name(name): page_text(name, notebook)}
         for file, text in texts.items():
             write(gallery / file, lambda path, text=text: path.write_text(text, encoding="utf-8"))
@@ -174,7 +174,7 @@ def find_executed(name: str, run: Run, results: Path) -> Path:
     return target
 
 
-def clean(name: str, notebook: NotebookNode) -> None:
+def clean(notebook: NotebookNode) -> None:
     """Takes out of an executed notebook what has no use without a kernel, and sets its links for this folder."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)  # names paths of this machine
@@ -183,7 +183,8 @@ def clean(name: str, notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOLUTIONS}")
+            cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOURCES}solutions/")
+            cell.source = cell.source.replace(f"]({EXPLORER})", f"]({SOURCES}{EXPLORER})")  # here it is a page alone
         if cell.cell_type == "code":  # warnings name files of this machine
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for place, output in enumerate(cell.get("outputs", [])):
@@ -196,7 +197,7 @@ def page_text(name: str, notebook: NotebookNode) -> str:
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
+            cell.source = re.sub(rf"\]\((?:{SOURCES})?(\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
             cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
     body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
     anchors = [f'<a href="{address}">{escape(title)}</a>' for title, address in links(name).items()]
