@@ -174,7 +174,7 @@ def run_here(
         if len(taken) == len(waiting):
             if not is_said:
                 names = ", ".join(config.run_id for config in taken)
-                print(f"waiting: other processes are writing {names}", flush=True)
+                print(f"waiting for other processes, which are writing {names}", flush=True)
                 is_said = True
             time.sleep(POLL_SECONDS)
         waiting = taken
