@@ -391,10 +391,11 @@ def export(arguments: Sequence[str]) -> int:
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
     from relahash_search import commands
+    from relahash_search.options import SearchOptions
 
     def read(names: tuple[str, ...]) -> dict[str, Any]:
         parser = Parser(command, commands.COMMANDS[command][0].__doc__)
-        parser.add_fields(commands.SearchOptions, names)
+        parser.add_fields(SearchOptions, names)
         return parser.read(arguments)
 
     return commands.run(command, read)

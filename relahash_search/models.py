@@ -8,10 +8,10 @@ import numpy as np
 
 from relahash_nb.files import watch
 from relahash_nb.pictures import scan
-from relahash_search.commands import MODEL, SearchOptions
 from relahash_search.index import Index, card_of, describe_card, open_tables
 from relahash_search.location import is_address
 from relahash_search.model import Model
+from relahash_search.options import MODEL, SearchOptions
 from relahash_search.reading import Fault, Fitted, reason
 from relahash_search.sqlite import is_index
 
