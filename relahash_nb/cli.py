@@ -35,16 +35,16 @@ To begin:
   relahash index photos --index my_index            make your own pictures searchable
 
   train       train and score one hash model
-  sweep       the same for every combination of several values
+  sweep       train and score a model for every combination of several values
   tune        search for the options of each loss, with the same budget [tuning]
-  check       what is wrong with a data set, before anything is trained
-  report      the finished runs as a table
-  figures     the finished runs as figures: executes the analysis notebooks
-  export      a finished run's model as one file, model.onnx [search]
-  hash        codes of a folder of your own pictures, in a file
-  index       the same, in an index that can be searched [search]
-  search      the nearest pictures in an index [search]
-  duplicates  groups of near-duplicates in an index [search]
+  check       find what is wrong with a data set, before anything is trained
+  report      print the finished runs as a table
+  figures     draw the finished runs: executes the analysis notebooks
+  export      write a finished run's model to one file, model.onnx [search]
+  hash        write the codes of a folder of your own pictures to a file [search]
+  index       make a folder of your own pictures searchable [search]
+  search      find the nearest pictures in an index [search]
+  duplicates  find equal files and near-duplicates in an index [search]
 
 [name]: needs pip install 'relahash-nb[name]'. relahash COMMAND --help lists the options."""
 
@@ -52,7 +52,7 @@ To begin:
 class TrainOptions(Options):
     """Train and score one hash model."""
 
-    tag: str | None = option(None, "accepted as in the published command, and not used")
+    tag: str | None = option(None, "accepted, since the published command has it, but not used")
 
 
 class SweepOptions(ClusterOptions):
@@ -61,7 +61,7 @@ class SweepOptions(ClusterOptions):
     plan: bool = option(False, "only print the runs, and which are finished", "flag")
     file: LocalPath | None = option(None, "YAML file with names and values; an option on the command line overrides it")
     tuned: LocalPath | None = option(
-        None, "folder that relahash tune wrote, such as results/tuned/new_images; its options replace those of each run"
+        None, "folder that relahash tune wrote, such as results/tuned/new_images; each run takes its options from there"
     )
     jobs: Count | None = option(None, "runs at once; default: as many as the cores have threads for, one on a GPU")
     direct: bool = option(False, "train in this process, without a notebook per run: faster on fixed features", "flag")
@@ -73,12 +73,12 @@ class TuneOptions(Options):
 
     target: Literal["new_images", "protocol", "unseen"] = option(
         "new_images",
-        "what the options are for: held-out images are searched for among themselves (new_images), among these and the "
-        "data set's share of training images (protocol), or are those of held-out classes (unseen)",
+        "what the options are for. Held-out images are searched for among each other (new_images), or also among the "
+        "data set's share of training images (protocol). unseen: as new_images, with held-out classes",
     )
-    trials: Count = option(24, "trials for each loss and number of bits")
+    trials: Count = option(24, "trials for each loss and number of bits; 2 are a quick try")
     file: LocalPath | None = option(
-        None, "YAML file with names and values, as for a sweep; its baselines and its seeds are passed over"
+        None, "YAML file with names and values, as for a sweep; its baselines and seeds are ignored"
     )
     plan: bool = option(False, "only print the searches, and which are finished", "flag")
 
@@ -86,7 +86,7 @@ class TuneOptions(Options):
 class CheckOptions(Options):
     """Say what is wrong with a data set."""
 
-    images: bool = option(False, "decode every image, not only a few; this finds copies too", "flag")
+    images: bool = option(False, "decode every image, instead of a few, and find copies", "flag")
 
 
 class ExportOptions(Options):
@@ -94,15 +94,15 @@ class ExportOptions(Options):
 
     run: str | None = option(None, "a run's folder, its name in results/runs, or its model.safetensors", "positional")
     out: LocalPath = option("model.onnx", "file to write")
-    weights: str | None = option(None, "where the weights lie now that a frozen backbone started from")
-    backbone: str | None = option(None, "package.module:function, where the run's backbone is your own")
+    weights: str | None = option(None, "weights of a frozen backbone, if their file is not where the run found it")
+    backbone: str | None = option(None, "package.module:function, if the run's backbone is your own")
 
 
 class FiguresOptions(Options):
-    """Execute the analysis notebooks, where they are older than the runs."""
+    """Execute the analysis notebooks that are older than the runs."""
 
     results_dir: LocalPath = option("results", "folder that holds runs/; the figures go to figures/ beside it")
-    dataset: str | None = option(None, "data set, as the table of results names it; default: the one with most runs")
+    dataset: str | None = option(None, "data set, by its name in the table; default: the one with most runs")
 
 
 class ReportOptions(Options):
@@ -111,7 +111,7 @@ class ReportOptions(Options):
     results_dir: LocalPath = option("results", "folder that holds runs/")
     format: Literal["markdown", "csv", "latex"] = option("markdown", "format of the table; latex: the best in bold")
     metric: str = option("mean_average_precision", "score to show: a column of the runs, or one of your own --metrics")
-    out: LocalPath | None = option(None, "file to write the table to, instead of printing it")
+    out: LocalPath | None = option(None, "file for the table, which is then not printed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,7 +155,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         print(f"relahash {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        advice = "the same command again does what is missing, and goes on from a checkpoint where there is one"
+        advice = "the same command again does what is missing; training goes on from its last checkpoint"
         print(f"\ninterrupted: no half result was left; {advice}", file=sys.stderr)
         return 130
     except Exception as error:  # of the disk, a database or a cluster; all else is a fault of ours, and is shown
@@ -223,7 +223,7 @@ def check_ways(options: SweepOptions) -> None:
     if len(ways) > 1:
         raise ValueError(f"{ways[0]}: given beside {', '.join(ways[1:])}; allowed: one of them")
     if options.direct and options.minutes:
-        raise ValueError("direct: given beside minutes, which are of a notebook's cells")
+        raise ValueError("direct: given beside minutes, which limit a notebook's cells; allowed: one of them")
 
 
 def read_configs(file: str | None, given: dict[str, list[Any]]) -> list[RunConfig]:
@@ -267,7 +267,7 @@ def print_outcomes(configs: Sequence[RunConfig], outcomes: Sequence[Any], with_n
     if with_notebooks:
         print(f"notebooks: {place}/runs/*/{NOTEBOOK}")
     if failed:
-        advice = "the same sweep again tries only these, or each by its command"
+        advice = "repeat the sweep, which tries only these, or use the command of each"
         print(f"\n{len(failed)} of {len(configs)} runs failed; {advice}:", file=sys.stderr)
     for outcome in failed:
         print(outcome.config.command, *outcome.error.splitlines(), sep="\n  ", file=sys.stderr)
@@ -391,10 +391,11 @@ def export(arguments: Sequence[str]) -> int:
 def search(command: str, arguments: Sequence[str]) -> int:
     """`relahash hash`, `index`, `search` and `duplicates`: your own pictures."""
     from relahash_search import commands
+    from relahash_search.options import SearchOptions
 
     def read(names: tuple[str, ...]) -> dict[str, Any]:
         parser = Parser(command, commands.COMMANDS[command][0].__doc__)
-        parser.add_fields(commands.SearchOptions, names)
+        parser.add_fields(SearchOptions, names)
         return parser.read(arguments)
 
     return commands.run(command, read)

@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
             elif texts is not None:
                 if len(texts) > 1:
                     raise ValueError(
-                        f"{option_names(name)[0]}: given twice; several values follow one another, as in --bits 16 32"
+                        f"{option_names(name)[0]}: given twice; allowed: once, with its values, as in --bits 16 32"
                     )
                 values[name] = self.read_texts(name, texts[0])
         return values

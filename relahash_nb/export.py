@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # of an extra
 
 BASELINE_LOSSES = ("itq", "pcah", "lsh")
 FIT = 20_000  # pictures, at most, that a baseline is fitted to
+BITS = 256  # of a baseline: with a tenth of them as radius, 3 of 103 groups of near-duplicates are wrong; 64 bits: 21
+FEWEST_BITS = 8
 TOLERANCE = 1e-4  # of the largest feature: by so much ONNX Runtime's features may differ from torch's
 
 
@@ -90,7 +92,7 @@ def export_baseline(
     backbone: str,
     *,
     weights: str = "imagenet",
-    bits: int = 64,
+    bits: int | None = None,
     image_size: int = 224,
     loss: str = "itq",
 ) -> Baseline:
@@ -100,7 +102,7 @@ def export_baseline(
         folder: Pictures, at any depth.
         backbone: As in `RunConfig`.
         weights: `imagenet`, `none`, or a safetensors file.
-        bits: K.
+        bits: K; None: what `bits_for` gives.
         image_size: S, pixels.
         loss: `itq`, `pcah` or `lsh`.
 
@@ -109,8 +111,15 @@ def export_baseline(
     """
     if loss not in BASELINE_LOSSES:
         raise ValueError(f"loss: {loss!r} given; allowed without a run: {', '.join(BASELINE_LOSSES)}")
+    first_bits = bits or FEWEST_BITS
     config = RunConfig(
-        backbone=backbone, weights=weights, bits=bits, image_size=image_size, loss=loss, augment="none", device="cpu"
+        backbone=backbone,
+        weights=weights,
+        bits=first_bits,
+        image_size=image_size,
+        loss=loss,
+        augment="none",
+        device="cpu",
     )
     files = scan(folder).files
     chosen = files[:: ceil(len(files) / FIT) or 1]
@@ -118,6 +127,8 @@ def export_baseline(
     model = build_model(config).eval()
     network = features_network(model)
     paths, features, faults = compute_features(network, Path(folder), chosen, image_size)
+    if bits is None:  # only now it is known how many of the pictures can be read
+        config = config.replace(bits=bits_for(*features.shape))
     check_count(len(paths), config)
     targets = torch.ones(len(features), 1)  # a baseline needs no classes
     solve(model, torch.from_numpy(features), targets, config)
@@ -126,13 +137,26 @@ def export_baseline(
     return Baseline(content, dict(zip(paths, codes, strict=True)), faults)
 
 
+def bits_for(pictures: int, width: int) -> int:
+    """The length of the codes of a baseline: `BITS`, or less where pictures or features do not determine so many.
+
+    Args:
+        pictures: N, that can be read; they determine half as many bits.
+        width: F, the numbers of a feature.
+    """
+    bits = BITS
+    while bits > min(pictures / 2, width) and bits > FEWEST_BITS:
+        bits //= 2
+    return bits
+
+
 def check_count(count: int, config: RunConfig) -> None:
     """Refuses so few pictures that a baseline cannot be fitted to them."""
     if count == 0:
         raise ValueError("folder: no picture in it that can be read")
     if config.loss != "lsh" and count < config.bits:
-        advice = f"--bits {count}, or --loss lsh"
-        raise ValueError(f"bits: {config.bits} given; {config.loss} of {count} pictures has at most {count}: {advice}")
+        limit = f"{config.loss} has at most {count}, as many as pictures that can be read"
+        raise ValueError(f"bits: {config.bits}; {limit}; allowed: --bits {count}, or --loss lsh")
 
 
 def compute_features(

@@ -112,13 +112,13 @@ def _check_device(config: RunConfig) -> None:
 
 def _check_objects(config: RunConfig) -> None:
     """One's own functions and classes are there; what they do is for the kernel."""
-    names = config.own_names
-    if config.callback is not None:
-        names.append(config.callback)
-    for name in names:
+    for option in ("dataset", "backbone", "loss", "centroids", "metrics", "callback"):
+        name = getattr(config, option) or ""
+        if ":" not in name:
+            continue
         found = registry.load({}, name)
         if not callable(found):
-            raise ValueError(f"{name}: is a {type(found).__name__}; allowed: a function or a class")
+            raise ValueError(f"{option}: {name} is a {type(found).__name__}; allowed: a function or a class")
 
 
 def _check_loss(config: RunConfig) -> None:

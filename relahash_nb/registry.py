@@ -126,6 +126,12 @@ def loss_defaults(name: str) -> Mapping[str, Any]:
     return default_options(load(table, name)) if name in table else {}
 
 
+def nearest_names(name: str, names: Iterable[str]) -> str:
+    """Up to three names that one is like, to end a line of an error; nothing where there is none."""
+    close = difflib.get_close_matches(name, list(names), cutoff=0.4)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The name that a misspelt one is like, in brackets; nothing where there is none."""
     close = difflib.get_close_matches(name, list(names), n=1)

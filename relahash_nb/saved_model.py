@@ -16,6 +16,7 @@ from torch import Tensor
 
 from relahash_nb.files import write
 from relahash_nb.paths import project_path
+from relahash_nb.registry import nearest_names
 
 HEADER_BYTES = 2**21  # of names and shapes; the largest networks have a quarter, and a file of 400,000 names takes 34 s
 ADVICE = "a run keeps it with save_weights all or trained"
@@ -65,12 +66,19 @@ def write_model_file(path: Path, facts: ModelFacts, tensors: Mapping[str, Tensor
 
 
 def find_model_file(run: Path | str) -> Path:
-    """The file of a model, from a run's folder, its name in `results/runs`, or the file itself."""
-    path = Path(run)
-    is_name = len(path.parts) == 1 and not path.exists()
-    if is_name:
-        path = project_path("results") / "runs" / run
-    return path / "model.safetensors" if path.is_dir() else path
+    """The file of a model, from a run's folder, its name in `results/runs`, or the file itself.
+
+    Raises:
+        ValueError: There is none of them; the line names the runs that are like it.
+    """
+    runs = project_path("results") / "runs"
+    for path in (Path(run), runs / run):
+        if path.is_dir():
+            return path / "model.safetensors"
+        if path.exists():
+            return path
+    hint = nearest_names(Path(run).name, [file.parent.name for file in runs.glob("*/model.safetensors")])
+    raise ValueError(f"run: {str(run)!r} given; no such run in {runs}, and no such folder or file{hint}")
 
 
 def read_model_file(path: Path) -> tuple[ModelFacts, dict[str, Tensor]]:

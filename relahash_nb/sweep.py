@@ -68,7 +68,7 @@ def expand(values: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         first = unique.setdefault(config.run_id, config)
         if first.root != config.root:
             roots = f"{first.root!r} and {config.root!r}"
-            raise ValueError(f"root: {roots} end in one name, which tells runs apart; rename one")
+            raise ValueError(f"root: {roots} have the same last name, by which runs are told apart; rename one")
     return list(unique.values())
 
 
@@ -131,7 +131,10 @@ def print_changes(configs: Sequence[RunConfig]) -> None:
     for config in configs:
         run = find_run(config)
         if run is not None:
-            print(f"{config.run_id}: the file of {', '.join(changed_sources(run))} has changed; made again", flush=True)
+            print(
+                f"{config.run_id}: made again, since the file of {', '.join(changed_sources(run))} has changed",
+                flush=True,
+            )
 
 
 def runs_at_once(configs: Sequence[RunConfig]) -> int:
@@ -358,7 +361,7 @@ def plan(configs: Sequence[RunConfig], waiting: int = 0) -> str:
     is_done = [find_done(config) is not None for config in configs]
     lines = [f"{config.run_id}: {'done' if done else 'to do'}" for config, done in zip(configs, is_done, strict=True)]
     if waiting:
-        lines.append(f"{waiting} more, whose options are not searched yet")
+        lines.append(f"{waiting} more: relahash tune has not found their options yet")
     return "\n".join([*lines, f"{sum(is_done)} done, {len(configs) - sum(is_done) + waiting} to do"])
 
 

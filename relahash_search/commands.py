@@ -5,13 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from relahash_nb.cluster import ClusterOptions
-from relahash_nb.options import Count, option
 from relahash_search.location import hide_secrets
+from relahash_search.options import MODEL, SearchOptions
 
 if TYPE_CHECKING:  # a help text need not wait for them
     from relahash_search.duplicates import Group
@@ -19,32 +16,6 @@ if TYPE_CHECKING:  # a help text need not wait for them
     from relahash_search.reading import Fault
 
 Answers = dict[str, "list[Match]"]  # by the name of the query
-
-
-class SearchOptions(ClusterOptions):
-    """Of all four; COMMANDS says which takes what."""
-
-    folder: str | None = option(None, "folder with pictures, at any depth", "positional")
-    pictures: list[str] | None = option(None, "files", "positional")
-    index: str | None = option(None, "folder, or postgresql://USER@HOST/DATABASE (password: PGPASSWORD or ~/.pgpass)")
-    run: str | None = option(None, "finished run whose model hashes, or its model.onnx; default: a baseline")
-    backbone: str = option("mobilenet_v3_large", "of a baseline: any model of torchvision or timm")
-    weights: str = option("imagenet", "of the backbone: imagenet, none, or a safetensors file")
-    loss: Literal["itq", "pcah", "lsh"] = option("itq", "the baseline")
-    bits: Annotated[int, Field(ge=1, le=4096)] | None = option(
-        None, "of a baseline: length of a hash code; default: 256, less for few pictures"
-    )
-    image_size: Annotated[int, Field(ge=8, le=4096)] = option(224, "of a baseline: height and width in pixels")
-    kind: Literal["flat", "ivf", "hnsw"] = option("flat", "flat is exact; ivf and hnsw are faster and miss some")
-    list: bool = option(False, "print the folders of the index", "flag")
-    remove: str | None = option(None, "folder to take out of the index; its files stay")
-    strict: bool = option(False, "exit code 1 where a picture was skipped", "flag")
-    k: Count = option(20, "answers for each picture")
-    radius: Annotated[int, Field(ge=0, le=4096)] | None = option(
-        None, "bits in which a code may differ from that of the group's first; default: a tenth of the bits"
-    )
-    format: Literal["table", "jsonl", "html"] = option("table", "jsonl: an answer a line; html: a page with thumbnails")
-    out: str = option("codes.npz", "file for packed codes, their bit order, paths, and what names the model")
 
 
 def run_index(options: SearchOptions) -> int:
@@ -226,7 +197,6 @@ def clean(text: str) -> str:
 
 PRINT_ANSWERS = {"table": print_answers_table, "jsonl": print_answers_jsonl, "html": print_answers_html}
 PRINT_GROUPS = {"table": print_groups_table, "jsonl": print_groups_jsonl, "html": print_groups_html}
-MODEL = ("run", "backbone", "weights", "loss", "bits", "image_size")
 COMMANDS: dict[str, tuple[Callable[[SearchOptions], int], tuple[str, ...]]] = {
     "hash": (run_hash, ("folder", "index", "out", "strict", *MODEL)),
     "index": (run_index, ("folder", "index", "list", "remove", "kind", "strict", "workers", "scheduler", *MODEL)),

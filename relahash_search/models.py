@@ -8,15 +8,12 @@ import numpy as np
 
 from relahash_nb.files import watch
 from relahash_nb.pictures import scan
-from relahash_search.commands import MODEL, SearchOptions
 from relahash_search.index import Index, card_of, describe_card, open_tables
 from relahash_search.location import is_address
 from relahash_search.model import Model
+from relahash_search.options import MODEL, SearchOptions
 from relahash_search.reading import Fault, Fitted, reason
 from relahash_search.sqlite import is_index
-
-BITS = 256  # of a baseline: with a tenth of them as radius, 3 of 103 groups of near-duplicates are wrong; 64 bits: 21
-FEWEST_BITS = 8
 
 
 class Made(NamedTuple):
@@ -78,7 +75,7 @@ def make_model(options: SearchOptions) -> Made:
     if not files:
         raise ValueError(f"folder: {options.folder!r} given, and no picture is in it")
     if options.run is None:
-        return fit_baseline(options, folder, len(files))
+        return fit_baseline(options, folder)
     for name in options.model_fields_set.intersection(MODEL) - {"run"}:
         raise ValueError(f"{name}: {getattr(options, name)!r} given beside a run; allowed: without a run")
     if Path(options.run).suffix == ".onnx":
@@ -88,24 +85,15 @@ def make_model(options: SearchOptions) -> Made:
     return Made(export_run(options.run))
 
 
-def fit_baseline(options: SearchOptions, folder: Path, pictures: int) -> Made:
-    """A baseline for a folder of so many pictures, with the codes that they have."""
+def fit_baseline(options: SearchOptions, folder: Path) -> Made:
+    """A baseline for a folder of pictures, with the codes that they have."""
     from relahash_nb.export import export_baseline
 
     began = time.time_ns()
-    settings = {name: getattr(options, name) for name in ("backbone", "weights", "loss", "image_size")}
-    bits = options.bits or bits_for(pictures)
-    baseline = export_baseline(folder, bits=bits, **settings)
+    settings = {name: getattr(options, name) for name in ("backbone", "weights", "loss", "bits", "image_size")}
+    baseline = export_baseline(folder, **settings)
     codes = {path: code.tobytes() for path, code in baseline.codes.items()}
     return Made(baseline.content, Fitted(codes, began))
-
-
-def bits_for(pictures: int) -> int:
-    """The length of the codes of a baseline for so many pictures: `BITS`, or what half as many pictures determine."""
-    bits = BITS
-    while bits > pictures / 2 and bits > FEWEST_BITS:
-        bits //= 2
-    return bits
 
 
 def hash_folder(options: SearchOptions) -> tuple[dict[str, Any], list[str], np.ndarray, list[Fault]]:

@@ -202,7 +202,7 @@ def test_the_notebook_shows_them(results_dir, tmp_path):
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(str(NOTEBOOK), str(out), {"results_dir": str(results_dir)}, progress_bar=False)
     outputs = [output for cell in nbformat.read(out, as_version=4).cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     assert any("12 runs; runs of other settings: " in output.get("text", "") for output in outputs)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from relahash_nb.config import RunConfig
-from relahash_nb.export import export_baseline, export_model, export_run
+from relahash_nb.export import bits_for, export_baseline, export_model, export_run
 from relahash_nb.metrics import pack
 from relahash_nb.models import HashModel, build_model
 from relahash_nb.pictures import scan
@@ -233,6 +233,21 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(image_folder, tmp_p
     (tmp_path / "broken.png").write_text("<html>")
     fitted = export_baseline(tmp_path, "small_cnn", weights="none", bits=16, image_size=28)
     assert len(fitted.codes) == 30 and len(fitted.faults) == 1 and str(tmp_path / "broken.png") in fitted.faults[0]
+
+
+@pytest.mark.parametrize(("pictures", "bits"), [(3, 8), (31, 8), (32, 16), (128, 64), (512, 256), (10**6, 256)])
+def test_few_pictures_get_fewer_bits(pictures, bits):
+    assert bits_for(pictures, 1000) == bits
+    assert bits_for(pictures, 64) == min(bits, 64)
+
+
+def test_the_number_of_bits_counts_pictures_that_can_be_read(image_folder, tmp_path):
+    for number, path in enumerate(scan(image_folder).files[:20]):
+        (tmp_path / f"{number}.png").write_bytes((image_folder / path).read_bytes())
+    for number in range(200):
+        (tmp_path / f"broken{number}.png").write_text("<html>")
+    fitted = export_baseline(tmp_path, "small_cnn", weights="none", image_size=28)
+    assert {code.size for code in fitted.codes.values()} == {1} and len(fitted.faults) == 200
 
 
 def test_too_few_pictures_are_told_before_a_network_is_built(image_folder, tmp_path, monkeypatch):

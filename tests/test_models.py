@@ -262,6 +262,9 @@ def test_a_run_is_found_by_its_name(tmp_path, monkeypatch):
     build_model(RunConfig()).save(folder / "model.safetensors", RunConfig())
     monkeypatch.chdir(tmp_path)
     assert HashModel.load("some-run").hash_layer[0].out_features == 64
+    with pytest.raises(ValueError, match=r"^run: .*some-run") as error:  # the one that the name is like
+        HashModel.load("some-ran")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model", "foreign"])

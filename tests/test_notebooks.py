@@ -212,7 +212,7 @@ def test_the_comparison_shows_one_method_too(tiny_results, tmp_path, monkeypatch
         place.symlink_to(run)
     path = ROOT / "notebooks" / notebooks.COMPARISON
     papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": "results"}, progress_bar=False)
-    assert "compares 3 runs" in printed("out.ipynb") and len(figures("out.ipynb")) == 4
+    assert "compares 3 runs" in printed("out.ipynb") and len(figures("out.ipynb")) == 3
 
 
 def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results, tmp_path, monkeypatch):
@@ -220,7 +220,7 @@ def test_the_comparison_says_what_it_reads_and_never_ranks_one_seed(tiny_results
     path = ROOT / "notebooks" / notebooks.COMPARISON
     papermill.execute_notebook(str(path), "out.ipynb", {"results_dir": str(tiny_results)}, progress_bar=False)
     assert "compares 4 runs" in printed("out.ipynb")
-    assert len(figures("out.ipynb")) == 4 and "(1)" not in Path("out.ipynb").read_text(encoding="utf-8")
+    assert len(figures("out.ipynb")) == 3 and "(1)" not in Path("out.ipynb").read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 
 

@@ -110,7 +110,7 @@ def test_many_names_look_different():
 def test_class_distances_have_their_overlap_in_the_title():
     distances = metrics.ClassDistances(np.array([2, 2, 0]), np.array([0, 1, 3]))
     (ax,) = plots.plot_class_distances({"a": distances}).axes
-    assert ax.get_title() == "a: means 0.5 and 1.8 bits,\noverlap 25.0 %"
+    assert ax.get_title() == "a\nmeans 0.5 and 1.8 bits\noverlap 25.0 %"
     low, high = ax.get_ylim()
     assert ax.get_yscale() == "log" and low < 0.25 and high > 0.75
 

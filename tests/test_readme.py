@@ -205,7 +205,7 @@ def test_their_commands_and_options_exist():
         TuneOptions,
     )
     from relahash_nb.command_line import ALIASES
-    from relahash_search.commands import SearchOptions
+    from relahash_search.options import SearchOptions
 
     commands = re.findall(r"(?:^    |`)relahash ([a-z]+)(.*)", ALL, flags=re.MULTILINE)
     assert {name for name, _ in commands} <= set(COMMANDS) and len(commands) > 10

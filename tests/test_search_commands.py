@@ -72,13 +72,6 @@ def test_a_baseline_is_fitted_once(relahash, photos, tmp_path, monkeypatch):
     assert (code, out.split(";")[0][-30:]) == (0, " 0 gone, 12 unchanged, 0 skipped"[-30:])
 
 
-@pytest.mark.parametrize(("pictures", "bits"), [(3, 8), (31, 8), (32, 16), (128, 64), (512, 256), (10**6, 256)])
-def test_few_pictures_get_fewer_bits(pictures, bits):
-    from relahash_search.models import bits_for
-
-    assert bits_for(pictures) == bits
-
-
 def test_search_prints_answers_in_three_formats(relahash, photos, index):
     query = list_files(photos)[3]
     expected = nearest_by_hand(photos, query, 4)

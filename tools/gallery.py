@@ -38,7 +38,7 @@ EXPLORER = "04_hamming_explorer.ipynb"
 REALITY = "06_reality_check.ipynb"
 NOTEBOOKS = (TOY, NOTEBOOK, *ANALYSES, COMPARISON, REALITY)
 PAGES = sorted((*NOTEBOOKS, EXPLORER))
-SOLUTIONS = "../../notebooks/solutions/"
+SOURCES = "../../notebooks/"
 CONTROL = "(Controls stand here in a running notebook.)\n"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # What matplotlib's formulas do not know, and what they know instead.
@@ -49,8 +49,10 @@ REPLACEMENTS = {
     r"\big": "",
     r"\sqrt B": r"\sqrt{B}",
     r"\sqrt K": r"\sqrt{K}",
+    r"\frac": r"\dfrac",
 }
-# A table scrolls inside its own box on a narrow screen, and code is folded.
+# Code is folded. A table scrolls in its own box, and a shadow at an edge says that it goes on there; two covers move
+# with the table, and hide the shadows at its ends. On a narrow screen a figure keeps a readable size, and scrolls too.
 TEMPLATE = """{% extends "basic/index.html.j2" %}
 {% block input_group %}<details><summary>code</summary>{{ super() }}</details>{% endblock input_group %}"""
 PAGE = """<!DOCTYPE html>
@@ -70,10 +72,19 @@ summary {{ cursor: pointer; color: #666; font-size: 0.8rem; }}
 .highlight pre, .output_subarea pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 .prompt, .anchor-link {{ display: none; }}
 img {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: block; overflow-x: auto; max-width: 100%; }}
+table {{ border-collapse: collapse; border: 0; font-size: 0.85rem; display: block; overflow-x: auto; max-width: 100%;
+  width: fit-content; background: linear-gradient(to right, white 40%, transparent) 0 0 / 3rem 100% no-repeat local,
+  linear-gradient(to left, white 40%, transparent) 100% 0 / 3rem 100% no-repeat local,
+  linear-gradient(to right, #888, transparent) 0 0 / 1rem 100% no-repeat scroll,
+  linear-gradient(to left, #888, transparent) 100% 0 / 1rem 100% no-repeat scroll; }}
+@media (max-width: 40rem) {{
+  .output_png img, p > img[src^="data:image/png"] {{ max-width: none; width: 40rem; }}
+  .output_png, p:has(> img[src^="data:image/png"]) {{ overflow-x: auto; }}
+  .output_png::before, p:has(> img[src^="data:image/png"])::before {{
+    content: "the figure scrolls →"; display: block; position: sticky; left: 0; font-size: 0.8rem; color: #666; }}
+}}
 td, th {{ border: 0; border-bottom: 1px solid #ddd; padding: 0.2rem 0.5rem; text-align: left; vertical-align: top; }}
 .output_subarea td, .output_subarea th {{ white-space: nowrap; }}
-.output_subarea td {{ max-width: 24rem; overflow-wrap: anywhere; }}
 code {{ overflow-wrap: anywhere; }}
 {highlighting}
 </style>
@@ -160,11 +171,13 @@ def clean(notebook: NotebookNode) -> None:
     """Takes out of an executed notebook what has no use without a kernel, and sets its links for this folder."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)  # names paths of this machine
-    notebook.cells = [cell for cell in notebook.cells if not {"badge", "colab"} & set(cell.metadata.get("tags", []))]
+    hidden_tags = {"badge", "colab", "injected-parameters"}  # the last has paths of this machine
+    notebook.cells = [cell for cell in notebook.cells if not hidden_tags & set(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOLUTIONS}")
+            cell.source = cell.source.replace("](../docs/", "](../").replace("](solutions/", f"]({SOURCES}solutions/")
+            cell.source = cell.source.replace(f"]({EXPLORER})", f"]({SOURCES}{EXPLORER})")  # here it is a page alone
         if cell.cell_type == "code":  # warnings name files of this machine
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for place, output in enumerate(cell.get("outputs", [])):
@@ -177,7 +190,7 @@ def page_text(name: str, notebook: NotebookNode) -> str:
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
+            cell.source = re.sub(rf"\]\((?:{SOURCES})?(\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
             cell.source = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, cell.source, flags=re.DOTALL)
     body, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook)
     anchors = [f'<a href="{address}">{escape(title)}</a>' for title, address in links(name).items()]
@@ -190,16 +203,27 @@ def page_text(name: str, notebook: NotebookNode) -> str:
 
 
 def formula(match: re.Match) -> str:
-    """Makes an image of a formula in LaTeX, since a page without a script cannot typeset it."""
+    """Makes images of a formula in LaTeX, since a page without a script cannot typeset it.
+
+    The parts of a displayed formula, which `\\qquad` divides, are images of their own: they wrap on a narrow screen.
+    """
     display, inline = match.groups()
-    text = " ".join((display or inline).split())
+    if display is None:
+        return draw_formula(inline, is_inline=True)
+    parts = [draw_formula(part) for part in display.split(r"\qquad")]
+    return "&emsp;&emsp;".join(parts)
+
+
+def draw_formula(text: str, is_inline: bool = False) -> str:
+    """Makes an image of a formula in LaTeX that matplotlib can draw."""
+    text = " ".join(text.split())
     for unsupported, supported in REPLACEMENTS.items():
         text = text.replace(unsupported, supported)
     file = io.BytesIO()
     font = FontProperties(size=12, math_fontfamily="cm")
     depth = math_to_image(f"${text}$", file, font, dpi=72, format="svg")
     picture = base64.b64encode(file.getvalue()).decode()
-    style = "" if display else f"vertical-align: {-depth:.1f}pt"
+    style = f"vertical-align: {-depth:.1f}pt" if is_inline else "vertical-align: middle; margin: 0.3rem 0"
     return f'<img alt="{escape(text)}" style="{style}" src="data:image/svg+xml;base64,{picture}">'
 
 

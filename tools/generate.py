@@ -78,7 +78,8 @@ BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 CAPTIONS = {
     "quantization_error": "Quantization error, 1 − cos(z, sign z), against the number of bits: mean ± standard "
     "deviation of {seeds} seeds. Mean over all bits: {errors}.",
-    "course": "Quantization error in the batches of each epoch, {bits} bits; the band spans the seeds.",
+    "course": "Quantization error in the batches of each epoch, {bits} bits, mean of {seeds} seeds; "
+    "a band shows their spread.",
     "class_distances": "Hamming distances of pairs that share a label and of pairs that share none, {bits} bits.",
     "neighbours": "Fashion-MNIST, {bits} bits: a query of each class, and its ten nearest database images by Hamming "
     "distance; the crosses are the mistakes.",
@@ -219,21 +220,22 @@ def figures(folder: Path) -> dict[str, str]:
     """The study on the embedded data: scores, and figures of `docs/results/figures/`, as a page in a folder links."""
     summary = read_table(RESULTS / "summary.csv").set_index("run_id")
     study = summary[(summary["data"] == "fashion_mini") & summary["centroid_seed"].notna()]
-    errors = study.groupby("loss")["quantization_error"].mean().sort_values()
     paths = {name: RESULTS / "figures" / f"fashion_mini-{name}.png" for name in CAPTIONS}
-    facts = {
-        "bits": summary.loc[figure_runs(paths["neighbours"]), "bits"].iloc[0],
-        "seeds": study["seed"].nunique(),
-        "errors": ", ".join(f"{loss} {error:.3f}" for loss, error in errors.items()),
-    }
     options = []
     for name in ("loss", "bits", "seed"):
         values = " ".join(str(value) for value in study[name].drop_duplicates())
         options.append(f"--{name} {values}")
     made = f"All {len(study)} runs: `relahash sweep {' '.join(options)}`."
-    blocks = [scores(study), f"{SCORES.format(**facts)} {made}"]
+    blocks = [scores(study), f"{SCORES.format(seeds=study['seed'].nunique())} {made}"]
     for name, path in paths.items():
         picture = f"![{name.replace('_', ' ')}]({path.relative_to(folder)})"
+        shown = summary.loc[figure_runs(path)]
+        errors = shown.groupby("loss")["quantization_error"].mean().sort_values()
+        facts = {
+            "bits": shown["bits"].iloc[0],
+            "seeds": shown["seed"].nunique(),
+            "errors": ", ".join(f"{loss} {error:.3f}" for loss, error in errors.items()),
+        }
         blocks.append(f"{picture}\n\n*{CAPTIONS[name].format(**facts)}*")
     return {"figures": "\n\n".join(blocks)}
 
@@ -292,7 +294,7 @@ def comparison(runs: pd.DataFrame) -> str:
         *_, earlier = [same for budget, same in budgets.items() if "," not in budget]  # a search without a target
         parts[name] = earlier
     said = (
-        "Five of fifteen losses, tuned alike, by the published protocol; 3–5 seeds (rank from five); miniImageNet: "
+        "Five of fifteen losses, tuned alike; published protocol; 3–5 seeds (rank from five); miniImageNet: "
         "mAP@1000. Columns 1 to 3 train the hash layer alone, on fixed features: not comparable with above."
     )
     return f"{format_five(compare_across(parts, 64), 'mAP, 64 bits')}\n\n{said}"

@@ -2,7 +2,8 @@
 
 - docs/overview.png: the method in one picture, from the embedded images.
 - docs/answer.png: a query and what it finds, from a published run.
-- docs/methods.png: all methods at one code length, from the published table.
+- docs/codes.png: the codes of images of all classes, of two published runs.
+- docs/seeds.png: the score of each run of some methods, from the published table.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from matplotlib.figure import Figure
 from relahash_nb.centroids import make_centroids
 from relahash_nb.config import RunConfig
 from relahash_nb.paths import package_file
-from relahash_nb.plots import plot_methods, set_style
+from relahash_nb.plots import set_style
 from relahash_nb.plots.images import ROW, draw_image, use_image_units
-from relahash_nb.plots.style import GREY
-from relahash_nb.results import Run, compare, load_run, select_runs
+from relahash_nb.plots.style import GREY, PALETTE, new_axes
+from relahash_nb.results import Run, load_run, select_runs
 
 DOCS = Path(__file__).parent.parent / "docs"
 BITS = 16
@@ -136,20 +137,49 @@ def draw_answer(run: Run, rows: Sequence[int] = ANSWERS) -> Figure:
     return figure
 
 
-def draw_methods(bits: int = 64) -> Figure:
-    """Draws the scores of all methods of the published table on the embedded data set."""
+def draw_codes(runs: Sequence[Run], images_per_class: int = 20) -> Figure:
+    """Draws the binary codes of images as rows of cells, sorted by class, one panel for each run."""
+    figure, axes = plt.subplots(1, len(runs), figsize=(9, 3.8), sharey=True)
+    for ax, run in zip(axes, runs, strict=True):
+        codes, targets = run.codes("database")  # (D, K), (D, C)
+        labels = targets.argmax(1)
+        rows = [np.flatnonzero(labels == label)[:images_per_class] for label in range(targets.shape[1])]
+        shown = codes[np.concatenate(rows)]
+        ax.imshow(shown, cmap="gray", aspect="auto", interpolation="nearest", extent=(0.5, 64.5, len(rows), 0))
+        ax.set(title=run.config.loss, xlabel="bit", xticks=[1, 16, 32, 48, 64])
+    axes[0].set_yticks(np.arange(len(rows)) + 0.5, labels=runs[0].report.data.class_names)
+    axes[0].tick_params(axis="y", length=0)
+    return figure
+
+
+def draw_seeds(bits: int = 64, best: int = 8) -> Figure:
+    """Draws the score of each run of the best methods of the published table, a row for each method."""
     runs, _ = select_runs(None, "fashion_mini", variants=True)
-    comparison = compare(runs)
-    ax = plot_methods(comparison[comparison["bits"] == bits])
-    ax.set_title(f"Fashion-MNIST, {bits} bits, losses at their defaults", pad=20)
+    runs = runs[runs["bits"] == bits]
+    means = runs.groupby("method")["mean_average_precision"].mean().nlargest(best)
+    ax = new_axes(None, (7, 2.8))
+    for place, method in enumerate(means.index[::-1]):
+        scores = runs.loc[runs["method"] == method, "mean_average_precision"]
+        ax.plot(scores, [place] * len(scores), "o", color=PALETTE[0], alpha=0.7, markersize=6)
+    ax.set_yticks(range(len(means)), labels=means.index[::-1])
+    ax.grid(axis="y", color="0.9")
+    ax.set(title=f"Fashion-MNIST, {bits} bits: a point is one run, only the seed differs")
+    ax.set_xlabel("mean average precision")
     return ax.figure
 
 
 def main() -> None:
     """Writes the pictures."""
     set_style()
-    run = load_run(DOCS / "results" / "runs" / RunConfig().run_id)
-    pictures = {"overview": draw_overview(), "answer": draw_answer(run), "methods": draw_methods()}
+    place = DOCS / "results" / "runs"
+    run = load_run(place / RunConfig().run_id)
+    rival = load_run(place / RunConfig(loss="cross_entropy").run_id)
+    pictures = {
+        "overview": draw_overview(),
+        "answer": draw_answer(run),
+        "codes": draw_codes([run, rival]),
+        "seeds": draw_seeds(),
+    }
     for name, figure in pictures.items():
         figure.savefig(DOCS / f"{name}.png", dpi=200 if name == "overview" else 110, metadata={"Software": None})
 

@@ -44,7 +44,8 @@ SHOWN = [
     *(RunConfig(bits=bits, loss="cross_entropy") for bits in (16, 64)),
     RunConfig(bits=64, loss="orthohash"),
 ]
-SHOWN_FILES = ("config.json", "history.csv", "codes.npz", "run.json")  # no model
+SHOWN_FILES = ("config.json", "history.csv", "codes.npz", "run.json")
+WITH_MODEL = RunConfig()  # notebook 07 searches with it
 
 
 def main(
@@ -89,7 +90,7 @@ def publish_summary(fresh: pd.DataFrame, results: str) -> pd.DataFrame:
 
 
 def publish_runs(results: str) -> None:
-    """Copies the finished runs among `SHOWN`, without their models, to `docs/results/runs/`."""
+    """Copies the finished runs among `SHOWN` to `docs/results/runs/`, one of them with its model."""
     for config in SHOWN:
         source = Path(results, "runs", config.run_id)
         if not (source / "run.json").exists():
@@ -98,6 +99,8 @@ def publish_runs(results: str) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in SHOWN_FILES:
             shutil.copy(source / name, target)
+        if config == WITH_MODEL:
+            shutil.copy(source / "model.safetensors", target)
 
 
 def publish_differences(results: str, tuned: pd.DataFrame) -> None:

@@ -26,9 +26,12 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
     if radius is None:
         radius = first_radius
     row = view.row(group, query)
-    figure, axes = plt.subplot_mosaic(
-        [["counts", "scores"], ["images", "images"]], figsize=(9, 4.8), height_ratios=(2, 1)
-    )
+    if query == 0:
+        figure, axes = plt.subplot_mosaic([["counts", "scores"]], figsize=(9, 3.2))
+    else:
+        figure, axes = plt.subplot_mosaic(
+            [["counts", "scores"], ["images", "images"]], figsize=(9, 4.8), height_ratios=(2, 1)
+        )
 
     plot_hamming(view.relevant[row], view.relevant[row] + view.irrelevant[row], axes["counts"])
     curves = {"precision": view.precision[row], "recall": view.recall[row]}
@@ -38,7 +41,6 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
         ax.axvspan(-0.5, radius + 0.5, color="black", alpha=0.1, linewidth=0)
         ax.set_xlim(-0.5, view.bits + 0.5)
 
-    use_image_units(axes["images"], 1 + view.nearest_thumbnails.shape[1], ROW)
     if query == 0:
         name = f"mean of {view.sizes[group]:,} queries, {view.groups[group]}"
     else:
@@ -51,6 +53,7 @@ def plot_view(view: View, group: int = 0, query: int | None = None, radius: int 
 
 def draw_nearest(ax: Axes, view: View, query: int) -> None:
     """Draws a query, 0 to S − 1, and its nearest images with their distances in bits."""
+    use_image_units(ax, 1 + view.nearest_thumbnails.shape[1], ROW)
     draw_image(ax, view.thumbnails[view.query_thumbnails[query]], 0, 0, "query")
     for rank, thumbnail in enumerate(view.nearest_thumbnails[query]):
         distance = view.nearest_distances[query, rank]

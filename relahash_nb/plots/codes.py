@@ -75,7 +75,7 @@ def plot_bit_densities(densities: Mapping[str, np.ndarray], edges: np.ndarray) -
 def plot_shares(
     values: Mapping[str, np.ndarray], label: str, references: Mapping[str, float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draws for each name which share of its values is at most x.
+    """Draws a cumulative curve for each name: which share of its values is at most x.
 
     Args:
         values: (N,) for each name; NaN is left out.
@@ -95,7 +95,7 @@ def plot_shares(
         )
     for name, place in (references or {}).items():
         ax.axvline(place, color="black", linewidth=1, linestyle=":", label=plain(name))
-    ax.set(xlabel=label, ylabel="share, up to")
+    ax.set(xlabel=label, ylabel="cumulative share")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 

@@ -94,12 +94,12 @@ def plot_hamming(relevant: np.ndarray, total: np.ndarray, ax: Axes | None = None
 
 def plot_class_distances(distances: Mapping[str, ClassDistances]) -> Figure:
     """Draws the distances of relevant and irrelevant pairs, as `class_distances` gives them, one panel per name."""
-    figure, axes = panels(len(distances), columns=3, height=3.2)
+    figure, axes = panels(len(distances), columns=3, height=3.4)
     for ax, (name, pairs) in zip(axes, distances.items(), strict=True):
         plot_hamming(pairs.intra, pairs.intra + pairs.inter, ax)
         means = f"means {pairs.mean_intra:.1f} and {pairs.mean_inter:.1f} bits"
         overlap = f"overlap {100 * pairs.overlap:.1f} %"
-        ax.set_title(f"{plain(name)}: {means},\n{overlap}", pad=18)
+        ax.set_title(f"{plain(name)}\n{means}\n{overlap}", pad=18)
         ax.label_outer()
     return figure
 

@@ -1,6 +1,5 @@
 """A finished run: how its files are read, found and kept from two writers."""
 
-import difflib
 import sys
 import zipfile
 import zlib
@@ -18,7 +17,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from relahash_nb.config import RunConfig
 from relahash_nb.files import acquire, run_folder
 from relahash_nb.paths import local_path, project_path
-from relahash_nb.registry import source_digest
+from relahash_nb.registry import nearest_names, source_digest
 from relahash_nb.results.arrays import read_arrays
 from relahash_nb.results.report import Report, clean
 
@@ -173,8 +172,7 @@ def load_run(run: Path | str, results_dir: Path | str = "results") -> Run:
         if found is not None:
             return found
     files = [*place.glob("*/run.json"), *Path(run).parent.glob("*/run.json")]
-    close = difflib.get_close_matches(Path(run).name, {file.parent.name for file in files}, cutoff=0.4)
-    hint = f"; nearest: {', '.join(close)}" if close else ""
+    hint = nearest_names(Path(run).name, {file.parent.name for file in files})
     raise ValueError(f"{clean(run)}: no finished run of this folder or id in {Path(results_dir, 'runs')}{hint}")
 
 
