@@ -178,16 +178,48 @@ def jpeg(column: str) -> float:
     return (table["lists cifar10_lossless_4000"] - table["lists cifar10_jpeg_4000"]).mean()
 
 
+@cache
+def tuned_networks() -> pd.DataFrame:
+    """RelaHash on CIFAR-10 at 64 bits with the whole network trained."""
+    table = read_table(RESULTS / "summary.csv")
+    return table.query("data == @CIFAR and finetune and loss == 'relahash' and bits == 64")
+
+
+def widest() -> float:
+    """The best less the worst order of ties, the largest of these runs."""
+    table = tuned_networks()
+    return (table["best"] - table["worst"]).max()
+
+
+def best_of_an_hour() -> float:
+    """The best score of these runs that took less than an hour."""
+    table = tuned_networks()
+    minutes = table.filter(like="seconds_").sum(axis=1) / 60
+    return table.loc[minutes < 60, SCORE].max()
+
+
+def published() -> float:
+    """The best published score of RelaHash on CIFAR-10 at 64 bits."""
+    return load_published().query("loss == 'relahash' and data == 'cifar10' and bits == 64")[SCORE].max()
+
+
 CLAIMS = [
+    Claim(README, "moves a score by up to {:.1f}", "summary.csv", lambda: [widest()]),
     Claim(
         README,
-        "a larger error than the cosine loss OrthoHash in {} of {} cells",
+        "{:.3f} after an hour on two cores instead of {:.3f}",
+        "summary.csv, data/published.csv",
+        lambda: [best_of_an_hour(), published()],
+    ),
+    Claim(README, "by up to {:.2f} times", "dividend.csv", lambda: [losses(0).max()]),
+    Claim(
+        README,
+        "at {1} pairs of scale and margin: RelaHash has the larger error in {0}",
         "phase.csv",
         lambda: higher(phase(ERROR)),
     ),
-    Claim(README, "and a higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
-    Claim(README, "which alone cost {:.1f} mAP on new images", "jpeg.csv", lambda: [jpeg("new_images")]),
-    Claim(README, "up to {:.2f} times the floats", "dividend.csv", lambda: [losses(0).max()]),
+    Claim(README, "and the higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
+    Claim(README, "JPEG alone costs {:.1f} mAP on *new images*", "jpeg.csv", lambda: [jpeg("new_images")]),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
     Claim(
         REALITY,
