@@ -172,7 +172,7 @@ def test_their_numbers_are_those_of_the_results():
 
 
 def test_their_figures_are_of_the_runs_in_the_summary():
-    tables = [read_table(ROOT / "docs" / "results" / name) for name in ("summary.csv", "phase.csv")]
+    tables = [read_table(ROOT / "docs" / "results" / name) for name in ("summary.csv", "grid.csv")]
     runs = {run for table in tables for run in table["run_id"]} | {"dividend.csv"}  # which has no ids
     figures = re.findall(r"\]\((?:docs/)?(results/figures/[^)]+)\)", ALL)
     assert len(set(figures)) == 9

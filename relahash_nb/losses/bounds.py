@@ -2,8 +2,11 @@
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from relahash_nb.metrics import quantization_error
 
 
 def similarity_bound(batch_size: int) -> float:
@@ -42,6 +45,19 @@ def ideal_codes(centroids: Tensor, targets: Tensor) -> Tensor:
     others = max(len(centroids) - 1, 1)
     mean_of_others = (1 - own) @ scaled / others  # (N, K)
     return own @ scaled - mean_of_others
+
+
+def ideal_error(centroids: Tensor) -> float:
+    """The quantization error of `ideal_codes`, every class as likely: where codes that are free to move end.
+
+    Args:
+        centroids: (C, K), of ±1.
+
+    Example:
+        >>> ideal_error(torch.tensor([[1.0, 1, -1, -1], [-1, -1, 1, 1]]))
+        0.0
+    """
+    return quantization_error(ideal_codes(centroids, torch.eye(len(centroids))))
 
 
 def largest_advantage(centroids: Tensor, targets: Tensor, batch_size: int | None = None) -> float:

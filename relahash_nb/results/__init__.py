@@ -2,6 +2,7 @@
 # ruff: noqa: F401
 
 from relahash_nb.results.comparison import (
+    centroid_shift,
     compare,
     compare_across,
     describe_change,

@@ -159,6 +159,29 @@ def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
     return (wide["relahash"] - wide["orthohash"]).groupby(["margin", "scale"]).mean()
 
 
+def centroid_shift(runs: pd.DataFrame, kind: str, loss: str, score: str) -> pd.Series:
+    """What another kind of centroids changes in a score: its mean over the seeds less that with max-Hamming ones.
+
+    Args:
+        runs: Over a grid of `beta` and `margin`, with several kinds of `centroids`.
+        kind: Of centroids.
+        loss: Whose runs are compared.
+        score: A column.
+
+    Returns:
+        By `beta` and `margin`; a cell that one of the kinds does not have is left out.
+
+    Example:
+        >>> rows = [("max_hamming", 0.04), ("hadamard", 0.07), ("hadamard", 0.09)]
+        >>> runs = pd.DataFrame(rows, columns=["centroids", "error"]).assign(loss="csq", beta=8.0, margin=0.5)
+        >>> centroid_shift(runs, "hadamard", "csq", "error").round(4).to_dict()
+        {(8.0, 0.5): 0.04}
+    """
+    wide = runs[runs["loss"] == loss].pivot_table(index=["beta", "margin"], columns="centroids", values=score)
+    wide = wide.reindex(columns=[kind, "max_hamming"]).dropna()
+    return wide[kind] - wide["max_hamming"]
+
+
 def paired_differences(
     runs: pd.DataFrame,
     reference: str = "relahash",
