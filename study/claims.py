@@ -234,11 +234,14 @@ CLAIMS = [
     Claim(README, "by up to {:.2f} times", "dividend.csv", lambda: [losses(0).max()]),
     Claim(
         README,
-        "at {1} pairs of scale and margin: RelaHash has the larger error in {0}",
-        "phase.csv",
-        lambda: higher(phase(ERROR)),
+        "change it by {:.3f} and the relative position by {:.3f} to {:.3f}",
+        "grid.csv",
+        lambda: [
+            shift("relahash", ERROR).mean(),
+            relative_position("hadamard").mean(),
+            relative_position("max_hamming").mean(),
+        ],
     ),
-    Claim(README, "and the higher mAP in {}", "phase.csv", lambda: higher(phase(SCORE))[:1]),
     Claim(README, "JPEG alone costs {:.1f} mAP on *new images*", "jpeg.csv", lambda: [jpeg("new_images")]),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
     Claim(
@@ -368,7 +371,7 @@ CLAIMS = [
     ),
     Claim(
         RESULTS_PAGE,
-        "the standard error of an accuracy over 400 queries is about {:.2f}",
+        "The standard error of an accuracy over 400 queries is about {:.2f}",
         "jpeg.csv",
         lambda: [(runs("jpeg")["query_accuracy"] * (1 - runs("jpeg")["query_accuracy"]) / 400).max() ** 0.5],
     ),
