@@ -152,7 +152,7 @@ def test_a_dollar_in_a_name_is_written_out():
     table = pd.DataFrame({"method": names, "error": 1.0, "score": [1.0, 2.0, 3.0]})
     figures = [
         plots.plot_images(images, names),
-        plots.plot_retrieval(images, images[None].repeat(3, 0), np.eye(3) > 0, names),
+        plots.plot_retrieval(images, images[None].repeat(3, 0), np.eye(3) > 0, names, np.eye(3, dtype=int)),
         plots.plot_map(CODES[:, :2], np.arange(60) % 3, names, CODES[:3, :2], (0.6, 0.3)),
         plots.plot_confusion(np.eye(3), names).figure,
         plots.plot_shares(dict.fromkeys(names, CODES[:, 0]), "x").figure,
@@ -178,9 +178,9 @@ def test_an_image_lies_in_its_square_and_moves_no_limits():
 def test_found_images_are_marked():
     images = np.zeros((2, 3, 1, 4, 4), np.uint8)
     relevant = np.array([[True, False, True], [False, False, True]])
-    (ax,) = plots.plot_retrieval(images[:, 0], images, relevant, ["ant", "bee"]).axes
-    signs = [text.get_text() for text in ax.texts if text.get_text() in ("✓", "✗")]
-    assert signs == ["✓", "✗", "✓", "✗", "✗", "✓"] and len(ax.images) == 8
+    (ax,) = plots.plot_retrieval(images[:, 0], images, relevant, ["ant", "bee"], np.arange(6).reshape(2, 3)).axes
+    captions = [text.get_text() for text in ax.texts if text.get_text()[:1] in ("✓", "✗")]
+    assert captions == ["✓ 0", "✗ 1", "✓ 2", "✗ 3", "✗ 4", "✓ 5"] and len(ax.images) == 8
 
 
 def test_a_training_has_three_panels_and_the_least_loss():

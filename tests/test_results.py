@@ -170,7 +170,7 @@ def test_query_accuracy_is_the_share_of_queries_nearest_to_the_centroid_of_their
 def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
     save, data, codes, _ = finished
     run = load_run(save())
-    queries, nearest, relevant, names = run.neighbours(most=5)
+    queries, nearest, relevant, names, shown_distances = run.neighbours(most=5)
     assert queries.shape == (5, 3, 64, 64) and nearest.shape == (5, 10, 3, 64, 64) and relevant.shape == (5, 10)
     assert len(set(names[:3])) == 3  # one of each class first
     rows = run.arrays["nearest"]
@@ -181,6 +181,7 @@ def test_neighbours_are_the_nearest_items_and_marked_by_label(finished):
         assert distances[rows[query]].max() <= np.sort(distances)[9]
     first = int(data.query.targets[:, 0].argmax())
     assert relevant[0].tolist() == (data.database.targets[rows[first]].argmax(1) == 0).tolist()
+    assert shown_distances[0].tolist() == (signs["query"][first] != signs["database"][rows[first]]).sum(1).tolist()
 
 
 @pytest.mark.parametrize("drop", [False, True])

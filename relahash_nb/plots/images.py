@@ -36,7 +36,9 @@ def plot_images(images: np.ndarray, titles: Sequence[str], columns: int = 10) ->
     return figure
 
 
-def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarray, names: Sequence[str]) -> Figure:
+def plot_retrieval(
+    queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarray, names: Sequence[str], distances: np.ndarray
+) -> Figure:
     """Draws one row per query: its class, its image, and the images that a search finds, the nearest first.
 
     Args:
@@ -44,19 +46,21 @@ def plot_retrieval(queries: np.ndarray, nearest: np.ndarray, relevant: np.ndarra
         nearest: (S, R, 1 or 3, H, W) uint8.
         relevant: (S, R) bool; ✓ in a solid frame is relevant, ✗ in a dashed one is not.
         names: S classes.
+        distances: (S, R) int; stands below the image.
     """
     rows, columns = relevant.shape
     header = 0.25
     first = 1.15  # of the nearest; a small space keeps the query apart
     figure, ax = image_figure(first + columns, header + ROW * rows, left=1.6)
     ax.text(0.5, header, "query", ha="center", va="bottom")
-    ax.text(first + 0.5, header, "nearest", ha="center", va="bottom")
+    ax.text(first, header, "nearest, and the bits that differ", va="bottom")
     for row in range(rows):
         top = header + ROW * row
         ax.text(-0.1, top + 0.5, plain(names[row]), ha="right", va="center")
         draw_image(ax, queries[row], 0, top)
         for rank in range(columns):
-            draw_image(ax, nearest[row, rank], first + rank, top, relevant=bool(relevant[row, rank]))
+            distance = str(distances[row, rank])
+            draw_image(ax, nearest[row, rank], first + rank, top, distance, bool(relevant[row, rank]))
     return figure
 
 

@@ -79,27 +79,29 @@ class Run:
     def _targets(self, split: str) -> np.ndarray:
         return np.unpackbits(self.arrays[f"{split}_targets"], axis=1, count=len(self.report.data.class_names))
 
-    def neighbours(self, most: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    def neighbours(self, most: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], np.ndarray]:
         """Queries with the images nearest to them, as thumbnails; one query of each class comes first.
 
         Args:
             most: Queries at most.
 
         Returns:
-            Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, and the classes of the S
-            queries by name.
+            Queries (S, C, h, w) uint8, nearest (S, R, C, h, w) uint8, relevant (S, R) bool, the classes of the S
+            queries by name, and the Hamming distances (S, R) int64.
         """
         arrays = self.arrays
-        targets = self._targets("query")[arrays["shown_queries"]]  # (S, C)
+        query_codes, targets = (values[arrays["shown_queries"]] for values in self.codes("query"))  # (S, K), (S, C)
+        database_codes, database_targets = self.codes("database")
         first_of_class = [int(np.flatnonzero(column)[0]) for column in targets.T if column.any()]
         chosen = list(dict.fromkeys([*first_of_class, *range(len(targets))]))[:most]
         queries = arrays["thumbnails"][arrays["query_thumbnails"][chosen]]
         nearest = arrays["thumbnails"][arrays["nearest_thumbnails"][chosen]]
-        nearest_targets = self._targets("database")[arrays["nearest"][chosen]]  # (S, R, C)
-        relevant = (nearest_targets & targets[chosen][:, None]).any(2)
+        items = arrays["nearest"][chosen]  # (S, R)
+        relevant = (database_targets[items] & targets[chosen][:, None]).any(2)
+        distances = (database_codes[items] != query_codes[chosen][:, None]).sum(2)
         class_names = np.array(self.report.data.class_names)
         titles = [", ".join(class_names[row > 0]) for row in targets[chosen]]
-        return queries, nearest, relevant, titles
+        return queries, nearest, relevant, titles, distances
 
 
 @contextmanager
