@@ -399,7 +399,7 @@ def shorten_list(settings: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 def name_setting(runs: pd.DataFrame, short: bool) -> str:
     """The runs of one setting by network and options, with the minutes that the longest one took."""
     run = runs.iloc[0]
-    name = f"here: {run['backbone']}, β {shorten(run['beta'])}"
+    name = f"here: {run['backbone']}, β {shorten(run['beta'])} (batches of {run['batch_size']})"
     if run["margin"] != 0.5:
         name += f", margin {shorten(run['margin'])}"
     name += f", {run['epochs']} epochs"
