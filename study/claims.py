@@ -224,17 +224,17 @@ def published() -> float:
 
 
 CLAIMS = [
-    Claim(README, "moves a score by up to {:.1f}", "summary.csv", lambda: [widest()]),
+    Claim(README, "moves a score by up to {:.2f}", "summary.csv", lambda: [widest()]),
     Claim(
         README,
         "{:.3f} after an hour on two cores instead of {:.3f}",
         "summary.csv, data/published.csv",
         lambda: [best_of_an_hour(), published()],
     ),
-    Claim(README, "by up to {:.2f} times", "dividend.csv", lambda: [losses(0).max()]),
+    Claim(README, "has up to {:.2f} times the mAP", "dividend.csv", lambda: [losses(0).max()]),
     Claim(
         README,
-        "change it by {:.3f} and the relative position by {:.3f} to {:.3f}",
+        "raise it by {:.3f} and the relative position by {:.3f} to {:.3f}",
         "grid.csv",
         lambda: [
             shift("relahash", ERROR).mean(),
@@ -242,7 +242,7 @@ CLAIMS = [
             relative_position("max_hamming").mean(),
         ],
     ),
-    Claim(README, "JPEG alone costs {:.1f} mAP on *new images*", "jpeg.csv", lambda: [jpeg("new_images")]),
+    Claim(README, "cost it {:.1f} mAP on *new images*", "jpeg.csv", lambda: [jpeg("new_images")]),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
     Claim(
         REALITY,
