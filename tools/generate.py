@@ -85,8 +85,8 @@ CAPTIONS = {
     "distance; the crosses are the mistakes.",
 }
 SCORES = "Mean average precision on the embedded data set, mean ± standard deviation of {seeds} seeds."
-UPLOAD = """In Colab: `make colab` writes `dist/colab/NAME`. At <https://colab.research.google.com> choose *File → Upload
-notebook* and this file, and run all cells."""
+UPLOAD = """In Colab: `make colab` writes `dist/colab/NAME`. At <https://colab.research.google.com> choose
+*File → Upload notebook* and this file, and run all cells."""
 
 
 def main() -> int:
