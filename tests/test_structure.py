@@ -98,10 +98,10 @@ def test_nothing_is_loaded_with_pickle():
                 assert "weights_only=True" in ast.unparse(call), path
 
 
-def test_notebooks_and_readme_import_the_package_before_torch():
+def test_notebooks_and_pages_import_the_package_before_torch():
     """It sets variables that torch reads when it loads."""
     texts = {path.name: code_of(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
-    texts["README.md"] = (ROOT / "README.md").read_text()
+    texts["python.md"] = (ROOT / "docs" / "python.md").read_text()
     assert len(texts) >= 7
     for name, text in texts.items():
         first = re.search(r"^(import|from) (torch|relahash_nb)\b", text, flags=re.MULTILINE)
