@@ -36,7 +36,7 @@ def cells_of(path, tag):
 def test_a_file_is_small_readable_and_complete(files):
     assert sorted(files) == sorted(path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb"))
     for number, path in files.items():
-        assert path.stat().st_size < 6e6
+        assert path.stat().st_size < 5e6
         cells = nbformat.read(path, as_version=4).cells
         (package,) = cells_of(path, "package")
         assert package.metadata["cellView"] == "form" and package.metadata["jupyter"]["source_hidden"]

@@ -101,7 +101,8 @@ def test_nothing_is_loaded_with_pickle():
 def test_notebooks_and_pages_import_the_package_before_torch():
     """It sets variables that torch reads when it loads."""
     texts = {path.name: code_of(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
-    texts["python.md"] = (ROOT / "docs" / "python.md").read_text()
+    pages = (ROOT / "README.md", ROOT / "docs" / "python.md")
+    texts["pages"] = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     assert len(texts) >= 7
     for name, text in texts.items():
         first = re.search(r"^(import|from) (torch|relahash_nb)\b", text, flags=re.MULTILINE)

@@ -33,7 +33,7 @@ def test_it_holds_the_notebooks_and_the_embedded_data(wheel):
     assert {f"relahash_nb/explorer/{name}" for name in ("explorer.js", "explorer.css", "page.html")} <= names
     assert "relahash_search/drop.js" in names
     assert not [name for name in names if "test" in name or name.startswith(("results", "docs"))]
-    assert wheel.stat().st_size < 5e6
+    assert wheel.stat().st_size < 4e6
 
 
 def test_its_command_finds_notebooks_and_data_without_a_checkout(installed, tmp_path):

@@ -2,7 +2,7 @@
 
     make colab
 
-*File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel as base64, and the
+*File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel as base85, and the
 set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them; notebooks that show
 runs get a cell that makes some where there are none.
 """
@@ -35,7 +35,7 @@ import importlib.util
 from pathlib import Path
 
 if importlib.util.find_spec("relahash_nb") is None:
-    Path("{name}").write_bytes(base64.b64decode(wheel))
+    Path("{name}").write_bytes(base64.b85decode(wheel))
     %pip install --quiet {name}
     if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first
         %pip install --quiet --no-deps {name}
@@ -116,7 +116,7 @@ def bring_along(path: Path, wheel: Path) -> str:
     runs = RUNS_OF.get(path.name[:2])
     if runs is not None:
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(runs, metadata={"cellView": "form"}))
-    encoded = base64.b64encode(wheel.read_bytes()).decode()
+    encoded = base64.b85encode(wheel.read_bytes()).decode()
     package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=encoded).rstrip())
     package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
     notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable

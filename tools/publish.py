@@ -20,6 +20,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from pictures import save_small
 
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
@@ -76,6 +77,8 @@ def main(
     for figure in Path(results, "figures").glob("*"):
         shutil.copy(figure, TARGET / "figures")
     publish_findings()
+    for figure in (TARGET / "figures").glob("*.png"):
+        save_small(figure.read_bytes(), figure)
 
 
 def publish_summary(fresh: pd.DataFrame, results: str) -> pd.DataFrame:

@@ -10,14 +10,13 @@ The explorer shows the published run with 64 bits.
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from pictures import save_small
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from relahash_nb.config import RunConfig
@@ -120,13 +119,7 @@ def shoot_search(browser: Browser, address: str, picture: Path) -> None:
     (ROOT / "build").mkdir(exist_ok=True)
     page.screenshot(path=ROOT / "build" / "search.png", full_page=True)
     drop.evaluate("element => element.scrollIntoView({block: 'center'})")
-    save_small(page.screenshot(), ROOT / "docs" / "search.png")
-
-
-def save_small(png: bytes, path: Path) -> None:
-    """Saves a picture in 128 colours: a third of the bytes."""
-    image = Image.open(io.BytesIO(png))
-    image.convert("RGB").quantize(128).save(path, optimize=True)
+    save_small(page.screenshot(), ROOT / "docs" / "search.png", colours=64)
 
 
 if __name__ == "__main__":
