@@ -21,12 +21,12 @@ from relahash_nb.results import (
     centroid_shift,
     describe_change,
     distinct,
+    load_published,
     means_across,
     paired_cells,
     read_table,
     select_budgets,
 )
-from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import matching
 
 ROOT = Path(__file__).parent.parent

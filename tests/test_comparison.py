@@ -1,10 +1,9 @@
-"""Which differences count, what was published, and the notebook that shows both."""
+"""Means and places of methods, what is averaged, and the notebook that shows it."""
 
 import io
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -17,21 +16,17 @@ from relahash_nb import plots
 from relahash_nb.config import RunConfig
 from relahash_nb.datasets import Dataset, Pool
 from relahash_nb.metrics import retrieval_scores
-from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     Finished,
     compare,
     compare_across,
-    comparison,
     format_comparison,
     means_across,
-    paired_cells,
     read_published,
     save_run,
     select_budgets,
     select_runs,
 )
-from relahash_nb.results.comparison import beside_published, load_published
 from relahash_nb.results.tables import NUMBERS, describe_setting, distinct, report, table, with_types
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_compare.ipynb"
@@ -82,78 +77,6 @@ def test_methods_are_compared_by_the_score_that_is_asked_for():
     assert table["method"].tolist() == ["b", "a"] and table["mean"].tolist() == pytest.approx([0.4, 0.2])
 
 
-def test_published_figures_are_of_our_losses_and_say_where_they_are_from():
-    published = load_published()
-    older = {"cross_entropy_plain"}  # as cross_entropy without batch norm was called
-    assert set(published["loss"]) <= {*LOSSES, *BASELINES, *older}
-    assert published["mean_average_precision"].between(0, 1).all() and published["source"].notna().all()
-    assert not published.duplicated(["loss", "data", "bits", "source"]).any()
-    relahash = published[(published["loss"] == "relahash") & (published["source"] == "thaiminhpv/RelaHash README")]
-    cifar10 = relahash[relahash["data"] == "cifar10"].set_index("bits")["mean_average_precision"]
-    assert cifar10.to_dict() == {16: 0.820, 32: 0.835, 64: 0.852, 128: 0.854}  # DESIGN's, and the README's
-
-
-def with_query_scores(folder, **methods):
-    """Runs at 16 bits as folders that hold nothing but the score of each query; (S, Q) by method."""
-    rows = []
-    for method, scores in methods.items():
-        for seed, values in enumerate(scores):
-            place = folder / f"{method}{seed}"
-            place.mkdir()
-            np.savez(place / "codes.npz", average_precision=values)
-            rows.append({"method": method, "bits": 16, "seed": seed, "folder": str(place)})
-    return pd.DataFrame(rows)
-
-
-def test_differences_to_a_reference_are_paired_by_query_and_corrected_for_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
-    generator = np.random.default_rng(0)
-    hard = generator.uniform(0, 1, 400)  # of a query; far more than any method's gain
-
-    def draw(gain, spread=0.02):
-        return [hard + gain + generator.normal(0, spread, 400) for _ in range(4)]
-
-    noise = {f"noise{number}": draw(0.0, 0.2) for number in range(9)}
-    runs = with_query_scores(tmp_path, relahash=draw(0), up=draw(0.02), down=draw(-0.03), one=draw(0)[:1], **noise)
-    table = comparison.paired_differences(runs).set_index("method")
-    assert table.loc[["up", "down"], "verdict"].tolist() == ["better", "worse"]
-    assert table.loc["up", "low"] < 0.02 < table.loc["up", "high"] and table.loc["up", "low"] > 0.01
-    assert set(table.loc[list(noise), "verdict"]) == {"not told apart"} and "one" not in table.index
-    assert table.index[0] == "up" and table.index[-1] == "down" and "relahash" not in table.index
-
-
-def test_the_interval_is_that_of_new_seeds_not_of_resampled_ones():
-    """Gains 1 and −1 of two seeds: the variance of their mean is 1, of resampled means it is ½."""
-    gain = np.array([[1.0, 1.0], [-1.0, -1.0]])
-    weights = np.full((1_000, 2), 0.5)
-    row = comparison.describe_gain(gain, weights, np.random.default_rng(0))
-    assert row["difference"] == 0 and (row["low"], row["high"]) == pytest.approx((-math.sqrt(2), math.sqrt(2)))
-
-
-def test_differences_on_new_images_need_runs_that_have_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
-    runs = with_query_scores(tmp_path, relahash=[np.ones(3)] * 2, csq=[np.ones(3)] * 2)
-    with pytest.raises(ValueError, match="has no new_images_average_precision"):
-        comparison.paired_differences(runs, score="new_images")
-
-
-def test_a_difference_varies_with_the_split():
-    """Gains .1 and .3 on one split, where a third seed has no partner, and .5 on another: .35 ± .15 √2."""
-    rows = [("relahash", "one", seed, 0.2) for seed in (0, 1, 2)] + [("relahash", "two", 0, 0.1)]
-    rows += [("csq", "one", 0, 0.3), ("csq", "one", 1, 0.5), ("csq", "one", 9, 0.9), ("csq", "two", 0, 0.6)]
-    runs = pd.DataFrame(rows, columns=["method", "fingerprint", "seed", "new_images"]).assign(bits=64)
-    (row,) = comparison.differences_over_splits(runs, score="new_images").to_dict("records")
-    assert (row["method"], row["bits"], row["splits"]) == ("csq", 64, 2)
-    assert (row["difference"], row["deviation"]) == pytest.approx((0.35, math.sqrt(2) * 0.15))
-
-
-def test_a_difference_that_one_seed_made_is_not_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "load_run", lambda folder: SimpleNamespace(arrays=np.load(f"{folder}/codes.npz")))
-    flat = [np.full(200, 0.5)] * 3
-    runs = with_query_scores(tmp_path, relahash=flat, lucky=[np.full(200, 0.9), *flat[1:]])
-    assert comparison.paired_differences(runs)["verdict"].tolist() == ["not told apart"]
-
-
 @pytest.fixture(scope="module")
 def results_dir(tmp_path_factory):
     """Made-up runs in a folder called cifar10: three methods, two lengths, two seeds; and one of another setting."""
@@ -184,18 +107,6 @@ def test_runs_of_another_setting_are_returned_apart(results_dir):
     runs, others = select_runs(results_dir, variants=True)
     assert len(runs) == 12 and others["epochs"].tolist() == [3]
     assert set(runs["method"]) == {"relahash", "relahash (margin 0.3)", "itq"}
-
-
-def test_published_stands_beside_ours_with_what_differs(results_dir):
-    table, shared = beside_published(select_runs(results_dir, variants=True)[0])
-    assert set(table["loss"]) == {"relahash", "itq"} and set(table["bits"]) == {16, 32}
-    row = table[(table["loss"] == "relahash") & (table["bits"] == 16)].iloc[0]
-    assert row["published"] == 0.820 and 0 < row["ours"] < 1
-    for part in ("data cifar10 (ours lists cifar10_tiny)", "backbone alexnet (ours small_cnn)"):
-        assert part in shared and not table["differs"].str.contains(part, regex=False).any()  # said once
-    assert "not said: batch_size" in row["differs"]  # of the paper's table: 256 was the default until 2023
-    assert "selection best epoch on the queries (ours last epoch)" in row["differs"]
-    assert "not said: batch_size, epochs, selection" in table[table["loss"] == "itq"].iloc[0]["differs"]
 
 
 def test_the_notebook_shows_them(results_dir, tmp_path):
@@ -263,13 +174,6 @@ def test_a_run_repeated_with_other_bookkeeping_is_no_other_seed(repeated):
     assert len(distinct(runs)) == 1
 
 
-@pytest.mark.parametrize(("data", "is_there"), [("cifar10", 1), ("lists cifar10_jpeg", 1), ("cifar100", 0)])
-def test_figures_published_on_cifar10_are_not_those_of_cifar100(data, is_there):
-    setting = RunConfig(dataset="cifar10").setting() | {"bits": 16}
-    runs = with_types(made_up(relahash=[0.8]).assign(data=data, **setting))
-    assert (len(beside_published(runs)[0]) > 0) == is_there
-
-
 def test_the_report_has_bits_as_columns_and_the_bounds_of_ties_as_csv(results_dir):
     lines = report(results_dir, loss=["itq"]).splitlines()
     columns = ["16 bits, new images", "32 bits, new images", "16 bits, protocol", "32 bits, protocol"]
@@ -314,19 +218,6 @@ def test_several_comparisons_stand_side_by_side_without_those_that_lack_the_scor
     assert table.loc["relahash"].tolist() == ["0.6000 ± 0.1414", "0.9000"] and table.loc["csq", "new"] == ""
     assert means_across({"old": old, "new": new}, 64, "new_images").to_dict() == {"new": {"relahash": 0.4}}
     assert compare_across({"old": old}, 64, "new_images").empty
-
-
-def test_cells_are_compared_at_equal_scale_and_margin_over_the_seeds_that_both_have():
-    rows = [
-        ("relahash", 8.0, 0.5, 0, 0.60),  # scale 1, margin 4 at batches of 64
-        ("relahash", 8.0, 0.5, 1, 0.70),
-        ("relahash", 8.0, 0.5, 2, 0.99),
-        ("relahash", 64.0, 0.5, 0, 0.50),  # without a partner
-        ("orthohash", 1.0, 4.0, 0, 0.50),
-        ("orthohash", 1.0, 4.0, 1, 0.50),
-    ]
-    runs = pd.DataFrame(rows, columns=["loss", "beta", "margin", "seed", "error"]).assign(batch_size=64)
-    assert paired_cells(runs, "error").round(6).to_dict() == {(4.0, 1.0): 0.15}
 
 
 def test_runs_are_told_apart_by_what_chose_their_options():

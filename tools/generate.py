@@ -33,12 +33,12 @@ from relahash_nb.results import (
     compare,
     compare_across,
     format_comparison,
+    load_published,
     means_across,
     read_published,
     read_table,
     select_budgets,
 )
-from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import (
     SETTING,
     average,

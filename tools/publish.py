@@ -28,6 +28,7 @@ from relahash_nb.losses.bounds import lowest_loss
 from relahash_nb.notebooks import execute_notebook
 from relahash_nb.results import (
     finished_runs,
+    load_published,
     load_run,
     load_runs,
     paired_differences,
@@ -35,7 +36,6 @@ from relahash_nb.results import (
     save_figure,
     select_runs,
 )
-from relahash_nb.results.comparison import load_published
 from relahash_nb.results.tables import SETTING, distinct, summarize
 
 TARGET = Path(__file__).parent.parent / "docs" / "results"

@@ -1,18 +1,10 @@
-"""Runs as files (`saving`, `runs`, `report`), and as tables (`tables`, `selection`, `comparison`). No torch."""
+"""Runs as files (`saving`, `runs`, `report`), and their tables (`tables`, `selection`, `differences`). No torch."""
 # ruff: noqa: F401
 
-from relahash_nb.results.comparison import (
-    centroid_shift,
-    compare,
-    compare_across,
-    describe_change,
-    differences_over_splits,
-    format_comparison,
-    means_across,
-    paired_cells,
-    paired_differences,
-)
+from relahash_nb.results.comparison import compare, compare_across, describe_change, format_comparison, means_across
+from relahash_nb.results.differences import centroid_shift, differences_over_splits, paired_cells, paired_differences
 from relahash_nb.results.figures import save_figure
+from relahash_nb.results.literature import beside_published, load_published
 from relahash_nb.results.machine import describe_hardware, describe_versions
 from relahash_nb.results.report import Report
 from relahash_nb.results.runs import Run, RunTaken, changed_sources, find_run, finished_runs, load_run, lock_run
