@@ -16,6 +16,7 @@ from study.dividend_methods import BYTES
 RESAMPLES = 2_000
 INTERVAL = (2.5, 97.5)  # percent
 QUERIES = ("all", "seen", "unseen")
+RIVAL = "itq"  # the best known code without labels
 REFERENCE = {"map": ("cosine", "map"), "precision": ("cosine", "precision")}  # of the method "float"
 
 Scores = Mapping[tuple[str, str], np.ndarray]  # by distance and metric, (compositions, C)
@@ -34,13 +35,14 @@ def write_table(
         budget: Trials of a search.
     """
     reference = {run.split: scores for _, run, scores in finished["float"]}
+    rivals = [(run, scores) for _, run, scores in finished.get(RIVAL, [])]
     weights = class_weights(len(trials[0].seen) + len(trials[0].unseen))
     rows = []
     for method, runs in finished.items():
         for target, of_target in by_target(runs).items():
             facts = {"network": network, "method": method, "target": target, "bytes": BYTES.get(method, 8)}
             facts["trials"] = 0 if target == "none" else budget
-            rows += [facts | row for row in describe_runs(trials, of_target, reference, weights)]
+            rows += [facts | row for row in describe_runs(trials, of_target, reference, rivals, weights)]
     table = pd.DataFrame(rows)
     if path.exists():
         earlier = pd.read_csv(path)
@@ -57,15 +59,26 @@ def by_target(runs: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def describe_runs(
-    trials: Sequence[Trial], runs: Sequence[tuple[Any, Scores]], reference: Mapping[int, Scores], weights: np.ndarray
+    trials: Sequence[Trial],
+    runs: Sequence[tuple[Any, Scores]],
+    reference: Mapping[int, Scores],
+    rivals: Sequence[tuple[Any, Scores]],
+    weights: np.ndarray,
 ) -> Iterator[dict[str, Any]]:
-    """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`."""
+    """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`.
+
+    `rivals` are the runs of the method that the others are compared with; where it has no such distance, no row is.
+    """
     for number, composition in enumerate(compositions()):
         for queries in QUERIES:
             if queries != "all" and composition.unseen_share in (0, 1):
                 continue  # all are of one kind
             for measure in runs[0][1]:
                 sums = class_sums(trials, runs, reference, (number, composition), queries, measure)
+                above: dict[str, float] = {}
+                if rivals and measure in rivals[0][1]:
+                    rival_sums = class_sums(trials, rivals, reference, (number, composition), queries, measure)
+                    above = compare_ratios(sums, rival_sums, weights)
                 yield {
                     "unseen_share": composition.unseen_share,
                     "training_share": composition.training_share,
@@ -73,6 +86,7 @@ def describe_runs(
                     "distance": measure[0],
                     "metric": measure[1],
                     **summarise(sums, weights),
+                    **above,
                     "splits": len({run.split for run, _ in runs}),
                     "seeds": len({run.seed for run, _ in runs}),
                 }
@@ -123,3 +137,19 @@ def summarise(sums: np.ndarray, weights: np.ndarray) -> dict[str, float]:
         "high": high,
         "split_deviation": ratios.std(ddof=1) if len(ratios) > 1 else np.nan,
     }
+
+
+def compare_ratios(sums: np.ndarray, rival_sums: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """How far a method's ratio to float is above that of `RIVAL`, with an interval over the same draws of classes.
+
+    Args:
+        sums: From `class_sums`.
+        rival_sums: The same of the rival.
+        weights: From `class_weights`.
+    """
+    scores, of_float, _ = sums.sum(axis=1)  # (classes,) each
+    rival_scores, rival_floats, _ = rival_sums.sum(axis=1)
+    gains = (weights @ scores) / (weights @ of_float) - (weights @ rival_scores) / (weights @ rival_floats)
+    low, high = np.percentile(gains, INTERVAL)
+    gain = scores.sum() / of_float.sum() - rival_scores.sum() / rival_floats.sum()
+    return {"above_itq": gain, "above_itq_low": low, "above_itq_high": high}

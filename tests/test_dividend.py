@@ -14,7 +14,7 @@ from study import dividend
 from study.class_splits import Composition, Trial, class_split, compositions, search_fold
 from study.dividend_methods import index_distances, loss_config, training_data
 from study.dividend_scores import Bench, query_scores
-from study.dividend_table import class_sums, class_weights, summarise, write_table
+from study.dividend_table import class_sums, class_weights, compare_ratios, summarise, write_table
 
 CLASSES, PER_CLASS = 100, 100  # of each class 50 images to learn from, 40 new ones, 10 queries, as in miniImageNet
 FEATURES = 6
@@ -150,6 +150,16 @@ def test_a_summary_by_hand():
     assert row["low"] == pytest.approx(0.5) and row["high"] == pytest.approx(1.0 / 0.6)
 
 
+def test_a_gain_over_the_rival_is_paired_by_class():
+    """Each class is .1 above the rival, whatever its own score: the interval has no width, and those of both do."""
+    of_float = np.full((1, 3), 1.0)
+    rival = np.array([[[0.2, 0.5, 0.8]], of_float, np.ones((1, 3))])
+    sums = np.array([3 * (rival[0] + 0.1), 3 * of_float, 3 * np.ones((1, 3))])  # of three seeds
+    weights = class_weights(3)
+    assert summarise(rival, weights)["low"] < summarise(rival, weights)["high"]
+    assert list(compare_ratios(sums, rival, weights).values()) == pytest.approx([0.1, 0.1, 0.1])
+
+
 def make_runs(trial: Trial, value: float, measures):
     """One run whose scores are `value` for seen and half of it for unseen classes."""
     rows = []
@@ -164,13 +174,16 @@ def test_the_table_has_queries_of_seen_and_unseen_classes_apart(trial, tmp_path)
     pd.DataFrame([{"network": "other", "value": 0.1}, {"network": "this", "value": 0.2}]).to_csv(path, index=False)
     floats = make_runs(trial, 0.4, [("cosine", "map"), ("cosine", "precision")])
     codes = make_runs(trial, 0.8, [("hamming", "map")])
-    write_table(path, "this", [trial], {"float": floats, "codes": codes}, budget=24)
+    itq = make_runs(trial, 0.6, [("hamming", "map")])
+    write_table(path, "this", [trial], {"float": floats, "itq": itq, "codes": codes}, budget=24)
     table = pd.read_csv(path)
     assert table["network"].value_counts()["other"] == 1
     rows = table[(table["method"] == "codes") & (table["training_share"] == 0) & (table["unseen_share"] == 0.25)]
     values = rows.set_index("queries")["value"]
     assert values.to_dict() == pytest.approx({"all": 0.7, "seen": 0.8, "unseen": 0.4})
     assert (table.loc[table["method"] == "codes", "relative"] == 2).all()
+    above = table.groupby("method")["above_itq"].first()  # of float: by another distance
+    assert above.dropna().to_dict() == pytest.approx({"codes": 0.5, "itq": 0.0})
     shares = table[table["queries"] == "unseen"]["unseen_share"].unique()
     assert shares.tolist() == [0.25, 0.5, 0.75]
 

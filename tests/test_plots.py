@@ -248,6 +248,12 @@ def test_the_dividend_is_a_line_per_method_grey_where_nothing_was_trained(ax):
     assert band[:, 1].min() == pytest.approx(0.4) and band[:, 1].max() == pytest.approx(1.5)
 
 
+def test_the_dividend_is_drawn_over_the_share_of_training_images_too(ax):
+    table = pd.DataFrame({"method": "csq", "target": ["seen", "published"], "training_share": [0.0, 0.55]})
+    plots.plot_dividend(table.assign(relative=[1.4, 1.7], low=1.3, high=1.8), ax, "training_share")
+    assert ax.lines[1].get_xydata().tolist() == [[0, 1.4], [0.55, 1.7]] and "training images" in ax.get_xlabel()
+
+
 def test_gaps_have_a_panel_each_with_its_numbers_and_a_range_around_0():
     cells = pd.MultiIndex.from_product([[0.2, 4.0], [1.0, 8.0]], names=["margin", "scale"])
     gaps = pd.DataFrame({"error": [0.01, -0.02, 0.0, 0.005], "mAP": [0.1, 0.2, 0.3, -0.1]}, index=cells)

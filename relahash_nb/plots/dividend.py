@@ -13,37 +13,44 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def plot_dividend(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draws one line per method over the share of unseen classes: its score relative to float features, and intervals.
+AXIS_LABELS = {
+    "unseen_share": "unseen classes in the database",
+    "training_share": "training images among those of a class",
+}
+
+
+def plot_dividend(scores: pd.DataFrame, ax: Axes | None = None, share: str = "unseen_share") -> Axes:
+    """Draws one line per method over a share of the database: its score relative to float features, and intervals.
 
     Methods that are not trained are grey, and so is the height 1 of the float features.
 
     Args:
-        scores: Rows of `docs/results/dividend.csv` of one network, training share, kind of queries, distance and
-            metric, and of one target for each method: `method`, `target` ("none": not trained), `unseen_share` 0 to 1,
-            and `relative`, `low` and `high`, as multiples of the score of the float features.
+        scores: Rows of `docs/results/dividend.csv` of one network, kind of queries, distance and metric, and for each
+            method and share one target: `method`, `target` ("none": not trained), the share, 0 to 1, and `relative`,
+            `low` and `high`, as multiples of the score of the float features.
         ax: Where to draw; None: a new figure.
+        share: The column on the x-axis, a key of `AXIS_LABELS`; of the other share, the rows have one value.
     """
     ax = new_axes(ax, (7, 4))
     ax.axhline(1, color="lightgrey", linewidth=4, zorder=0)
     ax.annotate("float features", (1, 1.01), ha="right", va="bottom", color=GREY)  # where codes are below
     is_trained = scores.groupby("method")["target"].first() != "none"
     for method, look in looks(ours_first(scores["method"])).items():
-        draw_method(ax, method, scores[scores["method"] == method], look, is_trained[method])
+        draw_method(ax, method, scores[scores["method"] == method], share, look, is_trained[method])
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.set(xlabel="unseen classes in the database", ylabel="score relative to float features")
+    ax.set(xlabel=AXIS_LABELS[share], ylabel="score relative to float features")
     ax.set_ylim(bottom=0)
     legend_in_order(ax, "method")
     return ax
 
 
-def draw_method(ax: Axes, method: str, rows: pd.DataFrame, look: Look, is_trained: bool) -> None:
+def draw_method(ax: Axes, method: str, rows: pd.DataFrame, share: str, look: Look, is_trained: bool) -> None:
     """Draws the line of a method and the band of its intervals."""
-    rows = rows.sort_values("unseen_share")
+    rows = rows.sort_values(share)
     colour = look.color if is_trained else GREY
-    ax.fill_between(rows["unseen_share"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+    ax.fill_between(rows[share], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
     ax.plot(
-        rows["unseen_share"],
+        rows[share],
         rows["relative"],
         color=colour,
         linestyle=look.linestyle,
