@@ -1,10 +1,12 @@
 """Maintainers only: runs and figures become the published `docs/results/`.
 
     python tools/publish.py [results] [results_phase] [results_epochs] [results_jpeg] [results_grid]
+        [results_splits]
 
 `results_phase/` holds the grid of scale, margin and batch size, `results_epochs/` runs with a score after each epoch,
 `results_jpeg/` those on 4,000 images of CIFAR-10, lossless and as JPEG files, `results_grid/` the grid of scale, margin
-and centroids with the whole network trained. Then notebook 06 draws the figures of docs/reality-check.md.
+and centroids with the whole network trained, `results_splits/1` and so on runs on other splits of the data. Then
+notebook 06 draws the figures of docs/reality-check.md.
 
 Published runs that are not in `results/` stay. `make gallery generate` then writes the pages.
 """
@@ -55,6 +57,7 @@ def main(
     epochs: str = "results_epochs",
     jpeg: str = "results_jpeg",
     grid: str = "results_grid",
+    splits: str = "results_splits",
 ) -> None:
     """Writes summaries, differences, searches and figures."""
     fresh = summarize(load_runs(results))
@@ -63,6 +66,9 @@ def main(
     for folder, name in ((phase, "phase"), (jpeg, "jpeg"), (grid, "grid")):
         if Path(folder).exists():
             summarize(load_runs(folder)).to_csv(TARGET / f"{name}.csv", index=False)
+    of_splits = [summarize(load_runs(folder)) for folder in Path(splits).glob("*/")]
+    if of_splits:
+        pd.concat(of_splits).to_csv(TARGET / "splits.csv", index=False)
     tuned = fresh[fresh["tuning"].notna()]
     if not tuned.empty:
         publish_differences(results, tuned)

@@ -33,7 +33,8 @@ def plot_dividend(scores: pd.DataFrame, ax: Axes | None = None, share: str = "un
     """
     ax = new_axes(ax, (7, 4))
     ax.axhline(1, color="lightgrey", linewidth=4, zorder=0)
-    ax.annotate("float features", (1, 1.01), ha="right", va="bottom", color=GREY)  # where codes are below
+    place = {"xycoords": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    ax.annotate("float features", (0.99, 1.01), color=GREY, **place)
     is_trained = scores.groupby("method")["target"].first() != "none"
     for method, look in looks(ours_first(scores["method"])).items():
         draw_method(ax, method, scores[scores["method"] == method], share, look, is_trained[method])

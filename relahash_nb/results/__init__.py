@@ -2,7 +2,13 @@
 # ruff: noqa: F401
 
 from relahash_nb.results.comparison import compare, compare_across, describe_change, format_comparison, means_across
-from relahash_nb.results.differences import centroid_shift, differences_over_splits, paired_cells, paired_differences
+from relahash_nb.results.differences import (
+    centroid_shift,
+    differences_over_splits,
+    format_differences,
+    paired_cells,
+    paired_differences,
+)
 from relahash_nb.results.figures import save_figure
 from relahash_nb.results.literature import beside_published, load_published
 from relahash_nb.results.machine import describe_hardware, describe_versions

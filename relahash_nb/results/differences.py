@@ -108,6 +108,27 @@ def paired_differences(
     return pd.DataFrame(rows)
 
 
+def format_differences(differences: pd.DataFrame) -> pd.DataFrame:
+    """The difference of each method as text, with its verdict: (+) is better, (−) is worse.
+
+    Args:
+        differences: What `paired_differences` gives, with `data` and `tuning`.
+
+    Returns:
+        Methods × data set, number of bits and tuning; an empty text where there is no difference.
+
+    Example:
+        >>> row = {"method": "csq", "data": "mini", "bits": 64, "tuning": "24 trials", "difference": 0.01}
+        >>> format_differences(pd.DataFrame([row | {"verdict": "better"}])).loc["csq"].tolist()
+        ['+0.0100 (+)']
+    """
+    signs = {"better": " (+)", "worse": " (−)", "not told apart": ""}
+    texts = differences["difference"].map("{:+.4f}".format) + differences["verdict"].map(signs)
+    columns = ["data", "bits", "tuning"]
+    table = differences.assign(text=texts).pivot(index="method", columns=columns, values="text")
+    return table.fillna("").sort_index(axis=1)
+
+
 def load_query_scores(runs: pd.DataFrame, array: str) -> dict[str, dict[int, np.ndarray]]:
     """An array of `codes.npz` that holds a score for each query, (Q,), by method and by seed."""
     scores = {}
