@@ -1,9 +1,10 @@
-"""How long the published runs and searches of the parts of `study/reality.sh` took.
+"""How long the published runs and searches of the parts of `study/reality.sh` took, and `jpeg` of `study/paper.sh`.
 
     python -m study.hours [PART ...]   # hours of one core; nothing where no published row says it
 
 Counted are the seconds of training, encoding and scoring that each run records, and those of the trials of each
-search; decoding and features, which runs share, are left out.
+search. Left out are decoding and features, which runs share, and the parts whose tables hold no seconds: `epochs`,
+`quantizer`, `dividend`, `thresholds`. The machines did other work too.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PARTS = {
     "centroids": ("summary", "centroids in @WAYS or loss.str.contains(':')", ""),
     "phase": ("phase", "bits > 0", ""),
     "grid": ("grid", "bits > 0", ""),
+    "jpeg": ("jpeg", "bits > 0", ""),
 }
 
 
@@ -48,8 +50,15 @@ def spent(part: str) -> tuple[int, int, float]:
     return run_count, len(seconds) - run_count, sum(seconds) / 3600
 
 
+def all_hours() -> float:
+    """The hours of all parts."""
+    return sum(spent(part)[2] for part in PARTS)
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:] or PARTS:
         run_count, search_count, hours = spent(name)
         if hours:
             print(f"{name}: {search_count} searches, {run_count} runs, {hours:.1f} h")
+    if not sys.argv[1:]:
+        print(f"in all: {all_hours():.0f} h")

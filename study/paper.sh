@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What separates our scores on CIFAR-10 from the published ones, part by part:
 #
-#     bash study/paper.sh PART ...     # lists jpeg fc lite2 laptop
+#     bash study/paper.sh PART ...            # lists jpeg fc lite2 laptop
+#     bash study/paper.sh --plan PART ...     # only says which runs are there, and which are to be made
 #
 # From the repository's root, after `make install` and `source .venv/bin/activate`. All parts need data/cifar10_jpeg in
 # list format; `lists` and `jpeg` also data/cifar10_lossless_4000 (4,000 of its images as PNG files, and in `jpeg_lists/`
@@ -10,15 +11,22 @@
 set -euo pipefail
 export LC_ALL=C
 
+plan=
+if [ "${1:-}" = --plan ]; then
+  plan=--plan
+  shift
+fi
+
 weights=data/weights
-alexnet="relahash sweep --direct --dataset lists --beta 50 --epochs 10 --precision bf16 --threads 1"
-lite0="relahash sweep --direct --dataset lists --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors --threads 1"
-lite2="relahash sweep --direct --dataset lists --recipe laptop --threads 1
+alexnet="relahash sweep $plan --direct --dataset lists --beta 50 --epochs 10 --precision bf16 --threads 1"
+lite0="relahash sweep $plan --direct --dataset lists --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors --threads 1"
+lite2="relahash sweep $plan --direct --dataset lists --recipe laptop --threads 1
   --backbone tf_efficientnet_lite2 --weights $weights/tf_efficientnet_lite2.safetensors"
 small="--results-dir results_jpeg --root data/cifar10_jpeg_4000"
 pair="$small data/cifar10_lossless_4000"
 
 lists() { # the 4,000 images by their JPEG files, as a root of their own
+  [ -z "$plan" ] || return 0
   local to=data/cifar10_jpeg_4000
   mkdir $to && cp data/cifar10_lossless_4000/jpeg_lists/*.txt $to
   cut -d " " -f 1 $to/*.txt | sort -u | (cd data/cifar10_jpeg && xargs cp -l --parents -t ../cifar10_jpeg_4000)
@@ -31,7 +39,7 @@ jpeg() { # what JPEG costs: the same images without it and with it
 
 fc() { # what fc6 and fc7 gain from a pretraining of our own
   local file=$weights/alexnet_distilled.safetensors
-  [ -s $file ] || python -m study.pretrain_fc
+  [ -n "$plan" ] || [ -s $file ] || python -m study.pretrain_fc
   $alexnet $small --weights $file
   $alexnet --root data/cifar10_jpeg --weights $file
 }
@@ -48,5 +56,5 @@ laptop() { # the larger network on all images
   $lite2 --root data/cifar10_jpeg --epochs 16
 }
 
-[ $# -gt 0 ] || sed -n '2,9s/^# \{0,1\}//p' "$0"
+[ $# -gt 0 ] || sed -n '2,10s/^# \{0,1\}//p' "$0"
 for part in "$@"; do "$part"; done

@@ -38,8 +38,11 @@ from relahash_nb.results import (
     save_figure,
     select_runs,
 )
+from relahash_nb.results.differences import QUERY_SCORES
+from relahash_nb.results.selection import read_finished
 from relahash_nb.results.tables import SETTING, distinct, summarize
 
+LOSSLESS = "lists cifar10_lossless_4000"
 TARGET = Path(__file__).parent.parent / "docs" / "results"
 # What the notebooks show where there is no run yet: the study's, and two other losses.
 SHOWN = [
@@ -66,6 +69,8 @@ def main(
     for folder, name in ((phase, "phase"), (jpeg, "jpeg"), (grid, "grid")):
         if Path(folder).exists():
             summarize(load_runs(folder)).to_csv(TARGET / f"{name}.csv", index=False)
+    if Path(jpeg).exists():
+        publish_jpeg_differences(jpeg)
     of_splits = [summarize(load_runs(folder)) for folder in Path(splits).glob("*/")]
     if of_splits:
         pd.concat(of_splits).to_csv(TARGET / "splits.csv", index=False)
@@ -122,6 +127,18 @@ def publish_differences(results: str, tuned: pd.DataFrame) -> None:
         tables.append(paired_differences(runs, score=score).assign(data=data, tuning=tuning, score=score))
     rows = pd.concat(tables)
     rows.drop_duplicates(["data", "tuning", "bits", "method"], keep="last").to_csv(path, index=False)
+
+
+def publish_jpeg_differences(folder: str) -> None:
+    """What JPEG costs, query by query, for each network and score."""
+    runs = read_finished(folder)
+    runs = runs.assign(method=runs["data"])
+    tables = []
+    for (backbone, epochs), same in runs.groupby(["backbone", "epochs"]):
+        for score in QUERY_SCORES:
+            table = paired_differences(same, LOSSLESS, score=score)
+            tables.append(table.assign(backbone=backbone, epochs=epochs, score=score))
+    pd.concat(tables).to_csv(TARGET / "jpeg_differences.csv", index=False)
 
 
 def publish_searches(results: str) -> None:

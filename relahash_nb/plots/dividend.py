@@ -33,8 +33,8 @@ def plot_dividend(scores: pd.DataFrame, ax: Axes | None = None, share: str = "un
     """
     ax = new_axes(ax, (7, 4))
     ax.axhline(1, color="lightgrey", linewidth=4, zorder=0)
-    place = {"xycoords": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-    ax.annotate("float features", (0.99, 1.01), color=GREY, **place)
+    across = ax.get_yaxis_transform()  # x from 0 to 1, y as the data
+    ax.text(0.99, 1.01, "float features", ha="right", va="bottom", color=GREY, transform=across)  # codes are below
     is_trained = scores.groupby("method")["target"].first() != "none"
     for method, look in looks(ours_first(scores["method"])).items():
         draw_method(ax, method, scores[scores["method"] == method], share, look, is_trained[method])

@@ -43,7 +43,7 @@ def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
 
 
 def centroid_shift(runs: pd.DataFrame, kind: str, loss: str, score: str) -> pd.Series:
-    """What another kind of centroids changes in a score: its mean over the seeds less that with max-Hamming ones.
+    """A score with another kind of centroids less that with max-Hamming ones, the mean over the seeds that both have.
 
     Args:
         runs: Over a grid of `beta` and `margin`, with several kinds of `centroids`.
@@ -55,14 +55,15 @@ def centroid_shift(runs: pd.DataFrame, kind: str, loss: str, score: str) -> pd.S
         By `beta` and `margin`; a cell that one of the kinds does not have is left out.
 
     Example:
-        >>> rows = [("max_hamming", 0.04), ("hadamard", 0.07), ("hadamard", 0.09)]
-        >>> runs = pd.DataFrame(rows, columns=["centroids", "error"]).assign(loss="csq", beta=8.0, margin=0.5)
+        >>> rows = [("max_hamming", 0, 0.04), ("max_hamming", 1, 0.01), ("hadamard", 0, 0.09)]
+        >>> runs = pd.DataFrame(rows, columns=["centroids", "seed", "error"]).assign(loss="csq", beta=8.0, margin=0.5)
         >>> centroid_shift(runs, "hadamard", "csq", "error").round(4).to_dict()
-        {(8.0, 0.5): 0.04}
+        {(8.0, 0.5): 0.05}
     """
-    wide = runs[runs["loss"] == loss].pivot_table(index=["beta", "margin"], columns="centroids", values=score)
+    of_loss = runs[runs["loss"] == loss]
+    wide = of_loss.pivot_table(index=["beta", "margin", "seed"], columns="centroids", values=score)
     wide = wide.reindex(columns=[kind, "max_hamming"]).dropna()
-    return wide[kind] - wide["max_hamming"]
+    return (wide[kind] - wide["max_hamming"]).groupby(["beta", "margin"]).mean()
 
 
 def paired_differences(
