@@ -16,6 +16,7 @@ from study.dividend_methods import BYTES
 RESAMPLES = 2_000
 INTERVAL = (2.5, 97.5)  # percent
 QUERIES = ("all", "seen", "unseen")
+ROUNDED = dict.fromkeys(("low", "high", "split_deviation", "above_itq_low", "above_itq_high"), 3)  # decimals
 RIVAL = "itq"  # the best known code without labels
 REFERENCE = {"map": ("cosine", "map"), "precision": ("cosine", "precision")}  # of the method "float"
 
@@ -43,7 +44,7 @@ def write_table(
             facts = {"network": network, "method": method, "target": target, "bytes": BYTES.get(method, 8)}
             facts["trials"] = 0 if target == "none" else budget
             rows += [facts | row for row in describe_runs(trials, of_target, reference, rivals, weights)]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).round(ROUNDED)
     if path.exists():
         earlier = pd.read_csv(path)
         table = pd.concat([earlier[earlier["network"] != network], table])

@@ -2,14 +2,15 @@
 
     make colab
 
-*File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel as base85, and the
-set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them; notebooks that show
+*File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel, packed by LZMA, as
+base85, and the set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them; notebooks that show
 runs get a cell that makes some where there are none.
 """
 
 from __future__ import annotations
 
 import base64
+import lzma
 import subprocess
 import sys
 import tempfile
@@ -32,10 +33,11 @@ SETUP = """\
 use_drive = False  # @param {{type:"boolean"}} # Colab: keep results in Google Drive
 import base64
 import importlib.util
+import lzma
 from pathlib import Path
 
 if importlib.util.find_spec("relahash_nb") is None:
-    Path("{name}").write_bytes(base64.b85decode(wheel))
+    Path("{name}").write_bytes(lzma.decompress(base64.b85decode(wheel)))
     %pip install --quiet {name}
     if importlib.util.find_spec("relahash_nb") is None:  # no network, as on Kaggle at first
         %pip install --quiet --no-deps {name}
@@ -81,26 +83,34 @@ def write_notebooks(wheel: Path, target: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     written = []
     with tempfile.TemporaryDirectory() as folder:
-        small = copy_without(DATA, wheel, Path(folder))
+        whole = copy_stored(wheel, Path(folder, "whole"))
+        small = copy_stored(wheel, Path(folder, "small"), without=DATA)
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-            brought = small if path.name in WITHOUT_DATA else wheel
+            brought = small if path.name in WITHOUT_DATA else whole
             text = bring_along(path, brought)
             (target / path.name).write_text(text, encoding="utf-8")
             written.append(target / path.name)
     return written
 
 
-def copy_without(name: str, wheel: Path, folder: Path) -> Path:
-    """Copies a wheel into a folder, without the file `name` and without its line in the wheel's RECORD."""
+def copy_stored(wheel: Path, folder: Path, without: str | None = None) -> Path:
+    """Copies a wheel into a new folder, its files as they are: LZMA packs them all at once, and better.
+
+    Args:
+        wheel: The wheel.
+        folder: Is made.
+        without: A file that the copy lacks, as does its RECORD.
+    """
+    folder.mkdir()
     copy = folder / wheel.name
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as target:
         for item in source.namelist():
-            if item == name:
+            if item == without:
                 continue
             content = source.read(item)
-            if item.endswith("RECORD"):
+            if item.endswith("RECORD") and without is not None:
                 lines = content.splitlines(keepends=True)
-                content = b"".join(line for line in lines if not line.startswith(name.encode()))
+                content = b"".join(line for line in lines if not line.startswith(without.encode()))
             target.writestr(item, content)
     return copy
 
@@ -116,7 +126,7 @@ def bring_along(path: Path, wheel: Path) -> str:
     runs = RUNS_OF.get(path.name[:2])
     if runs is not None:
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(runs, metadata={"cellView": "form"}))
-    encoded = base64.b85encode(wheel.read_bytes()).decode()
+    encoded = base64.b85encode(lzma.compress(wheel.read_bytes())).decode()
     package = nbformat.v4.new_code_cell(PACKAGE.format(wheel=encoded).rstrip())
     package.metadata = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["package"]}
     notebook.cells.insert(place, package)  # apart from the set-up, whose errors are to be readable
