@@ -11,33 +11,50 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import pandas as pd
-
-from relahash_nb.registry import BASELINES, LOSSES
-from relahash_nb.results import (
-    centroid_shift,
-    describe_change,
-    distinct,
-    load_published,
-    means_across,
-    paired_cells,
-    read_table,
-    select_budgets,
+from relahash_nb.results import load_published
+from study.evidence import (
+    COREL,
+    ERROR,
+    KINDS,
+    MINI,
+    SCORE,
+    above_class_index,
+    alike,
+    below_itq,
+    best_of_an_hour,
+    better,
+    by_kind,
+    by_margin,
+    class_index,
+    dividend,
+    ends,
+    errors,
+    float_features,
+    growth,
+    higher,
+    jpeg,
+    jpeg_interval,
+    leader,
+    losses,
+    means,
+    on_new_images,
+    optimum,
+    over_searches,
+    phase,
+    published,
+    relative_position,
+    rise,
+    runs,
+    shift,
+    spreads,
+    target_gain,
+    ties,
+    widest,
 )
-from relahash_nb.results.tables import matching
 from study.hours import all_hours
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "docs" / "results"
 REALITY, README, RESULTS_PAGE = "docs/reality-check.md", "README.md", "docs/results.md"
-CIFAR, MINI, UNSEEN = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists miniimagenet100_unseen"
-DATA = (CIFAR, MINI, "lists corel5k_21", "fashion_mini")
-LENGTHS = (64, 16)  # bits
-EARLIER = ("24 trials", "16 trials")  # searches of version 0.2, on held-out images
-ERROR, SCORE = "quantization_error", "mean_average_precision"
 
 
 @dataclass(frozen=True)
@@ -65,247 +82,6 @@ class Claim:
         if any(math.isnan(number) for number in numbers):
             return None
         return self.phrase.format(*numbers)
-
-
-@cache
-def runs(name: str = "summary") -> pd.DataFrame:
-    """A table of runs; of the summary, those of losses and baselines with centroids that are drawn."""
-    table = read_table(RESULTS / f"{name}.csv")
-    if name != "summary":
-        return table
-    table = distinct(table[table["centroid_seed"].isna()])
-    return table[(table["centroids"] == "max_hamming") & ~table["loss"].str.contains(":")]
-
-
-@cache
-def means(data: str, bits: int = 64, score: str = SCORE) -> pd.DataFrame:
-    """Mean scores on a data set, methods × searches; a search before version 0.3 has the name `earlier`."""
-    trained = runs()[~runs()["loss"].isin(BASELINES)]
-    table = means_across(select_budgets(trained, data), bits, score)
-    names = {name: "earlier" if name in EARLIER else name.split(", ")[-1] for name in table}
-    return table.rename(columns=names)
-
-
-def settings(column: str) -> list[pd.Series]:
-    """The gain of each loss by a search, on each data set and at each length."""
-    gains = []
-    for data in DATA:
-        for bits in LENGTHS:
-            gains.append(means(data, bits)[column] - means(data, bits)["defaults"])
-    return gains
-
-
-def spreads(column: str) -> list[float]:
-    """From the first to the eighth loss, on each data set and at each length: the least and the largest."""
-    found = []
-    for data in DATA:
-        for bits in LENGTHS:
-            table = means(data, bits)
-            found.append(describe_change(table["defaults"], table["earlier"])[f"spread {column}"])
-    return [min(found), max(found)]
-
-
-def ties() -> list[float]:
-    """The best less the worst order of ties, by loss, CIFAR-10, 64 bits, defaults: the least and the largest."""
-    table = select_budgets(runs()[~runs()["loss"].isin(BASELINES)], CIFAR, bits=64)["defaults"]
-    by_loss = table.groupby("loss")[["best", "worst"]].mean()
-    width = by_loss["best"] - by_loss["worst"]
-    return [width.min(), width.max()]
-
-
-@cache
-def fixed() -> pd.DataFrame:
-    """The runs over scale and margin on fixed features, batches of 64."""
-    table = runs("phase")
-    return table[(table["batch_size"] == 64) & table["loss_options"].isna()]
-
-
-def phase(column: str) -> pd.Series:
-    """RelaHash less OrthoHash in each cell of that grid."""
-    return paired_cells(fixed(), column)
-
-
-def higher(gaps: pd.Series) -> list[float]:
-    """In how many cells RelaHash is the higher one, and of how many."""
-    return [(gaps > 0).sum(), len(gaps)]
-
-
-def growth(gaps: pd.Series) -> list[float]:
-    """The mean of the cells, in how many it is above 0, and of how many."""
-    return [gaps.mean(), *higher(gaps)]
-
-
-@cache
-def grid(centroids: str = "max_hamming") -> pd.DataFrame:
-    """The runs over scale and margin with the whole network trained, of one kind of centroids."""
-    table = runs("grid")
-    return table[table["centroids"] == centroids]
-
-
-def cells(loss: str, centroids: str = "max_hamming") -> pd.DataFrame:
-    """Means over the seeds in each cell of it, of one loss."""
-    table = grid(centroids)
-    return table[table["loss"] == loss].groupby(["beta", "margin"])[[ERROR, SCORE]].mean()
-
-
-def errors(loss: str, centroids: str = "max_hamming") -> list[float]:
-    """The smallest and the largest quantization error of those cells."""
-    error = cells(loss, centroids)[ERROR]
-    return [error.min(), error.max()]
-
-
-def rank(table: pd.DataFrame) -> float:
-    """The rank correlation of quantization error and score."""
-    return table[ERROR].corr(table[SCORE], "spearman")
-
-
-def optimum(centroids: str) -> float:
-    """The quantization error of free codes at the optimum of the loss; from the package, not from a table."""
-    from relahash_nb.centroids import make_centroids
-    from relahash_nb.losses.bounds import ideal_error
-
-    return ideal_error(make_centroids(10, 64, centroids))
-
-
-def shift(loss: str, column: str) -> pd.Series:
-    """What Hadamard centroids change in a column, less max-Hamming ones, in each cell of the grid."""
-    return centroid_shift(runs("grid"), "hadamard", loss, column)
-
-
-def relative_position(centroids: str, column: str = ERROR) -> pd.Series:
-    """RelaHash less OrthoHash in each cell of the grid that both have."""
-    return paired_cells(grid(centroids), column)
-
-
-def by_kind(column: str) -> list[float]:
-    """That of each kind of centroids: the mean of the cells, and in how many it is above 0; first of how many too."""
-    first, *others = (relative_position(kind, column) for kind in ("max_hamming", "bernoulli", "hadamard"))
-    return growth(first) + [number for gaps in others for number in growth(gaps)[:2]]
-
-
-@cache
-def dividend(
-    unseen: float, distance: str = "hamming", metric: str = "map", value: str = "relative", network: str = "lite0"
-) -> pd.Series:
-    """By method, on new images by a network's features, of what was tuned for this share of unseen classes or not."""
-    table = pd.read_csv(RESULTS / "dividend.csv")
-    target = {0.0: "seen", 1.0: "unseen"}.get(unseen, "half")
-    facts = {"network": network, "unseen_share": unseen, "training_share": 0, "queries": "all"}
-    rows = matching(table, facts | {"distance": distance, "metric": metric, "target": [target, "none"]})
-    return rows.set_index("method")[value]
-
-
-def losses(unseen: float, network: str = "lite0") -> pd.Series:
-    """What `dividend` gives of the losses alone."""
-    table = dividend(unseen, network=network)
-    return table[table.index.isin(LOSSES)]
-
-
-def ends(unseen: float, network: str = "lite0") -> list[float]:
-    """The least and the largest of the losses."""
-    table = losses(unseen, network)
-    return [table.min(), table.max()]
-
-
-def below_itq() -> list[float]:
-    """On unseen classes, how many losses are below ITQ by an interval over classes without 0, and of how many."""
-    highest = dividend(1, value="above_itq_high")
-    highest = highest[highest.index.isin(LOSSES)]
-    return [(highest < 0).sum(), len(highest)]
-
-
-def with_training_images(method: str) -> float:
-    """Relative to float on seen classes, training images in the database, of what was tuned for it or not at all."""
-    table = pd.read_csv(RESULTS / "dividend.csv")
-    facts = {"network": "lite0", "unseen_share": 0, "training_share": 0.55, "queries": "all", "method": method}
-    facts |= {"distance": "hamming", "metric": "map", "target": ["published", "none"]}
-    return matching(table, facts)["relative"].item()
-
-
-def jpeg(column: str) -> float:
-    """AlexNet's loss by JPEG, on the same images."""
-    table = runs("jpeg").query("backbone == 'alexnet'").set_index(["data", "seed"])[column]
-    return (table["lists cifar10_lossless_4000"] - table["lists cifar10_jpeg_4000"]).mean()
-
-
-def jpeg_interval(score: str) -> list[float]:
-    """The least and the largest loss by JPEG of AlexNet, 95 %."""
-    table = pd.read_csv(RESULTS / "jpeg_differences.csv")
-    row = table[(table["backbone"] == "alexnet") & (table["score"] == score)].iloc[0]
-    return [-row["high"], -row["low"]]
-
-
-def target_gain(score: str) -> pd.Series:
-    """A score on miniImageNet after the search for the protocol, less that after the search for new images."""
-    table = means(MINI, score=score)
-    return (table["protocol"] - table["new images"]).dropna()
-
-
-def on_new_images(*losses: str) -> list[float]:
-    """Scores on new images of miniImageNet, tuned for them."""
-    return means(MINI, score="new_images").loc[list(losses), "new images"].tolist()
-
-
-def over_searches(*losses: str) -> list[float]:
-    """Means of these scores over three seeds of the search."""
-    table = means(MINI, score="new_images")[["new images", "search 1", "search 2"]]
-    return table.loc[list(losses)].mean(axis=1, skipna=False).tolist()
-
-
-def leader(data: str, loss: str) -> list[float]:
-    """The score on new images, tuned for them, of the loss that leads, and of RelaHash; nan: another loss leads."""
-    scores = means(data, score="new_images")["new images"]
-    best = scores.max() if scores.idxmax() == loss else math.nan
-    return [best, scores["relahash"]]
-
-
-def better(loss: str) -> float:
-    """The difference to RelaHash by the protocol, tuned for it, on miniImageNet; nan: the verdict is another."""
-    table = pd.read_csv(RESULTS / "differences.csv").set_index(["data", "bits", "tuning", "method"])
-    row = table.loc[(MINI, 64, "24 trials, protocol", loss)]
-    return row["difference"] if row["verdict"] == "better" else math.nan
-
-
-def class_index() -> float:
-    """The score on new images of miniImageNet of the predicted class."""
-    table = select_budgets(runs().query("loss == 'class_index'"), MINI, bits=64)["defaults"]
-    return table["new_images"].mean()
-
-
-def float_features() -> float:
-    """The score on new images of miniImageNet of the features themselves, by the cosine."""
-    table = pd.read_csv(RESULTS / "quantizer.csv")
-    return table.query("data == @MINI and method == 'float'")["new_images"].item()
-
-
-def by_margin(margin: float) -> pd.Series:
-    """RelaHash's error by scale, at one margin, the whole network trained."""
-    return cells("relahash").xs(margin, level="margin")[ERROR].sort_index()
-
-
-@cache
-def tuned_networks() -> pd.DataFrame:
-    """RelaHash on CIFAR-10 at 64 bits with the whole network trained."""
-    table = read_table(RESULTS / "summary.csv")
-    return table.query("data == @CIFAR and finetune and loss == 'relahash' and bits == 64")
-
-
-def widest() -> float:
-    """The best less the worst order of ties, the largest of these runs."""
-    table = tuned_networks()
-    return (table["best"] - table["worst"]).max()
-
-
-def best_of_an_hour() -> float:
-    """The best score of these runs that took less than an hour."""
-    table = tuned_networks()
-    minutes = table.filter(like="seconds_").sum(axis=1) / 60
-    return table.loc[minutes < 60, SCORE].max()
-
-
-def published() -> float:
-    """The best published score of RelaHash on CIFAR-10 at 64 bits."""
-    return load_published().query("loss == 'relahash' and data == 'cifar10' and bits == 64")[SCORE].max()
 
 
 CLAIMS = [
@@ -384,7 +160,7 @@ CLAIMS = [
         REALITY,
         "average precision on Corel5k with {:.3f} (RelaHash {:.3f})",
         "summary.csv",
-        lambda: leader("lists corel5k_21", "average_precision"),
+        lambda: leader(COREL, "average_precision"),
     ),
     Claim(
         REALITY,
@@ -412,12 +188,14 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "With the features of Lite2 the {} losses that were run have {:.2f} to {:.2f}, {:.2f} to {:.2f} and {:.2f} to "
+        "With the features of Lite2 the {} losses that were run have {:.2f} to {:.2f}, then {:.2f}, then {:.2f} to "
         "{:.2f} (ITQ: {:.2f})",
         "dividend.csv",
         lambda: [
             len(losses(0, "lite2")),
-            *[end for unseen in (0, 0.5, 1) for end in ends(unseen, "lite2")],
+            *ends(0, "lite2"),
+            alike(ends(0.5, "lite2")),
+            *ends(1, "lite2"),
             dividend(1, network="lite2")["itq"],
         ],
     ),
@@ -439,13 +217,10 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "RelaHash from {:.2f} to {:.2f} times the features, and the index of the predicted class from {:.2f} to {:.2f}",
+        "RelaHash from {:.2f} to {:.2f} times the features, and the index of the predicted class from {:.2f} to "
+        "{:.2f}; {} of the {} losses is above it",
         "dividend.csv",
-        lambda: [
-            share
-            for method in ("relahash", "class_index")
-            for share in (dividend(0)[method], with_training_images(method))
-        ],
+        lambda: [*rise("relahash"), *rise("class_index"), *above_class_index()],
     ),
     Claim(
         REALITY,
@@ -463,13 +238,13 @@ CLAIMS = [
         REALITY,
         "both at {:.4f} for max-Hamming centroids, {:.3f} for Bernoulli and {:.3f} for Hadamard",
         "relahash_nb.losses.bounds",
-        lambda: [optimum(kind) for kind in ("max_hamming", "bernoulli", "hadamard")],
+        lambda: [optimum(kind) for kind in KINDS],
     ),
     Claim(
         REALITY,
         "ends at {:.3f} at least with max-Hamming centroids, at {:.3f} with Bernoulli and at {:.3f} with Hadamard",
         "grid.csv",
-        lambda: [errors("relahash", kind)[0] for kind in ("max_hamming", "bernoulli", "hadamard")],
+        lambda: [errors("relahash", kind)[0] for kind in KINDS],
     ),
     Claim(
         REALITY,
