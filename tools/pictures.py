@@ -174,6 +174,9 @@ def draw_seeds(bits: int = 64, best: int = 8) -> Figure:
 def save_small(png: bytes, path: Path, colours: int = 256) -> None:
     """Saves a picture in few colours, about a third of the bytes; its texts, such as the runs it shows, stay."""
     image = Image.open(io.BytesIO(png))
+    if image.mode == "P":  # it has few colours already
+        path.write_bytes(png)
+        return
     texts = PngInfo()
     for name, text in getattr(image, "text", {}).items():
         texts.add_text(name, text)

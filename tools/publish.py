@@ -138,7 +138,7 @@ def publish_jpeg_differences(folder: str) -> None:
         for score in QUERY_SCORES:
             table = paired_differences(same, LOSSLESS, score=score)
             tables.append(table.assign(backbone=backbone, epochs=epochs, score=score))
-    pd.concat(tables).to_csv(TARGET / "jpeg_differences.csv", index=False)
+    pd.concat(tables).to_csv(TARGET / "jpeg_differences.csv", index=False, float_format="%.4f")
 
 
 def publish_searches(results: str) -> None:
