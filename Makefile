@@ -7,6 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP = $(VENV)/bin/pip install --quiet --disable-pip-version-check
 BITS ?= 16 32 64 128
 CODE = relahash_nb relahash_search study
+PARALLEL = --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: help install study notebooks explore search test slow lint generate gallery publish wheel colab clean
 
@@ -42,10 +43,11 @@ search: $(VENV)/.dev          ## search in your pictures as a web page: make sea
 	  --TagRemovePreprocessor.remove_cell_tags=about --TagRemovePreprocessor.remove_cell_tags=badge
 
 test: $(VENV)/.dev            ## all tests but the slow ones, on all cores: four minutes on two
-	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+	$(VENV)/bin/python -m pytest $(PARALLEL)
 
 slow: $(VENV)/.dev            ## the tests that take minutes, start servers or drive a browser
-	$(VENV)/bin/python -m pytest -m "slow or browser or server"
+	$(VENV)/bin/python -m pytest -m "slow and not browser and not server" $(PARALLEL)
+	$(VENV)/bin/python -m pytest -m "browser or server"
 
 lint: $(VENV)/.dev            ## style, complexity and types, and whether what is generated is up to date
 	$(VENV)/bin/ruff check
