@@ -16,6 +16,7 @@ from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     centroid_shift,
     describe_change,
+    differences_over_splits,
     distinct,
     load_published,
     means_across,
@@ -27,6 +28,8 @@ from relahash_nb.results.tables import matching
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 CIFAR, MINI, COREL = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists corel5k_21"
+UNSEEN = "lists miniimagenet100_unseen"
+SPLITS = 5
 DATA = (CIFAR, MINI, COREL, "fashion_mini")
 LENGTHS = (64, 16)  # bits
 EARLIER = ("24 trials", "16 trials")  # searches of version 0.2, on held-out images
@@ -237,16 +240,32 @@ def better(loss: str) -> float:
     return row["difference"] if row["verdict"] == "better" else math.nan
 
 
+def over_splits(*losses: str) -> list[float]:
+    """Of each loss, the difference to RelaHash on new images of five splits of miniImageNet, and its deviation."""
+    searched = select_budgets(runs(), MINI, bits=64)["24 trials, new images"]
+    table = pd.concat([read_table(RESULTS / "splits.csv"), searched])
+    gains = differences_over_splits(table.assign(method=table["loss"]), score="new_images").set_index("method")
+    gains = gains[gains["splits"] == SPLITS]
+    return [number for loss in losses for number in gains.loc[loss, ["difference", "deviation"]]]
+
+
+def unseen_classes() -> list[float]:
+    """The 25 classes kept apart: DPSH and RelaHash, tuned for them, ITQ, and the float features."""
+    tuned = means(UNSEEN)["unseen classes"]
+    itq = select_budgets(runs().query("loss == 'itq'"), UNSEEN, bits=64)["defaults"][SCORE].mean()
+    return [tuned["dpsh"], tuned["relahash"], itq, float_features(UNSEEN)]
+
+
 def class_index() -> float:
     """The score on new images of miniImageNet of the predicted class."""
     table = select_budgets(runs().query("loss == 'class_index'"), MINI, bits=64)["defaults"]
     return table["new_images"].mean()
 
 
-def float_features() -> float:
-    """The score on new images of miniImageNet of the features themselves, by the cosine."""
+def float_features(data: str = MINI) -> float:
+    """The score on new images of the features themselves, by the cosine."""
     table = pd.read_csv(RESULTS / "quantizer.csv")
-    return table.query("data == @MINI and method == 'float'")["new_images"].item()
+    return table.query("data == @data and method == 'float'")["new_images"].item()
 
 
 def by_margin(margin: float) -> pd.Series:

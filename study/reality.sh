@@ -126,8 +126,8 @@ centroids() { # which class gets which code
 }
 
 quantizer() { # product quantization at equal bytes, by FAISS
-  for data in "" "--root data/miniimagenet100_10k --top-k 1000" "--root data/corel5k_21"; do
-    other python -m study.quantizer $data
+  for data in cifar10_jpeg corel5k_21 "miniimagenet100_10k --top-k 1000" "miniimagenet100_unseen --top-k 1000"; do
+    other python -m study.quantizer --root data/$data
   done
 }
 
