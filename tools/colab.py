@@ -3,8 +3,8 @@
     make colab
 
 *File → Upload notebook → Run all* is all that such a file needs. A folded cell holds the wheel, packed by LZMA, as
-base85, and the set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them; notebooks that show
-runs get a cell that makes some where there are none.
+base85, and the set-up cell below it installs the wheel. Notebooks that need no images get a wheel without them;
+notebooks that show runs get a cell that makes some where there are none.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from pictures import save_small
+from score_tables import LOSSLESS
 
 from relahash_nb import plots
 from relahash_nb.config import RunConfig
@@ -42,7 +43,6 @@ from relahash_nb.results.differences import QUERY_SCORES
 from relahash_nb.results.selection import read_finished
 from relahash_nb.results.tables import SETTING, distinct, summarize
 
-LOSSLESS = "lists cifar10_lossless_4000"
 TARGET = Path(__file__).parent.parent / "docs" / "results"
 # What the notebooks show where there is no run yet: the study's, and two other losses.
 SHOWN = [

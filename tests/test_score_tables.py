@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from relahash_nb.results import distinct, read_table
-from tools import generate
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,21 +23,21 @@ def pairs(scores):
 def test_the_cost_of_jpeg_is_a_mean_over_pairs_of_one_seed():
     runs = pairs(
         [
-            (generate.LOSSLESS, 0, 0.6, 0.7),
-            (generate.JPEG, 0, 0.5, 0.66),
-            (generate.LOSSLESS, 1, 0.7, 0.8),
-            (generate.JPEG, 1, 0.62, 0.78),
-            (generate.JPEG, 2, 0.1, 0.1),  # without a partner
+            (score_tables.LOSSLESS, 0, 0.6, 0.7),
+            (score_tables.JPEG, 0, 0.5, 0.66),
+            (score_tables.LOSSLESS, 1, 0.7, 0.8),
+            (score_tables.JPEG, 1, 0.62, 0.78),
+            (score_tables.JPEG, 2, 0.1, 0.1),  # without a partner
         ]
     )
-    cells = generate.jpeg_cost(runs).splitlines()[2].strip("| ").split(" | ")
+    cells = score_tables.jpeg_cost(runs).splitlines()[2].strip("| ").split(" | ")
     assert cells[3:7] == ["2", "0.4500", "0.3600", "-0.0900 ± 0.0141"]  # on new images
     assert cells[7:10] == ["0.6500", "0.5600", "-0.0900 ± 0.0141"]
     assert cells[10:] == ["0.7500", "0.7200", "-0.0300 ± 0.0141"]
 
 
 def test_there_is_no_cost_of_jpeg_without_a_pair():
-    assert generate.jpeg_cost(pairs([(generate.LOSSLESS, 0, 0.6, 0.7), (generate.JPEG, 1, 0.5, 0.6)])) == ""
+    assert score_tables.jpeg_cost(pairs([(score_tables.LOSSLESS, 0, 0.6, 0.7), (score_tables.JPEG, 1, 0.5, 0.6)])) == ""
 
 
 def searched(target, score, new_images):
@@ -56,7 +55,7 @@ def searched(target, score, new_images):
 
 def test_the_comparison_has_each_score_after_the_search_for_it():
     runs = pd.concat([searched("24 trials, new images", 0.3, 0.2), searched("24 trials, protocol", 0.4, 0.1)])
-    title, _, *lines = generate.comparison(distinct(runs)).splitlines()
+    title, _, *lines = score_tables.comparison(distinct(runs)).splitlines()
     assert title.strip("| ").split(" | ")[1:] == ["new images", "new images, float query", "published protocol"]
     cells = {line.strip("| ").split(" | ")[0]: line.strip("| ").split(" | ")[1:] for line in lines[:2]}
     assert cells["csq"] == ["0.2000 ± 0.0000 (1)", "0.3100 ± 0.0000 (1)", "0.5000 ± 0.0000 (1)"]
@@ -66,5 +65,5 @@ def test_the_comparison_has_each_score_after_the_search_for_it():
 def test_without_both_searches_the_comparison_is_that_of_the_protocol():
     summary = read_table(ROOT / "docs" / "results" / "summary.csv")
     earlier = summary[summary["tuning"].isin(["24 trials", "16 trials"])]
-    title, *_ = generate.comparison(distinct(earlier)).splitlines()
+    title, *_ = score_tables.comparison(distinct(earlier)).splitlines()
     assert title.strip("| ").split(" | ")[1:] == ["CIFAR-10", "miniImageNet", "Corel5k", "Fashion-MNIST"]
