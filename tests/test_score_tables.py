@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from relahash_nb.results import distinct, read_table
+from tools import score_tables
 
 ROOT = Path(__file__).parent.parent
 
