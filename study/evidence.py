@@ -15,7 +15,6 @@ import pandas as pd
 from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     centroid_shift,
-    describe_change,
     differences_over_splits,
     distinct,
     load_published,
@@ -54,16 +53,6 @@ def means(data: str, bits: int = 64, score: str = SCORE) -> pd.DataFrame:
     table = means_across(select_budgets(trained, data), bits, score)
     names = {name: "earlier" if name in EARLIER else name.split(", ")[-1] for name in table}
     return table.rename(columns=names)
-
-
-def spreads(column: str) -> list[float]:
-    """From the first to the eighth loss, on each data set and at each length: the least and the largest."""
-    found = []
-    for data in DATA:
-        for bits in LENGTHS:
-            table = means(data, bits)
-            found.append(describe_change(table["defaults"], table["earlier"])[f"spread {column}"])
-    return [min(found), max(found)]
 
 
 def ties() -> list[float]:
@@ -109,12 +98,6 @@ def cells(loss: str, centroids: str = "max_hamming") -> pd.DataFrame:
     return table[table["loss"] == loss].groupby(["beta", "margin"])[[ERROR, SCORE]].mean()
 
 
-def errors(loss: str, centroids: str = "max_hamming") -> list[float]:
-    """The smallest and the largest quantization error of those cells."""
-    error = cells(loss, centroids)[ERROR]
-    return [error.min(), error.max()]
-
-
 def optimum(centroids: str) -> float:
     """The quantization error of free codes at the optimum of the loss; from the package, not from a table."""
     from relahash_nb.centroids import make_centroids
@@ -131,6 +114,12 @@ def shift(loss: str, column: str) -> pd.Series:
 def relative_position(centroids: str, column: str = ERROR) -> pd.Series:
     """RelaHash less OrthoHash in each cell of the grid that both have."""
     return paired_cells(grid(centroids), column)
+
+
+def range_of_kinds(column: str) -> list[float]:
+    """The least and the largest mean, over the kinds of centroids, of RelaHash less OrthoHash."""
+    found = [relative_position(kind, column).mean() for kind in KINDS]
+    return [min(found), max(found)]
 
 
 def by_kind(column: str) -> list[float]:
@@ -170,12 +159,6 @@ def below_itq() -> list[float]:
     return [(highest < 0).sum(), len(highest)]
 
 
-def alike(numbers: list[float]) -> float:
-    """The one number that all are by two decimals; nan: they are not."""
-    rounded = {round(number, 2) for number in numbers}
-    return rounded.pop() if len(rounded) == 1 else math.nan
-
-
 def with_training_images() -> pd.Series:
     """By method, relative to float on seen classes with training images, of what was tuned for it or not at all."""
     table = pd.read_csv(RESULTS / "dividend.csv")
@@ -184,9 +167,16 @@ def with_training_images() -> pd.Series:
     return matching(table, facts).set_index("method")["relative"]
 
 
-def rise(method: str) -> list[float]:
-    """Relative to float on seen classes: without training images in the database, and with them."""
-    return [dividend(0)[method], with_training_images()[method]]
+def in_columns(method: str | None) -> list[float]:
+    """Relative to float: on seen classes, half of each, unseen ones, and seen ones with training images too.
+
+    Args:
+        method: As in `dividend.csv`; None: in each column the lowest of the losses.
+    """
+    columns = [dividend(0), dividend(0.5), dividend(1), with_training_images()]
+    if method is not None:
+        return [column[method] for column in columns]
+    return [column[column.index.isin(LOSSES)].min() for column in columns]
 
 
 def above_class_index() -> list[float]:
@@ -215,9 +205,9 @@ def target_gain(score: str) -> pd.Series:
     return (table["protocol"] - table["new images"]).dropna()
 
 
-def on_new_images(*losses: str) -> list[float]:
-    """Scores on new images of miniImageNet, tuned for them."""
-    return means(MINI, score="new_images").loc[list(losses), "new images"].tolist()
+def on_new_images() -> list[float]:
+    """Scores on new images of miniImageNet, tuned for them, the highest first."""
+    return means(MINI, score="new_images")["new images"].sort_values(ascending=False).tolist()
 
 
 def over_searches(*losses: str) -> list[float]:
