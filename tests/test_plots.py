@@ -265,18 +265,20 @@ def test_gaps_have_a_panel_each_with_its_numbers_and_a_range_around_0():
     assert ranges == [(-0.02, 0.02), (-0.3, 0.3)]
 
 
-def test_cells_stand_in_their_column_beside_its_reference(ax):
-    rows = [("hadamard", "csq", 0.1), ("hadamard", "relahash", 0.2), ("max_hamming", "relahash", 0.3)]
-    cells = pd.DataFrame(rows, columns=["centroids", "loss", "error"])
-    plots.plot_cells(cells, "centroids", "error", "loss", {"max_hamming": 0.05, "hadamard": 0.01}, ax)
-    points = {}
-    for drawn in ax.collections:
-        for place, height in drawn.get_offsets().tolist():
-            points[height] = round(place)
-    assert {points[0.1], points[0.2]} == {1} and points[0.3] == 0
-    (lines,) = [drawn.get_segments() for drawn in ax.collections if hasattr(drawn, "get_segments")]
-    assert [(line[0][1], (line[0][0] + line[1][0]) / 2) for line in lines] == [(0.05, 0), (0.01, 1)]
-    assert legend_texts(ax.get_legend()) == ["relahash", "csq", "optimum of free codes"]
+def test_cells_are_lines_over_the_scale_in_the_panel_of_their_centroids():
+    rows = [
+        ("hadamard", "orthohash", 1.0, 4.0, 0.1),
+        ("hadamard", "orthohash", 1.0, 4.0, 0.3),  # another seed
+        ("hadamard", "orthohash", 8.0, 4.0, 0.5),
+        ("max_hamming", "relahash", 1.0, 0.0, 0.3),
+    ]
+    cells = pd.DataFrame(rows, columns=["centroids", "loss", "scale", "margin", "error"])
+    figure = plots.plot_cells(cells, "error", {"max_hamming": 0.05, "hadamard": 0.01})
+    assert titles(figure) == ["max_hamming", "hadamard"]
+    lines = [line.get_xydata().tolist() for line in figure.axes[1].lines]
+    assert any(np.allclose(line, [[1, 0.2], [8, 0.5]]) for line in lines if len(line) == 2)
+    assert [ax.lines[-1].get_ydata()[0] for ax in figure.axes] == [0.05, 0.01]
+    assert {"0", "4", "relahash", "orthohash", "free codes"} <= set(legend_texts(figure.axes[1].get_legend()))
 
 
 def test_a_figure_follows_its_controls():

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relahash_nb.plots.style import GREY, RIGHT, WRONG, looks, new_axes, ours_first, plain
+from relahash_nb.plots.style import GREY, RIGHT, WRONG, new_axes, ours_first, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,29 +88,40 @@ def plot_gaps(gaps: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_cells(
-    cells: pd.DataFrame, x: str, y: str, by: str, references: Mapping[str, float], ax: Axes | None = None
-) -> Axes:
-    """Draws a point for each row, in a column for each value of `x`, those of one name in `by` side by side.
+def plot_cells(cells: pd.DataFrame, y: str, references: Mapping[str, float]) -> Figure:
+    """Draws a number over the scale of two losses, a panel for each kind of centroids, a colour for each margin.
 
     Args:
-        cells: The rows.
-        x: A column of names.
+        cells: `loss`, `centroids`, `scale` and `margin` as `as_cosine` gives them, and `y`; the mean is drawn of rows
+            that are alike in these.
         y: A column of numbers.
-        by: A column of names; each has a colour.
-        references: By the names of `x`, heights that are drawn as black lines across the column.
-        ax: Where to draw; None: a new figure.
+        references: By the kind of centroids, in the order of the panels: a height that is drawn as a black line.
     """
     import seaborn as sns
 
-    ax = new_axes(ax, (6, 3.4))
-    names = ours_first(cells[by])
-    colours = {name: look.color for name, look in looks(names).items()}
-    sns.stripplot(cells, x=x, y=y, hue=by, order=list(references), hue_order=names, palette=colours, dodge=True, ax=ax)
-    heights = list(references.values())
-    places = np.arange(len(heights))
-    ax.hlines(heights, places - 0.4, places + 0.4, color="black", label="optimum of free codes")
-    ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
-    ax.set_ylim(bottom=0)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
-    return ax
+    margins = [f"{margin:g}" for margin in sorted(cells["margin"].unique())]
+    cells = cells.assign(margin=cells["margin"].map("{:g}".format))
+    figure, axes = plt.subplots(1, len(references), figsize=(9, 3.4), sharey=True, layout="constrained")
+    for ax, (kind, height) in zip(axes, references.items(), strict=True):
+        sns.lineplot(
+            cells[cells["centroids"] == kind],
+            x="scale",
+            y=y,
+            hue="margin",
+            hue_order=margins,
+            style="loss",
+            style_order=ours_first(cells["loss"]),
+            markers=True,
+            palette=sns.color_palette("viridis_r", len(margins)),
+            errorbar=None,
+            legend="full" if ax is axes[-1] else False,
+            ax=ax,
+        )
+        ax.axhline(height, color="black", label="free codes")
+        scales = sorted(cells["scale"].unique())
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(scales, [f"{scale:g}" for scale in scales])
+        ax.set(title=kind, xlabel="scale", ylabel=y.replace("_", " "))
+    axes[0].set_ylim(bottom=0)
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

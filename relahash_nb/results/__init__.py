@@ -3,6 +3,7 @@
 
 from relahash_nb.results.comparison import compare, compare_across, describe_change, format_comparison, means_across
 from relahash_nb.results.differences import (
+    as_cosine,
     centroid_shift,
     differences_over_splits,
     format_differences,

@@ -15,11 +15,26 @@ QUERY_SCORES = {  # the array of `codes.npz` that has a score for each query
 }
 
 
-def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
-    """RelaHash minus OrthoHash at equal scale and margin, the mean over the seeds that both have.
+def as_cosine(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of RelaHash and OrthoHash with `scale` and `margin` as those of a cosine loss.
 
-    For a row, RelaHash with β and m over batches of B is a cosine loss of the scale β/√B with the margin m√B, as
-    OrthoHash is.
+    RelaHash with β and m over batches of B is, for codes of one length, a cosine loss of the scale β/√B with the margin
+    m√B. OrthoHash is a cosine loss.
+
+    Args:
+        runs: With `loss`, `batch_size`, `beta` and `margin`.
+
+    Example:
+        >>> runs = pd.DataFrame({"loss": ["relahash", "orthohash"], "beta": [16.0, 2.0], "margin": [0.5, 4.0]})
+        >>> as_cosine(runs.assign(batch_size=64))[["scale", "margin"]].values.tolist()
+        [[2.0, 4.0], [2.0, 4.0]]
+    """
+    root = runs["batch_size"].where(runs["loss"] == "relahash", 1) ** 0.5
+    return runs.assign(scale=(runs["beta"] / root).round(6), margin=(runs["margin"] * root).round(6))
+
+
+def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
+    """RelaHash minus OrthoHash at equal scale and margin (`as_cosine`), the mean over the seeds that both have.
 
     Args:
         runs: Of both losses, over a grid of `beta` and `margin`.
@@ -34,10 +49,7 @@ def paired_cells(runs: pd.DataFrame, score: str) -> pd.Series:
         >>> paired_cells(runs, "new_images").round(4).to_dict()
         {(4.0, 2.0): 0.1}
     """
-    is_relahash = runs["loss"] == "relahash"
-    root = runs["batch_size"].where(is_relahash, 1) ** 0.5
-    cells = runs.assign(scale=(runs["beta"] / root).round(6), margin=(runs["margin"] * root).round(6))
-    wide = cells.pivot_table(index=["margin", "scale", "seed"], columns="loss", values=score)
+    wide = as_cosine(runs).pivot_table(index=["margin", "scale", "seed"], columns="loss", values=score)
     wide = wide.reindex(columns=["relahash", "orthohash"]).dropna()
     return (wide["relahash"] - wide["orthohash"]).groupby(["margin", "scale"]).mean()
 
