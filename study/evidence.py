@@ -28,6 +28,7 @@ from relahash_nb.results.tables import matching
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 CIFAR, MINI, COREL = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists corel5k_21"
 UNSEEN = "lists miniimagenet100_unseen"
+LITE0 = "tf_efficientnet_lite0"
 SPLITS = 5
 DATA = (CIFAR, MINI, COREL, "fashion_mini")
 LENGTHS = (64, 16)  # bits
@@ -186,10 +187,10 @@ def above_class_index() -> list[float]:
     return [(of_losses > scores["class_index"]).sum(), len(of_losses)]
 
 
-def jpeg(column: str) -> float:
-    """AlexNet's loss by JPEG, on the same images."""
-    table = runs("jpeg").query("backbone == 'alexnet'").set_index(["data", "seed"])[column]
-    return (table["lists cifar10_lossless_4000"] - table["lists cifar10_jpeg_4000"]).mean()
+def without_and_with_jpeg(backbone: str, column: str) -> list[float]:
+    """A network's mean score on the same images, lossless and as JPEG files."""
+    means = runs("jpeg").query("backbone == @backbone").groupby("data")[column].mean()
+    return [means["lists cifar10_lossless_4000"], means["lists cifar10_jpeg_4000"]]
 
 
 def jpeg_interval(score: str) -> list[float]:
