@@ -26,7 +26,7 @@ PARTS = {
     "protocol": ("summary", "tuning.str.endswith('protocol', na=False)", "protocol"),
     "seeds": ("summary", "tuning.str.contains('search', na=False)", "*-seed*"),
     "unseen": ("summary", "data == 'lists miniimagenet100_unseen' and centroids == 'max_hamming'", "unseen"),
-    "splits": ("summary", "data.str.contains('_split')", ""),
+    "splits": ("splits", "bits > 0", ""),
     "centroids": ("summary", "centroids in @WAYS or loss.str.contains(':')", ""),
     "phase": ("phase", "bits > 0", ""),
     "grid": ("grid", "bits > 0", ""),
