@@ -189,8 +189,17 @@ def above_class_index() -> list[float]:
 
 def without_and_with_jpeg(backbone: str, column: str) -> list[float]:
     """A network's mean score on the same images, lossless and as JPEG files."""
-    means = runs("jpeg").query("backbone == @backbone").groupby("data")[column].mean()
+    table = runs("jpeg").query("backbone == @backbone")
+    table = table[~table["weights"].str.contains("distilled")]
+    means = table.groupby("data")[column].mean()
     return [means["lists cifar10_lossless_4000"], means["lists cifar10_jpeg_4000"]]
+
+
+def pretrained_fc(column: str) -> list[float]:
+    """AlexNet's score on the JPEG files, seed 0: fc6 and fc7 not pretrained, and pretrained by us."""
+    table = runs("jpeg").query("backbone == 'alexnet' and seed == 0 and data == 'lists cifar10_jpeg_4000'")
+    is_ours = table["weights"].str.contains("distilled")
+    return [table.loc[~is_ours, column].item(), float(table.loc[is_ours, column].mean())]
 
 
 def jpeg_interval(score: str) -> list[float]:

@@ -134,7 +134,7 @@ def publish_jpeg_differences(folder: str) -> None:
     runs = read_finished(folder)
     runs = runs.assign(method=runs["data"])
     tables = []
-    for (backbone, epochs), same in runs.groupby(["backbone", "epochs"]):
+    for (backbone, epochs, _), same in runs.groupby(["backbone", "epochs", "weights"]):
         for score in QUERY_SCORES:
             table = paired_differences(same, LOSSLESS, score=score)
             tables.append(table.assign(backbone=backbone, epochs=epochs, score=score))
