@@ -261,7 +261,8 @@ def jpeg_cost(runs: pd.DataFrame) -> str:
         rows.append(row)
     if not rows:
         return ""
-    return f"{format_markdown(pd.DataFrame(rows))}\n\n{provenance(runs)}"
+    compared = runs[runs["weights"].isin(pairs["weights"])]
+    return f"{format_markdown(pd.DataFrame(rows))}\n\n{provenance(compared)}"
 
 
 def mean_with_deviation(values: pd.Series) -> str:
