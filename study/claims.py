@@ -256,7 +256,7 @@ CLAIMS = [
         REALITY,
         "A float query lifts RelaHash to {:.2f} on unseen classes, and ITQ to {:.2f}",
         "dividend.csv",
-        lambda: [dividend(1, "asymmetric")[method] for method in ("relahash", "itq")],
+        lambda: [dividend(1, distance="asymmetric")[method] for method in ("relahash", "itq")],
     ),
     Claim(
         REALITY,

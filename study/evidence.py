@@ -29,10 +29,9 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 CIFAR, MINI, COREL = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists corel5k_21"
 UNSEEN = "lists miniimagenet100_unseen"
 LITE0 = "tf_efficientnet_lite0"
+LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"
 SPLITS = 5
-DATA = (CIFAR, MINI, COREL, "fashion_mini")
-LENGTHS = (64, 16)  # bits
-EARLIER = ("24 trials", "16 trials")  # searches of version 0.2, on held-out images
+TRAINING_SHARE = 0.55  # the largest in dividend.csv
 ERROR, SCORE = "quantization_error", "mean_average_precision"
 KINDS = ("max_hamming", "bernoulli", "hadamard")  # of centroids
 
@@ -49,11 +48,10 @@ def runs(name: str = "summary") -> pd.DataFrame:
 
 @cache
 def means(data: str, bits: int = 64, score: str = SCORE) -> pd.DataFrame:
-    """Mean scores on a data set, methods × searches; a search before version 0.3 has the name `earlier`."""
+    """Mean scores on a data set, methods × searches; a search has the name of its target, such as `new images`."""
     trained = runs()[~runs()["loss"].isin(BASELINES)]
     table = means_across(select_budgets(trained, data), bits, score)
-    names = {name: "earlier" if name in EARLIER else name.split(", ")[-1] for name in table}
-    return table.rename(columns=names)
+    return table.rename(columns=lambda name: name.split(", ")[-1])
 
 
 def ties() -> list[float]:
@@ -131,13 +129,13 @@ def by_kind(column: str) -> list[float]:
 
 @cache
 def dividend(
-    unseen: float, distance: str = "hamming", metric: str = "map", value: str = "relative", network: str = "lite0"
+    unseen: float, training: float = 0, distance: str = "hamming", value: str = "relative", network: str = "lite0"
 ) -> pd.Series:
-    """By method, on new images by a network's features, of what was tuned for this share of unseen classes or not."""
+    """By method, the mAP at these shares of the database, of what was tuned for them or not at all."""
     table = pd.read_csv(RESULTS / "dividend.csv")
-    target = {0.0: "seen", 1.0: "unseen"}.get(unseen, "half")
-    facts = {"network": network, "unseen_share": unseen, "training_share": 0, "queries": "all"}
-    rows = matching(table, facts | {"distance": distance, "metric": metric, "target": [target, "none"]})
+    target = "published" if training else {0.0: "seen", 1.0: "unseen"}.get(unseen, "half")
+    facts = {"network": network, "unseen_share": unseen, "training_share": training, "queries": "all"}
+    rows = matching(table, facts | {"distance": distance, "metric": "map", "target": [target, "none"]})
     return rows.set_index("method")[value]
 
 
@@ -160,29 +158,21 @@ def below_itq() -> list[float]:
     return [(highest < 0).sum(), len(highest)]
 
 
-def with_training_images() -> pd.Series:
-    """By method, relative to float on seen classes with training images, of what was tuned for it or not at all."""
-    table = pd.read_csv(RESULTS / "dividend.csv")
-    facts = {"network": "lite0", "unseen_share": 0, "training_share": 0.55, "queries": "all"}
-    facts |= {"distance": "hamming", "metric": "map", "target": ["published", "none"]}
-    return matching(table, facts).set_index("method")["relative"]
-
-
 def in_columns(method: str | None) -> list[float]:
     """Relative to float: on seen classes, half of each, unseen ones, and seen ones with training images too.
 
     Args:
         method: As in `dividend.csv`; None: in each column the lowest of the losses.
     """
-    columns = [dividend(0), dividend(0.5), dividend(1), with_training_images()]
+    columns = [dividend(0), dividend(0.5), dividend(1), dividend(0, training=TRAINING_SHARE)]
     if method is not None:
         return [column[method] for column in columns]
     return [column[column.index.isin(LOSSES)].min() for column in columns]
 
 
 def above_class_index() -> list[float]:
-    """How many losses are above the index of the predicted class there, and of how many."""
-    scores = with_training_images()
+    """With training images, how many losses are above the index of the predicted class, and of how many."""
+    scores = dividend(0, training=TRAINING_SHARE)
     of_losses = scores[scores.index.isin(LOSSES)]
     return [(of_losses > scores["class_index"]).sum(), len(of_losses)]
 
@@ -191,15 +181,15 @@ def without_and_with_jpeg(backbone: str, column: str) -> list[float]:
     """A network's mean score on the same images, lossless and as JPEG files."""
     table = runs("jpeg").query("backbone == @backbone")
     table = table[~table["weights"].str.contains("distilled")]
-    means = table.groupby("data")[column].mean()
-    return [means["lists cifar10_lossless_4000"], means["lists cifar10_jpeg_4000"]]
+    scores = table.groupby("data")[column].mean()
+    return [scores[LOSSLESS], scores[JPEG]]
 
 
 def pretrained_fc(column: str) -> list[float]:
     """AlexNet's score on the JPEG files, seed 0: fc6 and fc7 not pretrained, and pretrained by us."""
-    table = runs("jpeg").query("backbone == 'alexnet' and seed == 0 and data == 'lists cifar10_jpeg_4000'")
+    table = runs("jpeg").query("backbone == 'alexnet' and seed == 0 and data == @JPEG")
     is_ours = table["weights"].str.contains("distilled")
-    return [table.loc[~is_ours, column].item(), float(table.loc[is_ours, column].mean())]
+    return [table.loc[~is_ours, column].item(), table.loc[is_ours, column].item()]
 
 
 def jpeg_interval(score: str) -> list[float]:
