@@ -17,6 +17,7 @@ if [ "${1:-}" = --plan ]; then
   shift
 fi
 
+parts="lists jpeg fc lite2 laptop"
 weights=data/weights
 alexnet="relahash sweep $plan --direct --dataset lists --beta 50 --epochs 10 --precision bf16 --threads 1"
 lite0="relahash sweep $plan --direct --dataset lists --recipe laptop --weights $weights/tf_efficientnet_lite0.safetensors --threads 1"
@@ -57,4 +58,10 @@ laptop() { # the larger network on all images
 }
 
 [ $# -gt 0 ] || sed -n '2,10s/^# \{0,1\}//p' "$0"
+for part in "$@"; do
+  case " $parts " in
+    *" $part "*) ;;
+    *) echo "PART: '$part' given; allowed: $parts" >&2; exit 2 ;;
+  esac
+done
 for part in "$@"; do "$part"; done

@@ -166,6 +166,12 @@ if [ "${1:-}" = --plan ]; then
 fi
 [ $# -gt 0 ] || sed -n '2,16s/^# \{0,1\}//p' "$0"
 for part in "$@"; do
+  case " $parts " in
+    *" $part "*) ;;
+    *) echo "PART: '$part' given; allowed: $parts" >&2; exit 2 ;;
+  esac
+done
+for part in "$@"; do
   counts=([runs]=0 [searches]=0)
   left_counts=([runs]=0 [searches]=0)
   trials_left=0
