@@ -256,8 +256,10 @@ def redundant_bits(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     changes = (signs > 0) ^ (signs[0] > 0)  # (N, K), a bit and its opposite alike
     constant = np.flatnonzero(~changes.any(0))
-    _, first = np.unique(np.packbits(changes, axis=0).T, axis=0, return_index=True)
-    repeated = np.setdiff1d(np.arange(changes.shape[1]), first)
+    first_with: dict[bytes, int] = {}
+    for bit, column in enumerate(changes.T):
+        first_with.setdefault(column.tobytes(), bit)
+    repeated = np.setdiff1d(np.arange(changes.shape[1]), list(first_with.values()))
     return constant, repeated
 
 

@@ -1,4 +1,7 @@
-"""Images of a data set: decoded from its files, and from a uint8 batch on its device to what a model is given."""
+"""Images of a data set: decoded from its files, and from a uint8 batch on its device to what a model is given.
+
+Functions that need torchvision import it themselves: it takes a third of a second, and small images need none of it.
+"""
 
 import hashlib
 import os
@@ -13,8 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as V
 
 from relahash_nb.pictures import CROP_SHARE, ends_early, leads_out, open_picture, read_file, read_square
 
@@ -163,9 +164,11 @@ def prepare(images: Tensor, image_size: int, augment: str = "none", generator: G
             batch = step(batch, generator)
         images = (batch * 255).round().to(torch.uint8)
     if images.shape[-2:] != (image_size, image_size):
+        from torchvision.transforms.v2 import functional
+
         # As uint8 and channels last it takes a tenth of the time that floats take on a CPU.
         images = images.contiguous(memory_format=torch.channels_last)
-        images = V.resize(images, [image_size, image_size], antialias=True)
+        images = functional.resize(images, [image_size, image_size], antialias=True)
     return (images.float() / 255).expand(-1, 3, -1, -1)
 
 
@@ -175,22 +178,30 @@ def crop(images: Tensor, generator: Generator | None, size: list[int] | None = N
     count = len(images)
     tops = torch.randint(0, images.shape[-2] - height + 1, (count,), generator=generator).tolist()
     lefts = torch.randint(0, images.shape[-1] - width + 1, (count,), generator=generator).tolist()
-    parts = [V.crop(image, top, left, height, width) for image, top, left in zip(images, tops, lefts, strict=True)]
+    parts = []
+    for image, top, left in zip(images, tops, lefts, strict=True):
+        parts.append(image[:, top : top + height, left : left + width])
     return torch.stack(parts)
 
 
 def centre(images: Tensor, generator: Generator | None = None) -> Tensor:
     """Cuts out the middle 7/8 of each image's sides: what a model trained on crops is tested on."""
-    return V.center_crop(images, kept_size(images))
+    from torchvision.transforms.v2 import functional
+
+    return functional.center_crop(images, kept_size(images))
 
 
 def resized_crop(images: Tensor, generator: Generator | None) -> Tensor:
     """Torchvision's `RandomResizedCrop` of each image, to 7/8 of its sides."""
+    from torchvision.transforms import v2
+
     return transform_each(images, v2.RandomResizedCrop(kept_size(images), antialias=True), generator)
 
 
 def trivial(images: Tensor, generator: Generator | None) -> Tensor:
     """A part of half of each image's area or more, mirrored or not, and one change of TrivialAugment (ICCV 2021)."""
+    from torchvision.transforms import v2
+
     part = v2.RandomResizedCrop(images.shape[-2:], scale=(0.5, 1.0), antialias=True)
     steps = v2.Compose([part, v2.RandomHorizontalFlip(), v2.TrivialAugmentWide()])
     return transform_each(images, steps, generator)
@@ -219,10 +230,18 @@ def jitter(batch: Tensor, generator: Generator | None, strength: float = 0.05) -
     """Brightness, then contrast of each image changed by up to `strength`, as torchvision's ColorJitter does."""
     brightness = _uniform(batch, 1 - strength, 1 + strength, generator)  # (B, 1, 1, 1)
     batch = (batch * brightness).clamp(0, 1)
-    grey = batch if batch.shape[1] == 1 else V.rgb_to_grayscale(batch)  # (B, 1, H, W)
-    mean = grey.mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
+    mean = grey(batch).mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
     contrast = _uniform(batch, 1 - strength, 1 + strength, generator)
     return torch.lerp(mean, batch, contrast).clamp(0, 1)
+
+
+def grey(batch: Tensor) -> Tensor:
+    """The brightness of images (B, 1 or 3, H, W): (B, 1, H, W)."""
+    if batch.shape[1] == 1:
+        return batch
+    from torchvision.transforms.v2 import functional
+
+    return functional.rgb_to_grayscale(batch)
 
 
 def shift(batch: Tensor, generator: Generator | None, share: float = 1 / 14) -> Tensor:
