@@ -28,6 +28,7 @@ from study.evidence import (
     better,
     by_kind,
     by_margin,
+    by_other_code,
     class_index,
     dividend,
     ends,
@@ -76,7 +77,7 @@ class Claim:
     Attributes:
         page: Its path.
         phrase: The words, with a place for each number.
-        source: The tables of `docs/results/` that the numbers are from.
+        source: What the numbers are from: tables of `docs/results/`, or a file by its path.
         numbers: Gives them, in the order of their places.
     """
 
@@ -129,7 +130,20 @@ CLAIMS = [
         "jpeg.csv",
         lambda: without_and_with_jpeg(LITE0, SCORE),
     ),
+    Claim(
+        README,
+        "{:+.2f} to {:+.2f} points from the exact mean",
+        "benchmarks/results/other_tools/repositories.json",
+        lambda: by_other_code("all"),
+    ),
     Claim(REALITY, "{:.3f} to {:.3f} apart", "summary.csv", ties),
+    Claim(
+        REALITY,
+        "from {:+.2f} to {:+.2f} points around the exact mean if all ranks count, and from {:+.2f} to {:+.2f} at 100 "
+        "ranks",
+        "benchmarks/results/other_tools/repositories.json",
+        lambda: by_other_code("all") + by_other_code("100"),
+    ),
     Claim(
         REALITY,
         "over five splits RelaHash has {:.3f} to {:.3f}, but CSQ less RelaHash is {:.4f} ± {:.4f}, DPN less RelaHash "

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.other_tools.files import read_results
+from benchmarks.other_tools.repositories import extremes
 from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     centroid_shift,
@@ -299,3 +301,14 @@ def best_of_an_hour() -> float:
 def published() -> float:
     """The best published score of RelaHash on CIFAR-10 at 64 bits."""
     return load_published().query("loss == 'relahash' and data == 'cifar10' and bits == 64")[SCORE].max()
+
+
+def by_other_code(ranks: str) -> list[float]:
+    """What the scoring code of published repositories adds to the exact score, in points: the least and the most.
+
+    The database is sorted by class; `ranks` is `all` or `100`.
+    """
+    results = read_results("repositories")
+    if results is None:
+        raise FileNotFoundError("repositories.json")
+    return [100 * difference for difference in extremes(results, ranks, "sorted")]

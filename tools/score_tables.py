@@ -111,7 +111,7 @@ def compare_targets(new_images: pd.DataFrame, protocol: pd.DataFrame) -> str:
         table.loc[FLOAT] = [f"{row['new_images']:.4f}", "", f"{row['mean_average_precision']:.4f}"]
     said = (
         "Five of fifteen losses on fixed features, tuned for each of the two scores: mean ± standard deviation of five "
-        "seeds (rank among the fifteen). A float query is compared with stored bits. Other data than above."
+        "seeds (rank among the fifteen). A float query is compared with stored bits."
     )
     return f"{format_five(table, 'miniImageNet, mAP@1000, 64 bits')}\n\n{said}"
 
