@@ -107,7 +107,7 @@ def save_explorer(page: Page, path: Path) -> None:
 
 
 def shoot_search(browser: Browser, address: str, picture: Path) -> None:
-    """Takes two pictures of the search page with a picture dropped on it: its middle, and all of it in `build/`."""
+    """Takes two pictures of the search page with a picture dropped on it: what was found, and all of it in `build/`."""
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.goto(address, timeout=60_000)
     drop = page.locator(".relahash-drop").first
@@ -118,7 +118,8 @@ def shoot_search(browser: Browser, address: str, picture: Path) -> None:
     page.wait_for_timeout(3_000)
     (ROOT / "build").mkdir(exist_ok=True)
     page.screenshot(path=ROOT / "build" / "search.png", full_page=True)
-    drop.evaluate("element => element.scrollIntoView({block: 'center'})")
+    page.set_viewport_size({"width": 1100, "height": 440})
+    drop.evaluate("element => element.scrollIntoView({block: 'start'})")
     save_small(page.screenshot(), ROOT / "docs" / "search.png", colours=64)
 
 
