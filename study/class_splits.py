@@ -30,6 +30,13 @@ class Composition:
     unseen_share: float
     training_share: float
 
+    @property
+    def target(self) -> str:
+        """The nearest of `study.dividend.TARGETS`: what the options are searched for that fit such a database."""
+        if self.training_share:
+            return "published"
+        return {0.0: "seen", 1.0: "unseen"}.get(self.unseen_share, "half")
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:

@@ -43,7 +43,9 @@ def write_table(
         for target, of_target in by_target(runs).items():
             facts = {"network": network, "method": method, "target": target, "bytes": BYTES.get(method, 8)}
             facts["trials"] = 0 if target == "none" else budget
-            rows += [facts | row for row in describe_runs(trials, of_target, reference, rivals, weights)]
+            for row in describe_runs(trials, of_target, reference, rivals, weights):
+                shares = Composition(row["unseen_share"], row["training_share"])
+                rows.append(facts | {"fits": target in ("none", shares.target)} | row)
     table = pd.DataFrame(rows).round(ROUNDED)
     if path.exists():
         earlier = pd.read_csv(path)

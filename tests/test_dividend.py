@@ -160,6 +160,13 @@ def test_a_gain_over_the_rival_is_paired_by_class():
     assert list(compare_ratios(sums, rival, weights).values()) == pytest.approx([0.1, 0.1, 0.1])
 
 
+def test_the_options_fit_the_databases_that_they_were_searched_for():
+    assert {name: shares.target for name, shares in dividend.TARGETS.items()} == {
+        name: name for name in dividend.TARGETS
+    }
+    assert Composition(0.25, 0.0).target == "half" and Composition(0.75, 0.1).target == "published"
+
+
 def make_runs(trial: Trial, value: float, measures):
     """One run whose scores are `value` for seen and half of it for unseen classes."""
     rows = []
@@ -184,6 +191,7 @@ def test_the_table_has_queries_of_seen_and_unseen_classes_apart(trial, tmp_path)
     assert (table.loc[table["method"] == "codes", "relative"] == 2).all()
     above = table.groupby("method")["above_itq"].first()  # of float: by another distance
     assert above.dropna().to_dict() == pytest.approx({"codes": 0.5, "itq": 0.0})
+    assert table[table["network"] == "this"]["fits"].all()  # what is not trained fits every database
     shares = table[table["queries"] == "unseen"]["unseen_share"].unique()
     assert shares.tolist() == [0.25, 0.5, 0.75]
 
