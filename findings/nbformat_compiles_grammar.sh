@@ -7,27 +7,23 @@
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-install() {
-  "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "$@"
-}
-look() {
-  "$folder/venv/bin/python" - "$1" <<'PY'
+cat > "$folder/look.py" <<'PY'
 import subprocess
 import sys
 import time
 from importlib.metadata import version
 
-subprocess.run([sys.executable, "-c", "import nbformat"], check=True)  # compiled to bytecode
+beside, expected = sys.argv[1:]
+statement = "import sys, nbformat; print('lark' in sys.modules)"
+subprocess.run([sys.executable, "-c", statement], check=True, capture_output=True)  # compiled to bytecode
 start = time.perf_counter()
-names = "import sys, nbformat; print('lark' in sys.modules)"
-lark = subprocess.run([sys.executable, "-c", names], check=True, capture_output=True, text=True).stdout.strip()
+printed = subprocess.run([sys.executable, "-c", statement], check=True, capture_output=True, text=True).stdout
 seconds = time.perf_counter() - start
-print(f"{sys.argv[1]}: nbformat {version('nbformat')}, jsonschema {version('jsonschema')}: {seconds:.2f} s, lark imported: {lark}")
-assert lark == {"alone": "False", "with jupyter-events": "True"}[sys.argv[1]]
+print(f"nbformat {version('nbformat')}, jsonschema {version('jsonschema')}, {beside}: {seconds:.2f} s, lark imported: {printed.strip()}")
+assert printed.strip() == expected
 PY
-}
-install nbformat==5.11.1 jsonschema==4.26.0
-look alone
-install jupyter-events==0.12.1 rfc3987-syntax==1.1.0
-look "with jupyter-events"
+for environment in plain events; do python3 -m venv "$folder/$environment"; done
+"$folder/plain/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: nbformat==5.11.1 jsonschema==4.26.0
+"$folder/events/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: nbformat==5.11.1 jsonschema==4.26.0 jupyter-events==0.12.1 rfc3987-syntax==1.1.0 lark==1.3.1
+"$folder/plain/bin/python" "$folder/look.py" "alone" False
+"$folder/events/bin/python" "$folder/look.py" "beside jupyter-events 0.12.1" True

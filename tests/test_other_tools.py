@@ -1,5 +1,6 @@
 """The page of outside tools equals its JSON files, recall means what it says, three engines still do the same."""
 
+import doctest
 import json
 import os
 import re
@@ -39,6 +40,12 @@ def test_no_engine_gave_a_wrong_distance():
         for parts in row.get("measured", {}).values():
             if isinstance(parts, dict):
                 assert all(part["wrong_distances"] == 0 for part in parts.values())
+
+
+def test_the_page_s_search_of_distinct_codes_gives_the_true_order():
+    (block,) = re.findall(r"```python\n(>>> import faiss.*?)```", page.PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    test = doctest.DocTestParser().get_doctest(block, {}, "distinct codes", None, 0)
+    assert doctest.DocTestRunner().run(test) == doctest.TestResults(failed=0, attempted=len(test.examples))
 
 
 def test_recall_by_hand():

@@ -130,7 +130,8 @@ def recall_table(rows: dict[str, dict]) -> str:
     columns = ["engine", "version"]
     for title in SETS.values():
         columns += [f"{title}: all", "distinct"]
-    columns += ["uniform, 64 bits", "fewest rows of 100", "queries short of 100 rows: 64, 16, 20 bits"]
+    columns += ["uniform, 64 bits", "fewest rows of 100: all", "distinct"]
+    columns += ["queries short of 100 rows, 64, 16, 20 bits: all", "distinct"]
     lines = []
     for row in rows.values():
         if "not_installed" in row:
@@ -141,20 +142,26 @@ def recall_table(rows: dict[str, dict]) -> str:
         line = [row["title"], versions(row)]
         for name in SETS:
             line += [recall_text(measured[name]["all"]), recall_text(measured[name]["distinct"])]
-        trained = [measured[name]["all"] for name in SETS]
-        short = ", ".join(str(part["queries_short"]) for part in trained)
-        fewest = min(part["rows_worst"] for part in trained)
-        lines.append([*line, recall_text(measured["uniform64"]["all"]), str(fewest), short])
+        line.append(recall_text(measured["uniform64"]["all"]))
+        parts = {part: [measured[name][part] for name in SETS] for part in ("all", "distinct")}
+        line += [str(min(found["rows_worst"] for found in of_sets)) for of_sets in parts.values()]
+        line += [", ".join(str(found["queries_short"]) for found in of_sets) for of_sets in parts.values()]
+        lines.append(line)
     return markdown_table(columns, lines)
 
 
 def recall_text(measured: dict) -> str:
-    """Mean over the queries, and the worst query where it is lower."""
+    """Mean over the queries, and the worst query where it is lower; of several builds the range, and the worst."""
     if "error" in measured:
         return measured["error"]
-    if measured["worst"] == 1:
+    worst = min(measured["worst"], measured.get("worst_of_builds", 1))
+    if worst == 1:
         return "1"
-    return f"{measured['recall']:.3f} / {measured['worst']:.2f}"
+    recall = measured["recall"]
+    lowest = f"{min(recall, measured.get('lowest_recall', recall)):.3f}"
+    highest = f"{max(recall, measured.get('highest_recall', recall)):.3f}"
+    text = lowest if lowest == highest else f"{lowest} to {highest}"
+    return f"{text} / {worst:.2f}"
 
 
 def versions(row: dict) -> str:

@@ -254,8 +254,11 @@ def markdown(results: dict) -> str:
         "### Guesses, and what to do\n",
         guess_table("evaluator", rows),
         "### A ranking for each of them\n",
-        "`as_ranking` gives similarities above 0 and ids that sort. Without ties all agree with the value worked out "
-        "by hand, (1 + 2/3 + 3/5) / 3. Each block below was run where its evaluator is installed.\n",
+        "`as_ranking` takes codes of −1 and +1 (`metrics.unpack` makes them of packed ones) and gives similarities "
+        "above 0 and ids that sort. Without ties all agree with the value worked out by hand, (1 + 2/3 + 3/5) / 3. "
+        "Each block below was run where its evaluator is installed. It has one query; of Q queries and D items "
+        "torchmetrics wants all rankings in one row, with `torch.arange(Q).repeat_interleave(D)`, the texts a "
+        "dictionary for each query.\n",
         *examples_text(),
         describe_machine(results) + ", `python -m benchmarks other_tools evaluators`.\n",
     ]
@@ -267,11 +270,11 @@ def introduction(exact: dict) -> str:
     small = exact["trained16"]["all"]
     large = exact["trained64"]["all"]
     return (
-        f"The same {QUERIES} queries and 6,500 items of trained codes for all. Many items share a distance, so the "
-        "score depends on which of them comes first. `retrieval_scores` gives the expectation over all orders and both "
-        f"ends: at 16 bits {small['expected']:.4f} ({small['worst']:.4f} to {small['best']:.4f}), at 64 bits "
-        f"{large['expected']:.4f} ({large['worst']:.4f} to {large['best']:.4f}). Differences below are in points, "
-        "hundredths of mAP.\n"
+        f"The first {QUERIES} queries and all 6,500 items of trained codes, the same for all. Many items share a "
+        "distance, so the score depends on which of them comes first. `retrieval_scores` gives the expectation over "
+        f"all orders and both ends: at 16 bits {small['expected']:.4f} ({small['worst']:.4f} to {small['best']:.4f}), "
+        f"at 64 bits {large['expected']:.4f} ({large['worst']:.4f} to {large['best']:.4f}). Differences below are in "
+        "points, hundredths of mAP.\n"
     )
 
 
@@ -297,7 +300,7 @@ def score_table(rows: dict[str, dict], kind: str) -> str:
     columns = ["evaluator", "version"]
     for bits in SETS.values():
         columns += [f"{bits} bits: mAP", "to the expectation", "to the worst order", "to the best order"]
-    columns += ["largest difference of a query", "queries above their best order"]
+    columns += ["largest difference of a query, 16 or 64 bits", "queries above their best order, 16 and 64 bits"]
     lines = []
     for row in rows.values():
         if "not_installed" in row:

@@ -212,7 +212,7 @@ def change_cells(row: dict) -> list[str]:
         f"{100 * row['pictures']:.2f} %",
         str(row["most"]),
         change_text(row),
-        f"{100 * row['lost']['not nearest']:.2f} %",
+        f"{100 * row['lost']['not nearest']:.2f} %" if row["lost"]["not nearest"] else "0",
     ]
 
 

@@ -28,7 +28,7 @@ TOPK = "`torch.topk`: neither order"
 ARGSORT = "`np.argsort`, not stable: by the processor"
 NONE = "no; R above the database is an error"
 NONE_AND_SLICED = "no"
-STAYS = "stays 0: half a bit from both"
+STAYS = "stays 0: half a bit from −1 and from +1"
 
 REPOSITORIES = {
     "relahash": Words(
@@ -73,7 +73,7 @@ REPOSITORIES = {
         off_by_one=NONE,
         observed="4 points more at 100 ranks, twice the guess",
         surprise=True,
-        remark="One flag, the same codes.",
+        remark="One flag decides between this row and the one above.",
     ),
     "deephash_pytorch": Words(
         title="swuxyj/DeepHash-pytorch",

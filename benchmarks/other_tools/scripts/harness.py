@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 K = 100
+BUILDS = 10  # where two builds differ
 UNIFORM = "uniform64"
 
 
@@ -94,31 +95,50 @@ def attempt(work: Callable, *arguments):
 
 
 def try_engine(engine: Callable, sets: dict) -> dict:
-    """All sets of codes, all items and the distinct codes alone; the first set twice."""
+    """All sets of codes, all items and the distinct codes alone; `BUILDS` more of all items where two builds differ."""
     results: dict = {}
     for name, (codes, queries, bits) in sets.items():
-        truth = hamming(queries, codes)
         distinct = np.unique(codes, axis=0)
-        parts = {"all": (codes, truth)}
+        results[name] = {"all": try_codes(engine, codes, queries, bits)}
         if len(distinct) < len(codes):
-            parts["distinct"] = (distinct, hamming(queries, distinct))
-        results[name] = {}
-        for part, (database, distances) in parts.items():
-            start = time.perf_counter()
-            try:
-                found = engine(database, queries, bits, K)
-            except Exception as error:
-                results[name][part] = {"error": short_error(error)}
-                continue
-            results[name][part] = measure(*found, distances, K)
-            results[name][part]["seconds"] = round(time.perf_counter() - start, 2)
-            results[name][part]["items"] = len(database)
-            if name == next(iter(sets)) and part == "all":
-                again = engine(database, queries, bits, K)
-                results["same_ids_twice"] = all(
-                    np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(found[0], again[0], strict=True)
-                )
+            results[name]["distinct"] = try_codes(engine, distinct, queries, bits)
+    results["same_ids_twice"] = gives_same_ids(engine, *next(iter(sets.values())))
+    if not results["same_ids_twice"]:
+        for name in sets:
+            results[name]["all"] |= build_often(engine, *sets[name])
     return results
+
+
+def try_codes(engine: Callable, codes: np.ndarray, queries: np.ndarray, bits: int) -> dict:
+    """What one build gives, or its error."""
+    start = time.perf_counter()
+    try:
+        found = engine(codes, queries, bits, K)
+    except Exception as error:
+        return {"error": short_error(error)}
+    seconds = round(time.perf_counter() - start, 2)
+    return measure(*found, hamming(queries, codes), K) | {"seconds": seconds, "items": len(codes)}
+
+
+def gives_same_ids(engine: Callable, codes: np.ndarray, queries: np.ndarray, bits: int) -> bool:
+    """Whether two builds answer with the same ids in the same order."""
+    first, _ = engine(codes, queries, bits, K)
+    second, _ = engine(codes, queries, bits, K)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first, second, strict=True))
+
+
+def build_often(engine: Callable, codes: np.ndarray, queries: np.ndarray, bits: int) -> dict:
+    """The lowest and the highest recall of `BUILDS` builds, and the worst of all queries; how many raised an error."""
+    builds = [try_codes(engine, codes, queries, bits) for _ in range(BUILDS)]
+    measured = [build for build in builds if "error" not in build]
+    recalls = [build["recall"] for build in measured]
+    return {
+        "builds": len(measured),
+        "failed_builds": BUILDS - len(measured),
+        "lowest_recall": min(recalls),
+        "highest_recall": max(recalls),
+        "worst_of_builds": min(build["worst"] for build in measured),
+    }
 
 
 def main(engines: dict[str, Callable], traps: Callable[[dict], dict], packages: list[str]) -> None:
