@@ -62,15 +62,6 @@ class Model:
 # Folders
 
 
-@pytest.fixture(scope="session", autouse=True)
-def working_directory(tmp_path_factory):
-    """Tests work outside the checkout, so that what a relative path names is not written into it."""
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("working_directory"))
-    yield
-    os.chdir(before)
-
-
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory) -> Path:
     """A folder that all processes of pytest-xdist share; without pytest-xdist, this session's own."""
