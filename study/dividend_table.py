@@ -43,9 +43,7 @@ def write_table(
         for target, of_target in by_target(runs).items():
             facts = {"network": network, "method": method, "target": target, "bytes": BYTES.get(method, 8)}
             facts["trials"] = 0 if target == "none" else budget
-            for row in describe_runs(trials, of_target, reference, rivals, weights):
-                shares = Composition(row["unseen_share"], row["training_share"])
-                rows.append(facts | {"fits": target in ("none", shares.target)} | row)
+            rows += [facts | row for row in describe_runs(trials, target, of_target, reference, rivals, weights)]
     table = pd.DataFrame(rows).round(ROUNDED)
     if path.exists():
         earlier = pd.read_csv(path)
@@ -63,6 +61,7 @@ def by_target(runs: Iterable[Any]) -> dict[str, list[Any]]:
 
 def describe_runs(
     trials: Sequence[Trial],
+    target: str,
     runs: Sequence[tuple[Any, Scores]],
     reference: Mapping[int, Scores],
     rivals: Sequence[tuple[Any, Scores]],
@@ -70,6 +69,7 @@ def describe_runs(
 ) -> Iterator[dict[str, Any]]:
     """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`.
 
+    It fits where its database is what the runs' target asks for, or nothing was trained.
     `rivals` are the runs of the method that the others are compared with; where it has no such distance, no row is.
     """
     for number, composition in enumerate(compositions()):
@@ -83,6 +83,7 @@ def describe_runs(
                     rival_sums = class_sums(trials, rivals, reference, (number, composition), queries, measure)
                     above = compare_ratios(sums, rival_sums, weights)
                 yield {
+                    "fits": target in ("none", composition.target),
                     "unseen_share": composition.unseen_share,
                     "training_share": composition.training_share,
                     "queries": queries,
