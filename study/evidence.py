@@ -56,26 +56,6 @@ def means(data: str, bits: int = 64, score: str = SCORE) -> pd.DataFrame:
     return table.rename(columns=lambda name: name.split(", ")[-1])
 
 
-def ties() -> list[float]:
-    """The best less the worst order of ties, by loss, CIFAR-10, 64 bits, defaults: the least and the largest."""
-    table = select_budgets(runs()[~runs()["loss"].isin(BASELINES)], CIFAR, bits=64)["defaults"]
-    by_loss = table.groupby("loss")[["best", "worst"]].mean()
-    width = by_loss["best"] - by_loss["worst"]
-    return [width.min(), width.max()]
-
-
-@cache
-def fixed() -> pd.DataFrame:
-    """The runs over scale and margin on fixed features, batches of 64."""
-    table = runs("phase")
-    return table[(table["batch_size"] == 64) & table["loss_options"].isna()]
-
-
-def phase(column: str) -> pd.Series:
-    """RelaHash less OrthoHash in each cell of that grid."""
-    return paired_cells(fixed(), column)
-
-
 def higher(gaps: pd.Series) -> list[float]:
     """In how many cells RelaHash is the higher one, and of how many."""
     return [(gaps > 0).sum(), len(gaps)]
@@ -123,12 +103,6 @@ def range_of_kinds(column: str) -> list[float]:
     return [min(found), max(found)]
 
 
-def by_kind(column: str) -> list[float]:
-    """That of each kind of centroids: the mean of the cells, and in how many it is above 0; first of how many too."""
-    first, *others = (relative_position(kind, column) for kind in KINDS)
-    return growth(first) + [number for gaps in others for number in growth(gaps)[:2]]
-
-
 @cache
 def dividend(
     unseen: float, training: float = 0, distance: str = "hamming", value: str = "relative", network: str = "lite0"
@@ -157,18 +131,6 @@ def below_itq() -> list[float]:
     highest = dividend(1, value="above_itq_high")
     highest = highest[highest.index.isin(LOSSES)]
     return [(highest < 0).sum(), len(highest)]
-
-
-def in_columns(method: str | None) -> list[float]:
-    """Relative to float: on seen classes, half of each, unseen ones, and seen ones with training images too.
-
-    Args:
-        method: As in `dividend.csv`; None: in each column the lowest of the losses.
-    """
-    columns = [dividend(0), dividend(0.5), dividend(1), dividend(0, training=TRAINING_SHARE)]
-    if method is not None:
-        return [column[method] for column in columns]
-    return [column[column.index.isin(LOSSES)].min() for column in columns]
 
 
 def above_class_index() -> list[float]:
@@ -231,26 +193,12 @@ def leader(data: str, loss: str) -> list[float]:
     return [best, scores["relahash"]]
 
 
-def better(loss: str) -> float:
-    """The difference to RelaHash by the protocol, tuned for it, on miniImageNet; nan: the verdict is another."""
-    table = pd.read_csv(RESULTS / "differences.csv").set_index(["data", "bits", "tuning", "method"])
-    row = table.loc[(MINI, 64, "24 trials, protocol", loss)]
-    return row["difference"] if row["verdict"] == "better" else math.nan
-
-
 @cache
 def on_splits() -> pd.DataFrame:
     """The runs on five splits of miniImageNet, tuned for new images on the first."""
     searched = select_budgets(runs(), MINI, bits=64)["24 trials, new images"]
     table = pd.concat([read_table(RESULTS / "splits.csv"), searched])
     return table.assign(method=table["loss"])
-
-
-def range_over_splits() -> list[float]:
-    """RelaHash's lowest and highest score on new images of these splits."""
-    ours = on_splits().query("loss == 'relahash'")
-    scores = ours.groupby("fingerprint")["new_images"].mean()
-    return [scores.min(), scores.max()]
 
 
 def over_splits(*losses: str) -> list[float]:
