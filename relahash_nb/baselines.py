@@ -84,6 +84,9 @@ def random(features: Tensor, targets: Tensor, bits: int, generator: Generator) -
 class ClassIndex(nn.Module):
     """The index of the class with the highest logit, as ±1 digits, the lowest first, repeated to K ≥ ⌈log₂ C⌉ bits.
 
+    All images of one predicted class have one code and are tied. The distance of two classes is that of their numbers
+    in digits, not of what they show.
+
     Args:
         classifier: A module from features (B, F) to logits (B, C).
         bits: K.

@@ -52,6 +52,11 @@ def nearest(index: Index, pictures: Mapping[str, File], k: int = 20) -> dict[str
     return answers
 
 
+def in_bits(distance: int) -> str:
+    """A Hamming distance in words."""
+    return "1 bit" if distance == 1 else f"{distance} bits"
+
+
 def answers_html(pictures: Mapping[str, File], answers: Mapping[str, Answer]) -> str:
     """Draw the answers of `nearest` as HTML: a row for each query, its picture first, then answers and distances."""
     rows = []
@@ -62,7 +67,7 @@ def answers_html(pictures: Mapping[str, File], answers: Mapping[str, Answer]) ->
             continue
         figures = [figure(pictures[name], name, "query")]
         for match in answer:
-            caption = f"{match.distance} bits"
+            caption = in_bits(match.distance)
             if match.is_same_file:
                 caption += ", the same file"
             if match.state:
@@ -79,7 +84,7 @@ def groups_html(groups: Sequence[Group], k: int | None = None) -> str:
         rows.append(f"<h4>{group.kind}, {len(group.copies)} pictures</h4>")
         figures = []
         for copy in group.copies[:k]:
-            caption = f"{copy.distance} bits, {copy.size:,} bytes, {copy.width}×{copy.height}"
+            caption = f"{in_bits(copy.distance)}, {copy.size:,} bytes, {copy.width}×{copy.height}"
             figures.append(figure(copy.path, copy.path, caption))
         rows.append(ROW.format("".join(figures)))
     return "\n".join(rows)

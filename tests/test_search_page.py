@@ -9,7 +9,7 @@ import papermill
 import pytest
 
 from relahash_search.index import Index
-from relahash_search.page import nearest
+from relahash_search.page import in_bits, nearest
 from tests.search_data import draw, list_files
 from tests.test_explorer import LAB, SETTINGS, VOILA, browser, free_port, playwright, start, wait_for  # noqa: F401
 
@@ -98,7 +98,7 @@ def test_a_picture_that_is_dropped_or_chosen_is_found(address, folder, browser):
     def expected(path):
         (answer,) = nearest(index, {"x.png": path.read_bytes()}, 11).values()
         same = {True: ", the same file", False: ""}
-        captions = [(match.path, f"{match.distance} bits{same[match.is_same_file]}") for match in answer]
+        captions = [(match.path, in_bits(match.distance) + same[match.is_same_file]) for match in answer]
         return [("x.png", "query"), *captions]
 
     content = base64.b64encode(pictures[7].read_bytes()).decode()

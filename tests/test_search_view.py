@@ -40,6 +40,10 @@ def test_thumbnails_escape_names_and_hold_their_pictures(tmp_path):
     assert "http" not in shown
 
 
+def test_a_distance_in_words():
+    assert [page.in_bits(distance) for distance in (0, 1, 2)] == ["0 bits", "1 bit", "2 bits"]
+
+
 def test_what_is_dropped_is_searched_with_anywidget_and_without(index, photos, monkeypatch):
     pytest.importorskip("anywidget")
     query = list_files(photos)[4]
