@@ -17,6 +17,7 @@ from benchmarks.other_tools.repositories import extremes
 from relahash_nb.registry import BASELINES, LOSSES
 from relahash_nb.results import (
     centroid_shift,
+    describe_change,
     differences_over_splits,
     distinct,
     load_published,
@@ -155,7 +156,7 @@ def pretrained_fc(column: str) -> list[float]:
     return [table.loc[~is_ours, column].item(), table.loc[is_ours, column].item()]
 
 
-def pretrained_fc_on_all() -> list[float]:
+def alexnet_on_all() -> list[float]:
     """AlexNet's score on CIFAR-10 at 64 bits, β 50 and 10 epochs: fc6 and fc7 not pretrained, and pretrained by us."""
     table = tuned_networks().query("backbone == 'alexnet' and epochs == 10 and beta == 50 and precision == 'bf16'")
     is_ours = table["weights"].str.contains("distilled")
@@ -178,6 +179,13 @@ def target_gain(score: str) -> pd.Series:
 def on_new_images() -> list[float]:
     """Scores on new images of miniImageNet, tuned for them, the highest first."""
     return means(MINI, score="new_images")["new images"].sort_values(ascending=False).tolist()
+
+
+def by_search() -> list[float]:
+    """New images of miniImageNet: the first less the eighth score, before and after the search; rank correlation."""
+    scores = means(MINI, score="new_images")
+    change = describe_change(scores["defaults"], scores["new images"])
+    return [change["spread before"], change["spread after"], change["rank correlation"]]
 
 
 def over_searches(*losses: str) -> list[float]:
@@ -215,10 +223,16 @@ def unseen_classes() -> list[float]:
     return [tuned["dpsh"], tuned["relahash"], itq, float_features(UNSEEN)]
 
 
-def class_index() -> float:
-    """The score on new images of miniImageNet of the predicted class."""
+def kept_apart() -> dict[str, float]:
+    """The same classes, relative to the float features: the best of the losses, and ITQ."""
+    _, _, itq, floats = unseen_classes()
+    return {"losses": means(UNSEEN)["unseen classes"].max() / floats, "itq": itq / floats}
+
+
+def class_index(score: str) -> float:
+    """The score of the predicted class on miniImageNet."""
     table = select_budgets(runs().query("loss == 'class_index'"), MINI, bits=64)["defaults"]
-    return table["new_images"].mean()
+    return table[score].mean()
 
 
 def float_features(data: str = MINI) -> float:

@@ -16,6 +16,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -178,12 +179,25 @@ def replace_block(page: str, name: str, block: str) -> str:
 
 
 def losses() -> str:
-    """Each loss and baseline with the first sentence about it."""
+    """Each loss and baseline: the first sentence about it, its paper, and the ranges of its options in a search."""
     rows = []
     for name in (*LOSSES, *BASELINES):
-        sentence = (inspect.getdoc(find_loss(name)) or "").split("\n\n")[0].replace("\n", " ")
-        rows.append({"name": f"`{name}`", "what it is": sentence})
+        method = find_loss(name)
+        sentence, *paragraphs = [text.replace("\n", " ") for text in (inspect.getdoc(method) or "").split("\n\n")]
+        papers = [text.removesuffix(".") for text in paragraphs if text.startswith('"')]
+        rows.append(
+            {"name": f"`{name}`", "what it is": sentence, "paper": "; ".join(papers), "searched": ranges(method)}
+        )
     return format_markdown(pd.DataFrame(rows))
+
+
+def ranges(method: Any) -> str:
+    """The range in which a search takes each option of a loss, for batches of 64."""
+    parts = []
+    for option, (low, high, _) in getattr(method, "SEARCH", {}).items():
+        factor = 64 ** getattr(method, "BATCH_POWER", {}).get(option, 0)
+        parts.append(f"{option} {low * factor:.4g} to {high * factor:.4g}")
+    return ", ".join(parts)
 
 
 def figures(folder: Path) -> dict[str, str]:

@@ -34,19 +34,17 @@ ACCURACY = "query accuracy, 64 bits"
 DISTILLED = "alexnet_distilled.safetensors"
 JPEG_SCORES = {"new_images": "new images", "mean_average_precision": "protocol", "query_accuracy": "query accuracy"}
 LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"  # the same images
-FLOAT = "float features"
+MINI = "lists miniimagenet100_10k"
 FIVE = ("relahash", "orthohash", "orthohash_arc", "csq", "dpn")  # in README
-COMPARED = {
-    "lists cifar10_jpeg": "CIFAR-10",
-    "lists miniimagenet100_10k": "miniImageNet",
-    "lists corel5k_21": "Corel5k",
-    "fashion_mini": "Fashion-MNIST",
-}
 SHORT_SCORES = {
     "new_images": "new images",
     "new_images_asymmetric": "new images, float query",
     "mean_average_precision": "published protocol",
 }
+FIVE_TEXT = (
+    "Five of fifteen losses on fixed features, tuned for each score: mean ± standard deviation of five seeds "
+    "(rank among fifteen). A float query is compared with stored bits."
+)
 
 
 def result_tables(folder: Path) -> dict[str, str]:
@@ -79,47 +77,26 @@ def result_tables(folder: Path) -> dict[str, str]:
 def comparison(runs: pd.DataFrame) -> str:
     """README's comparison of five losses at 64 bits, ranked among all: both scores of miniImageNet, each searched for.
 
-    Before such runs are published, the protocol's score on four data sets.
+    Below them stand two references without a rank: the index of the predicted class, and the float features.
     """
-    runs = runs[(runs["centroids"] == "max_hamming") & runs["loss"].isin(LOSSES)]
-    budgets = select_budgets(runs, "lists miniimagenet100_10k", bits=64)
-    searches = {name.split(", ")[-1]: same for name, same in budgets.items()}
-    if "new images" in searches and "protocol" in searches:
-        return compare_targets(searches["new images"], searches["protocol"])
-    parts = {}
-    for data, name in COMPARED.items():
-        budgets = select_budgets(runs, data, bits=64)
-        *_, earlier = [same for budget, same in budgets.items() if "," not in budget]  # a search without a target
-        parts[name] = earlier
-    said = (
-        "Five of fifteen losses, tuned alike; published protocol; 3–5 seeds (rank from five); miniImageNet: "
-        "mAP@1000. Columns 1 to 3 train the hash layer alone, on fixed features: not comparable with above."
-    )
-    return f"{format_five(compare_across(parts, 64), 'mAP, 64 bits')}\n\n{said}"
-
-
-def compare_targets(new_images: pd.DataFrame, protocol: pd.DataFrame) -> str:
-    """Runs that were tuned for new images by their scores there, and those tuned for the protocol by its score."""
+    runs = runs[runs["centroids"] == "max_hamming"]
+    searches = select_budgets(runs[runs["loss"].isin(LOSSES)], MINI, bits=64)
+    new_images, protocol = searches["24 trials, new images"], searches["24 trials, protocol"]
     columns = {}
     for score, title in SHORT_SCORES.items():
-        runs = protocol if score == "mean_average_precision" else new_images
-        columns[title] = compare_across({title: runs}, 64, score)[title]
+        tuned = protocol if score == "mean_average_precision" else new_images
+        columns[title] = compare_across({title: tuned}, 64, score)[title]
     table = pd.DataFrame(columns).reindex(means_across({"": new_images}, 64, "new_images").index).fillna("")
+    table = table[table.index.isin(FIVE)]
+
+    class_index = select_budgets(runs[runs["loss"] == "class_index"], MINI, bits=64)["defaults"]
     quantizer = read_published("quantizer", "bash study/reality.sh quantizer")
-    is_float = (quantizer["method"] == "float") & (quantizer["data"] == "lists miniimagenet100_10k")
-    for row in quantizer[is_float].to_dict("records"):
-        table.loc[FLOAT] = [f"{row['new_images']:.4f}", "", f"{row['mean_average_precision']:.4f}"]
-    said = (
-        "Five of fifteen losses on fixed features, tuned for each of the two scores: mean ± standard deviation of five "
-        "seeds (rank among the fifteen). A float query is compared with stored bits."
-    )
-    return f"{format_five(table, 'miniImageNet, mAP@1000, 64 bits')}\n\n{said}"
-
-
-def format_five(table: pd.DataFrame, title: str) -> str:
-    """Five losses, and the float features, of a table of texts in Markdown; its index is the first column."""
-    shown = table[table.index.isin([*FIVE, FLOAT])]
-    return format_markdown(shown.rename_axis(title).reset_index())
+    floats = quantizer[(quantizer["method"] == "float") & (quantizer["data"] == MINI)]
+    for name, same in {"index of predicted class": class_index, "float features": floats}.items():
+        new, published = same[["new_images", "mean_average_precision"]].mean()
+        table.loc[name] = [f"{new:.4f}", "", f"{published:.4f}"]
+    title = "miniImageNet, mAP@1000, 64 bits"
+    return f"{format_markdown(table.rename_axis(title).reset_index())}\n\n{FIVE_TEXT}"
 
 
 def provenance(runs: pd.DataFrame) -> str:
@@ -140,7 +117,7 @@ def provenance(runs: pd.DataFrame) -> str:
 def papers(runs: pd.DataFrame, short: bool = False) -> str:
     """What is published of RelaHash on CIFAR-10, and our settings, the best first, bits as columns.
 
-    The short one holds the best setting with the epochs of its recipe, and those with several code lengths.
+    The short one holds the best setting, the one of the published length, and those with several code lengths.
     """
     rows = published_rows()
     runs = distinct(runs).sort_values("mean_average_precision", ascending=False)
@@ -179,17 +156,14 @@ def published_rows() -> list[dict[str, str]]:
 
 
 def shorten_list(settings: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Of settings, the best first: the first one with the epochs of its recipe, and all with several code lengths."""
-    recipes = {(recipe["backbone"], recipe["epochs"]) for recipe in RECIPES.values()}
-    shown = []
-    seen = set()
-    for same in settings:
+    """The first of these settings, those with the paper's network and epochs, and those with several lengths."""
+    best, *others = settings
+    shown = [best]
+    for same in others:
         run = same.iloc[0]
-        length = (run["backbone"], run["epochs"])
-        is_first = length in recipes and length not in seen
-        if is_first or same["bits"].nunique() > 1:
+        is_paper = all(run[name] == RECIPES["paper"][name] for name in ("backbone", "epochs"))
+        if is_paper or same["bits"].nunique() > 1:
             shown.append(same)
-            seen.add(length)
     return shown
 
 
