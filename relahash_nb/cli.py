@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -170,17 +171,17 @@ def parse(
     command: str,
     arguments: Sequence[str],
     kind: type[Options],
-    of_run: Sequence[str] = tuple(RunConfig.model_fields),
+    run_fields: Sequence[str] = tuple(RunConfig.model_fields),
     several: bool = False,
 ) -> tuple[Any, dict[str, Any]]:
     """A command's own options, and those given of a run: as lists where it takes several values."""
     parser = Parser(command, kind.__doc__)
     parser.add_fields(kind, kind.model_fields)
-    parser.add_fields(RunConfig, of_run, several)
+    parser.add_fields(RunConfig, run_fields, several)
     values = parser.read(arguments)
-    own = {name: value for name, value in values.items() if parser.fields[name] is kind}
-    given = {name: value for name, value in values.items() if parser.fields[name] is RunConfig}
-    return kind(**own), given
+    of_command = {name: value for name, value in values.items() if parser.fields[name] is kind}
+    of_run = {name: value for name, value in values.items() if parser.fields[name] is RunConfig}
+    return kind(**of_command), of_run
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -339,7 +340,7 @@ def report(arguments: Sequence[str]) -> int:
 
 def figures(arguments: Sequence[str]) -> int:
     """`relahash figures`: the analysis notebooks over the finished runs, where they are older than these."""
-    options, _ = parse("figures", arguments, FiguresOptions, of_run=())
+    options, _ = parse("figures", arguments, FiguresOptions, run_fields=())
     from relahash_nb.results import select_runs
 
     place = project_path(options.results_dir)
@@ -376,7 +377,7 @@ def execute_analysis(name: str, place: Path, options: FiguresOptions, kernels: n
 
 def export(arguments: Sequence[str]) -> int:
     """`relahash export`: a run's model as one file."""
-    options, _ = parse("export", arguments, ExportOptions, of_run=())
+    options, _ = parse("export", arguments, ExportOptions, run_fields=())
     if options.run is None:
         raise ValueError("run: not given; see relahash export --help")
     from relahash_nb.export import export_run
@@ -410,7 +411,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": report,
     "figures": figures,
     "export": export,
-    **{command: lambda rest, command=command: search(command, rest) for command in SEARCH},  # type: ignore[misc]
+    **{command: partial(search, command) for command in SEARCH},
 }
 
 if __name__ == "__main__":

@@ -163,6 +163,12 @@ def alexnet_on_all() -> list[float]:
     return [table.loc[~is_ours, SCORE].item(), table.loc[is_ours, SCORE].item()]
 
 
+def lite2_on_all() -> list[float]:
+    """EfficientNet-Lite2 on CIFAR-10 at 64 bits: the score, that on new images, and the query accuracy."""
+    run = tuned_networks().query("backbone == 'tf_efficientnet_lite2'")
+    return run[[SCORE, "new_images", "query_accuracy"]].squeeze().tolist()
+
+
 def jpeg_interval(score: str) -> list[float]:
     """The least and the largest loss by JPEG of AlexNet, 95 %."""
     table = pd.read_csv(RESULTS / "jpeg_differences.csv")
@@ -170,10 +176,15 @@ def jpeg_interval(score: str) -> list[float]:
     return [-row["high"], -row["low"]]
 
 
-def target_gain(score: str) -> pd.Series:
-    """A score on miniImageNet after the search for the protocol, less that after the search for new images."""
-    table = means(MINI, score=score)
+def target_gain(data: str, score: str) -> pd.Series:
+    """A score on a data set after the search for the protocol, less that after the search for new images."""
+    table = means(data, score=score)
     return (table["protocol"] - table["new images"]).dropna()
+
+
+def by_target(data: str) -> list[float]:
+    """In how many losses the search for the protocol gains by the protocol, of how many, and loses on new images."""
+    return [*higher(target_gain(data, SCORE)), (target_gain(data, "new_images") < 0).sum()]
 
 
 def on_new_images() -> list[float]:
