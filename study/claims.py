@@ -218,7 +218,7 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "With the features of Lite2, {} losses have {:.2f} to {:.2f} on seen classes and {:.2f} to {:.2f} on unseen "
+        "With the features of Lite2, the {} losses have {:.2f} to {:.2f} on seen classes and {:.2f} to {:.2f} on unseen "
         "ones (ITQ: {:.2f})",
         "dividend.csv",
         lambda: [
