@@ -50,6 +50,7 @@ from study.evidence import (
     range_of_kinds,
     runs,
     shift,
+    target_gain,
     unseen_classes,
     widest,
     without_and_with_jpeg,
@@ -149,7 +150,12 @@ CLAIMS = [
         "summary.csv",
         lambda: by_target(COREL),
     ),
-    Claim(REALITY, "on CIFAR-10 (8 %) for {} of {} and for {}", "summary.csv", lambda: by_target(CIFAR)),
+    Claim(
+        REALITY,
+        "On CIFAR-10 (8 %) both searches choose the same options for {} of {}",
+        "summary.csv",
+        lambda: [(target_gain(CIFAR, SCORE) == 0).sum(), len(target_gain(CIFAR, SCORE))],
+    ),
     Claim(
         REALITY,
         "from the first to the eighth they differ by {:.3f} at their defaults and by {:.3f} after it. Their order "
@@ -218,8 +224,8 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "With the features of Lite2, the {} losses have {:.2f} to {:.2f} on seen classes and {:.2f} to {:.2f} on unseen "
-        "ones (ITQ: {:.2f})",
+        "With the features of Lite2, the {} losses have {:.2f} to {:.2f} on seen classes and {:.2f} to {:.2f} on "
+        "unseen ones (ITQ: {:.2f})",
         "dividend.csv",
         lambda: [
             len(losses(0, "lite2")),
@@ -230,9 +236,9 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "{} of the {} losses is above the index of the predicted class",
+        "{} of the {} losses is above the index of the predicted class, with Lite2 {}",
         "dividend.csv",
-        above_class_index,
+        lambda: [*above_class_index("lite0"), above_class_index("lite2")[0]],
     ),
     Claim(
         REALITY,

@@ -69,10 +69,12 @@ def describe_runs(
 ) -> Iterator[dict[str, Any]]:
     """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`.
 
-    It fits where its database is what the runs' target asks for, or nothing was trained.
+    Runs that were tuned have rows for the databases that their target asks for.
     `rivals` are the runs of the method that the others are compared with; where it has no such distance, no row is.
     """
     for number, composition in enumerate(compositions()):
+        if target not in ("none", composition.target):
+            continue
         for queries in QUERIES:
             if queries != "all" and composition.unseen_share in (0, 1):
                 continue  # all are of one kind
@@ -83,7 +85,6 @@ def describe_runs(
                     rival_sums = class_sums(trials, rivals, reference, (number, composition), queries, measure)
                     above = compare_ratios(sums, rival_sums, weights)
                 yield {
-                    "fits": target in ("none", composition.target),
                     "unseen_share": composition.unseen_share,
                     "training_share": composition.training_share,
                     "queries": queries,

@@ -108,10 +108,10 @@ def range_of_kinds(column: str) -> list[float]:
 def dividend(
     unseen: float, training: float = 0, distance: str = "hamming", value: str = "relative", network: str = "lite0"
 ) -> pd.Series:
-    """By method, the mAP at these shares of the database, of what was tuned for them or not at all."""
+    """By method, the mAP at these shares of the database, for which a loss was tuned."""
     table = pd.read_csv(RESULTS / "dividend.csv")
     facts = {"network": network, "unseen_share": unseen, "training_share": training, "queries": "all"}
-    rows = matching(table, facts | {"distance": distance, "metric": "map", "fits": True})
+    rows = matching(table, facts | {"distance": distance, "metric": "map"})
     return rows.set_index("method")[value]
 
 
@@ -134,9 +134,9 @@ def below_itq() -> list[float]:
     return [(highest < 0).sum(), len(highest)]
 
 
-def above_class_index() -> list[float]:
+def above_class_index(network: str) -> list[float]:
     """With training images, how many losses are above the index of the predicted class, and of how many."""
-    scores = dividend(0, training=TRAINING_SHARE)
+    scores = dividend(0, training=TRAINING_SHARE, network=network)
     of_losses = scores[scores.index.isin(LOSSES)]
     return [(of_losses > scores["class_index"]).sum(), len(of_losses)]
 

@@ -191,9 +191,19 @@ def test_the_table_has_queries_of_seen_and_unseen_classes_apart(trial, tmp_path)
     assert (table.loc[table["method"] == "codes", "relative"] == 2).all()
     above = table.groupby("method")["above_itq"].first()  # of float: by another distance
     assert above.dropna().to_dict() == pytest.approx({"codes": 0.5, "itq": 0.0})
-    assert table[table["network"] == "this"]["fits"].all()  # what is not trained fits every database
+    databases = table.loc[table["method"] == "codes", ["unseen_share", "training_share"]].drop_duplicates()
+    assert len(databases) == len(compositions())  # what is not trained has all of them
     shares = table[table["queries"] == "unseen"]["unseen_share"].unique()
     assert shares.tolist() == [0.25, 0.5, 0.75]
+
+
+def test_a_target_has_rows_of_the_databases_that_ask_for_it(trial, tmp_path):
+    floats = make_runs(trial, 0.4, [("cosine", "map")])
+    tuned = [("unseen", run, scores) for _, run, scores in make_runs(trial, 0.8, [("hamming", "map")])]
+    write_table(tmp_path / "table.csv", "this", [trial], {"float": floats, "codes": tuned}, budget=24)
+    rows = pd.read_csv(tmp_path / "table.csv").query("method == 'codes'")
+    assert set(rows["target"]) == {"unseen"}
+    assert set(rows["unseen_share"]) == {1.0}
 
 
 def test_classes_that_are_not_in_a_database_have_no_sum(trial):
