@@ -69,12 +69,9 @@ def describe_runs(
 ) -> Iterator[dict[str, Any]]:
     """A row for each database, kind of queries, distance and metric; arguments as for `class_sums`, `summarise`.
 
-    Runs that were tuned have rows for the databases that their target asks for.
     `rivals` are the runs of the method that the others are compared with; where it has no such distance, no row is.
     """
-    for number, composition in enumerate(compositions()):
-        if target not in ("none", composition.target):
-            continue
+    for number, composition in databases_of(target):
         for queries in QUERIES:
             if queries != "all" and composition.unseen_share in (0, 1):
                 continue  # all are of one kind
@@ -95,6 +92,13 @@ def describe_runs(
                     "splits": len({run.split for run, _ in runs}),
                     "seeds": len({run.seed for run, _ in runs}),
                 }
+
+
+def databases_of(target: str) -> Iterator[tuple[int, Composition]]:
+    """Number and shares of the databases that a target asks for; "none", of what is not tuned, has all of them."""
+    for number, composition in enumerate(compositions()):
+        if target in ("none", composition.target):
+            yield number, composition
 
 
 def class_sums(trials, runs, reference, composition: tuple[int, Composition], queries: str, measure) -> np.ndarray:

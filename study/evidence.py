@@ -213,19 +213,19 @@ def leader(data: str, loss: str) -> list[float]:
 
 
 @cache
-def on_splits() -> pd.DataFrame:
-    """The runs on five splits of miniImageNet, tuned for new images on the first."""
-    searched = select_budgets(runs(), MINI, bits=64)["24 trials, new images"]
-    others = read_table(RESULTS / "splits.csv").query("data == @MINI")
+def on_splits(data: str) -> pd.DataFrame:
+    """The runs on five splits of a data set, tuned for new images on the first."""
+    searched = select_budgets(runs(), data, bits=64)["24 trials, new images"]
+    others = read_table(RESULTS / "splits.csv").query("data == @data")
     table = pd.concat([others, searched])
     return table.assign(method=table["loss"])
 
 
-def over_splits(*losses: str) -> list[float]:
-    """Of each loss, the difference to RelaHash there, and its deviation from split to split."""
-    gains = differences_over_splits(on_splits(), score="new_images").set_index("method")
+def over_splits(data: str, loss: str) -> list[float]:
+    """The difference of a loss to RelaHash there, and its deviation from split to split."""
+    gains = differences_over_splits(on_splits(data), score="new_images").set_index("method")
     gains = gains[gains["splits"] == SPLITS]
-    return [number for loss in losses for number in gains.loc[loss, ["difference", "deviation"]]]
+    return gains.loc[loss, ["difference", "deviation"]].tolist()
 
 
 def unseen_classes() -> list[float]:

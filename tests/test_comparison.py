@@ -223,7 +223,7 @@ def test_several_comparisons_stand_side_by_side_without_those_that_lack_the_scor
 def test_runs_are_told_apart_by_what_chose_their_options():
     runs = read_published("summary", "make publish")
     budgets = select_budgets(distinct(runs), "lists corel5k_21", bits=64, centroids="max_hamming")
-    assert list(budgets) == ["defaults", "24 trials", "24 trials, new images"]
+    assert list(budgets) == ["defaults", "24 trials", "24 trials, new images", "24 trials, protocol"]
     assert set(budgets["24 trials, new images"]["tuning"]) == {"24 trials, new images"}
     assert budgets["defaults"]["tuning"].isna().all() and set(budgets["24 trials"]["tuning"]) == {"24 trials"}
     with pytest.raises(ValueError, match="corel5k_21"):
