@@ -57,11 +57,15 @@ laptop() { # the larger network on all images
   $lite2 --root data/cifar10_jpeg --epochs 16
 }
 
-[ $# -gt 0 ] || sed -n '2,10s/^# \{0,1\}//p' "$0"
+if [ $# = 0 ]; then
+  sed -n '2,10s/^# \{0,1\}//p' "$0"
+  exit
+fi
 for part in "$@"; do
   case " $parts " in
     *" $part "*) ;;
     *) echo "PART: '$part' given; allowed: $parts" >&2; exit 2 ;;
   esac
 done
+command -v relahash >/dev/null || { echo "no command relahash: make install, then source .venv/bin/activate" >&2; exit 1; }
 for part in "$@"; do "$part"; done

@@ -164,13 +164,17 @@ if [ "${1:-}" = --plan ]; then
   shift
   [ $# -gt 0 ] || set -- $parts
 fi
-[ $# -gt 0 ] || sed -n '2,16s/^# \{0,1\}//p' "$0"
+if [ $# = 0 ]; then
+  sed -n '2,16s/^# \{0,1\}//p' "$0"
+  exit
+fi
 for part in "$@"; do
   case " $parts " in
     *" $part "*) ;;
     *) echo "PART: '$part' given; allowed: $parts" >&2; exit 2 ;;
   esac
 done
+command -v relahash >/dev/null || { echo "no command relahash: make install, then source .venv/bin/activate" >&2; exit 1; }
 for part in "$@"; do
   counts=([runs]=0 [searches]=0)
   left_counts=([runs]=0 [searches]=0)
