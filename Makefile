@@ -84,7 +84,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "no venv module; on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	  { rm -rf $(VENV); echo "no environment was made; if the venv module is missing, on Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
 
 # A torch and a torchvision that were not built for one another install without complaint, so they are tried as well.
 $(VENV)/.torch: | $(VENV)/bin/python
