@@ -1,4 +1,4 @@
-"""How long the published runs and searches of the parts of `study/reality.sh` took, and `jpeg` of `study/paper.sh`.
+"""How long the published runs and searches of the parts of `study/reality.sh` took.
 
     python -m study.hours [PART ...]   # hours of one core; nothing where no published row says it
 
@@ -30,7 +30,6 @@ PARTS = {
     "centroids": ("summary", "centroids in @WAYS or loss.str.contains(':')", ""),
     "phase": ("phase", "bits > 0", ""),
     "grid": ("grid", "bits > 0", ""),
-    "jpeg": ("jpeg", "bits > 0", ""),
 }
 
 

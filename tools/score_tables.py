@@ -42,8 +42,9 @@ SHORT_SCORES = {
     "mean_average_precision": "published protocol",
 }
 FIVE_TEXT = (
-    "Five of fifteen losses on fixed features, tuned for each score: mean ± standard deviation of five seeds "
-    "(rank among fifteen). A float query is compared with stored bits."
+    "Five of fifteen losses on fixed features, tuned for new images, in the last column for the protocol: mean ± "
+    "standard deviation of five seeds (rank, as in [results](docs/results.md)). A float query is compared "
+    "with stored bits."
 )
 
 
