@@ -57,7 +57,7 @@ laptop() { # the larger network on all images
   $lite2 --root data/cifar10_jpeg --epochs 16
 }
 
-if [ $# = 0 ]; then
+if [ $# = 0 ] || [ "$1" = --help ]; then
   sed -n '2,10s/^# \{0,1\}//p' "$0"
   exit
 fi

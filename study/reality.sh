@@ -6,8 +6,8 @@
 #
 # Parts: lists defaults new_images protocol seeds unseen splits grid phase epochs centroids quantizer dividend thresholds
 #
-# The plan ends each line with what is published of this part, and the hours that it took on one core, where the rows say
-# it (`study/hours.py`).
+# The plan ends each line with what is published of this part, some rows more than it makes now, and the hours that these
+# took on one core, where they say it (`study/hours.py`).
 #
 # `make install` and `source .venv/bin/activate` come first. Fashion-MNIST needs no download; the other parts need
 # data/cifar10_jpeg, data/miniimagenet100_10k and data/corel5k_21 in list format, and
@@ -164,7 +164,7 @@ if [ "${1:-}" = --plan ]; then
   shift
   [ $# -gt 0 ] || set -- $parts
 fi
-if [ $# = 0 ]; then
+if [ $# = 0 ] || [ "$1" = --help ]; then
   sed -n '2,16s/^# \{0,1\}//p' "$0"
   exit
 fi
@@ -181,8 +181,11 @@ for part in "$@"; do
   trials_left=0
   "$part"
   if [ -z "$plan" ]; then continue; fi
-  line="$part: ${counts[searches]} searches, ${counts[runs]} runs; to do: ${left_counts[searches]}, ${left_counts[runs]}"
-  if [ "$part" = dividend ]; then line="$part: to do: $trials_left trials, at most ${left_counts[runs]} runs"; fi
+  case $part in
+    lists | quantizer) line="$part: neither searches nor runs" ;;
+    dividend) line="$part: to do: $trials_left trials, at most ${left_counts[runs]} runs" ;;
+    *) line="$part: ${counts[searches]} searches, ${counts[runs]} runs; to do: ${left_counts[searches]}, ${left_counts[runs]}" ;;
+  esac
   hours=$(python -m study.hours "$part")
   echo "$line${hours:+; published: ${hours#*: }}"
 done
