@@ -30,7 +30,7 @@ from relahash_nb.results.tables import matching
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 CIFAR, MINI, COREL = "lists cifar10_jpeg", "lists miniimagenet100_10k", "lists corel5k_21"
-UNSEEN = "lists miniimagenet100_unseen"
+UNSEEN, FASHION = "lists miniimagenet100_unseen", "fashion_mini"
 LITE0 = "tf_efficientnet_lite0"
 LOSSLESS, JPEG = "lists cifar10_lossless_4000", "lists cifar10_jpeg_4000"
 SPLITS = 5
