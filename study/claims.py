@@ -223,20 +223,14 @@ CLAIMS = [
     ),
     Claim(
         REALITY,
-        "With the features of Lite2, the {} losses have {:.2f} to {:.2f} on seen classes and {:.2f} to {:.2f} on "
-        "unseen ones (ITQ: {:.2f})",
+        "With the features of Lite2 the losses have {:.2f} to {:.2f}, and {:.2f} to {:.2f} (ITQ: {:.2f})",
         "dividend.csv",
-        lambda: [
-            len(losses(0, "lite2")),
-            *ends(0, "lite2"),
-            *ends(1, "lite2"),
-            dividend(1, network="lite2")["itq"],
-        ],
+        lambda: [*ends(0, "lite2"), *ends(1, "lite2"), dividend(1, network="lite2")["itq"]],
     ),
     Claim(
         REALITY,
-        "{} of the {} losses are above the index of the predicted class, and {} with training images in the database "
-        "(Lite2: {} and {})",
+        "{} of the {} losses are above the index of the predicted class, for which Sablayrolles et al. (ICASSP 2017) "
+        "ask, and {} with training images in the database (Lite2: {} and {})",
         "dividend.csv",
         lambda: [
             *above_class_index("lite0"),
